@@ -1,0 +1,30 @@
+"""Speech emotion recognition as scikit-learn estimators."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sklearn_ser import datasets as datasets
+
+__version__ = "0.1.0.dev0"
+
+# Public name -> the module that holds it. Names load on first use, so that
+# `import sklearn_ser` costs next to nothing and brings no torch.
+_MODULE_OF = {}
+_SUBPACKAGES = ("datasets",)
+
+__all__ = sorted([*_MODULE_OF, *_SUBPACKAGES, "__version__"])
+
+
+def __getattr__(name):
+    if name in _SUBPACKAGES:
+        return import_module(f"sklearn_ser.{name}")
+    if name in _MODULE_OF:
+        value = getattr(import_module(_MODULE_OF[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'sklearn_ser' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
