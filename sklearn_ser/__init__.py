@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sklearn_ser import datasets as datasets
+    from sklearn_ser.audio import RecordingError as RecordingError
+    from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
 
 __version__ = "0.1.0.dev0"
 
 # Public name -> the module that holds it. Names load on first use, so that
 # `import sklearn_ser` costs next to nothing and brings no torch.
-_MODULE_OF = {}
+_MODULE_OF = {
+    "LogMelSpectrogram": "sklearn_ser.embedders",
+    "RecordingError": "sklearn_ser.audio",
+}
 _SUBPACKAGES = ("datasets",)
 
 __all__ = sorted([*_MODULE_OF, *_SUBPACKAGES, "__version__"])

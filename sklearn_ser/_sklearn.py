@@ -1,0 +1,21 @@
+"""scikit-learn's private names that the package uses, imported in this one place."""
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
+
+__all__ = [
+    "Interval",
+    "Options",
+    "StrOptions",
+    "check_feature_names_in",
+    "fit_context",
+    "is_data_frame_asked_for",
+    "validate_params",
+]
+
+
+def is_data_frame_asked_for(transformer):
+    """Tell whether `set_output` or the global configuration asks for data frames."""
+    return _get_output_config("transform", transformer)["dense"] != "default"

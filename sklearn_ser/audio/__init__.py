@@ -1,0 +1,31 @@
+"""Recordings to waveforms to spectrograms. Knows NumPy, SciPy, soundfile and soxr; no network."""
+
+from ._recordings import (
+    RecordingError,
+    as_recordings,
+    compute_rows,
+    find_problems,
+    is_table,
+)
+from ._spectrogram import (
+    crop_and_pad,
+    log_scale,
+    mel_filterbank,
+    mel_spectrogram,
+    n_frames,
+)
+from ._waveform import load_waveform
+
+__all__ = [
+    "RecordingError",
+    "as_recordings",
+    "compute_rows",
+    "crop_and_pad",
+    "find_problems",
+    "is_table",
+    "load_waveform",
+    "log_scale",
+    "mel_filterbank",
+    "mel_spectrogram",
+    "n_frames",
+]

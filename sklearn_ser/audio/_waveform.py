@@ -1,0 +1,202 @@
+"""One recording, whatever it is kept in, to one waveform.
+
+Each function here raises `UnusableRecording` with the reason alone; the caller
+knows the recording's position and adds it.
+"""
+
+import os
+from collections.abc import Mapping
+from numbers import Real
+
+import numpy as np
+import soundfile
+import soxr
+
+# Full scale of each PCM type: what libsndfile divides by when it reads floats.
+_PCM_SCALE = {"int16": 2.0**15, "int32": 2.0**31, "uint8": 2.0**7}
+
+PATH_TYPES = (str, os.PathLike)
+_WHAT_A_RECORDING_IS = (
+    "a recording is a path, an array of samples, a pair (array, sampling_rate), a dict with "
+    "'array' and 'sampling_rate', or an AudioDecoder"
+)
+NO_SUCH_FILE = "there is no such file"
+NOT_FINITE = "it has samples that are NaN or infinity"
+
+
+class UnusableRecording(ValueError):
+    """The reason why one recording can't be used."""
+
+
+def load_waveform(recording, *, sampling_rate, target_rate=None, channel=None):
+    """Read one recording as a mono waveform.
+
+    Parameters
+    ----------
+    recording : path, array, pair, dict or AudioDecoder
+        One entry of what `X` may hold.
+    sampling_rate : int
+        The rate of an array that comes without one, in Hz.
+    target_rate : int, default=None
+        The rate of the waveform returned, in Hz; `sampling_rate` if None.
+    channel : int, default=None
+        The channel to keep, counted from 0, negative from the last; None averages all.
+
+    Returns
+    -------
+    waveform : ndarray of shape (n_samples,), float32
+        At least one sample, all finite.
+
+    Raises
+    ------
+    UnusableRecording
+        With the reason why this is not a recording that can be used.
+    """
+    samples, rate = _decode(recording, sampling_rate)
+    waveform = _to_mono(samples, channel)
+    if waveform.size == 0:
+        raise UnusableRecording("it is empty (no samples)")
+    if not np.isfinite(waveform).all():
+        raise UnusableRecording(NOT_FINITE)
+    return _resample(waveform, rate, target_rate or sampling_rate)
+
+
+def _resample(waveform, rate, target_rate):
+    if rate == target_rate:
+        return waveform
+    resampled = soxr.resample(waveform, rate, target_rate, quality="HQ")
+    # A recording of one or two samples may round down to none.
+    return resampled if resampled.size else waveform[:1]
+
+
+def _decode(recording, sampling_rate):
+    """Return samples as float32 ``(n_samples,)`` or ``(n_samples, n_channels)``, and their rate."""
+    if isinstance(recording, PATH_TYPES):
+        return _read_file(recording)
+    if isinstance(recording, Mapping):
+        return _decode_dict(recording)
+    if is_decoder(recording):
+        return _decode_decoder(recording)
+    if is_pair(recording):
+        array, rate = recording
+        return _channels_last(_as_samples(array)), _check_rate(rate)
+    samples = _as_samples(recording)
+    if samples.ndim != 1:
+        raise UnusableRecording(
+            f"it is an array of shape {samples.shape}, and a recording is 1-D; "
+            "give several channels as a pair (array, sampling_rate)"
+        )
+    return samples, sampling_rate
+
+
+def _read_file(path):
+    if os.path.isdir(path):
+        raise UnusableRecording("it is a folder")
+    if not os.path.exists(path):
+        raise UnusableRecording(NO_SUCH_FILE)
+    try:
+        return soundfile.read(path, dtype="float32")
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:
+        if os.path.getsize(path) == 0:
+            raise UnusableRecording("the file is empty (0 bytes)") from error
+        raise UnusableRecording(f"libsndfile can't read the file as audio ({error})") from error
+
+
+def _decode_dict(recording):
+    if not {"array", "sampling_rate"} <= set(recording):
+        keys = ", ".join(map(repr, recording))
+        raise UnusableRecording(
+            f"it is a dict without 'array' and 'sampling_rate' (its keys: {keys})"
+        )
+    samples = _channels_last(_as_samples(recording["array"]))
+    return samples, _check_rate(recording["sampling_rate"])
+
+
+def _decode_decoder(decoder):
+    try:
+        decoded = decoder.get_all_samples()
+    except Exception as error:  # whatever FFmpeg finds wrong with this one recording
+        raise UnusableRecording(f"its decoder failed ({type(error).__name__}: {error})") from error
+    return _as_samples(decoded.data).T, _check_rate(decoded.sample_rate)
+
+
+def is_decoder(recording):
+    """Tell whether this is a torchcodec ``AudioDecoder``, without importing torchcodec."""
+    return hasattr(recording, "get_all_samples")
+
+
+def is_pair(recording):
+    """Tell whether this is a pair ``(array, sampling_rate)``."""
+    return (
+        isinstance(recording, tuple)
+        and len(recording) == 2
+        and isinstance(recording[1], Real)
+        and np.ndim(recording[0]) > 0
+    )
+
+
+def _check_rate(rate):
+    if not isinstance(rate, Real) or not 0 < float(rate) < float("inf"):
+        raise UnusableRecording(f"its sampling rate is {rate!r}, which is no positive number of Hz")
+    return rate
+
+
+def _as_samples(array):
+    """Return an array as float32 samples: floats unchanged, integer PCM scaled to [-1, 1]."""
+    if _is_rate_first(array):
+        raise UnusableRecording(
+            "it looks like (sampling_rate, array), the order of scipy.io.wavfile.read; "
+            "turn it round: (array, sampling_rate)"
+        )
+    try:
+        samples = np.asarray(array)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UnusableRecording(f"it can't be made an array ({error})") from error
+    if samples.ndim == 0:
+        raise UnusableRecording(f"it is of type {type(array).__name__}; {_WHAT_A_RECORDING_IS}")
+    if samples.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what overflows is told as infinite
+            return samples.astype(np.float32, copy=False)
+    if samples.dtype.name in _PCM_SCALE:
+        scale = np.float32(_PCM_SCALE[samples.dtype.name])
+        offset = scale if samples.dtype.kind == "u" else np.float32(0)
+        return (samples.astype(np.float32) - offset) / scale
+    if samples.dtype.kind in "iu":
+        raise UnusableRecording(
+            f"its samples are {samples.dtype.name}, which is no PCM format known here; "
+            "convert it to int16, int32 or uint8 PCM, or to floats in [-1, 1]"
+        )
+    raise UnusableRecording(f"its samples are {samples.dtype}, not numbers; {_WHAT_A_RECORDING_IS}")
+
+
+def _is_rate_first(array):
+    return (
+        isinstance(array, tuple)
+        and len(array) == 2
+        and isinstance(array[0], Real)
+        and np.ndim(array[1]) > 0
+    )
+
+
+def _channels_last(samples):
+    """Turn ``(n_channels, n_samples)``, torch's order, into ``(n_samples, n_channels)``.
+
+    The shorter side counts the channels: no recording has fewer samples than channels.
+    """
+    if samples.ndim == 0 or samples.ndim > 2 or (samples.ndim == 2 and len(set(samples.shape)) < 2):
+        raise UnusableRecording(
+            f"its array has shape {samples.shape}, which is neither (n_samples,) nor "
+            "(n_samples, n_channels)"
+        )
+    return samples.T if samples.ndim == 2 and samples.shape[0] < samples.shape[1] else samples
+
+
+def _to_mono(samples, channel):
+    if samples.ndim == 1:
+        samples = samples[:, np.newaxis]
+    n_channels = samples.shape[1]
+    if channel is None:
+        return samples[:, 0] if n_channels == 1 else samples.mean(axis=1)
+    if not -n_channels <= channel < n_channels:
+        raise UnusableRecording(f"it has {n_channels} channel(s), so there is no channel={channel}")
+    return np.ascontiguousarray(samples[:, channel])
