@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sklearn_ser import datasets as datasets
+    from sklearn_ser import estimator_checks as estimator_checks
+    from sklearn_ser import metrics as metrics
     from sklearn_ser.audio import RecordingError as RecordingError
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
 
@@ -16,7 +18,7 @@ _MODULE_OF = {
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
 }
-_SUBPACKAGES = ("datasets",)
+_SUBPACKAGES = ("datasets", "estimator_checks", "metrics")
 
 __all__ = sorted([*_MODULE_OF, *_SUBPACKAGES, "__version__"])
 

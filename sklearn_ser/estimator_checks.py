@@ -1,0 +1,441 @@
+"""Checks for estimators that take recordings, beside scikit-learn's own for tables.
+
+scikit-learn's battery knows 2-D arrays alone. The checks here run the same estimator on lists of
+recordings of unequal length, on every container and every kind of recording, good and bad.
+"""
+
+import pickle
+import tempfile
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import soundfile
+import soxr
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from sklearn_ser.audio import RecordingError
+
+__all__ = ["check_recording_estimator", "parametrize_with_recording_checks"]
+
+_SAMPLING_RATE = 16000
+# Seconds; unequal, one below any network's minimum, two alike.
+_DURATIONS = (0.3, 0.05, 0.4, 0.25, 0.3, 0.01, 0.35, 0.2)
+_METHODS = ("transform", "predict_proba", "predict")
+
+
+def check_recording_estimator(estimator):
+    """Check that an estimator takes recordings as this package promises.
+
+    Parameters
+    ----------
+    estimator : estimator object
+        A transformer, classifier or regressor over recordings, or a Pipeline that begins with
+        one. Arrays without a rate must be taken at 16 kHz.
+
+    Raises
+    ------
+    AssertionError
+        If a check fails; the traceback names it.
+
+    See Also
+    --------
+    parametrize_with_recording_checks : One pytest test for each check.
+    sklearn.utils.estimator_checks.check_estimator : scikit-learn's checks, for tables.
+
+    Examples
+    --------
+    >>> from sklearn_ser import LogMelSpectrogram
+    >>> from sklearn_ser.estimator_checks import check_recording_estimator
+    >>> check_recording_estimator(LogMelSpectrogram(n_mels=8, n_fft=256, pooling="mean"))
+    """
+    for check in _checks_for(estimator):
+        check(estimator)
+
+
+def parametrize_with_recording_checks(estimators):
+    """Decorate a pytest test with the checks of `check_recording_estimator`.
+
+    Parameters
+    ----------
+    estimators : list of estimator objects
+        As for `check_recording_estimator`.
+
+    Returns
+    -------
+    decorator : `pytest.mark.parametrize`
+        For a test with the arguments ``estimator`` and ``check``.
+
+    See Also
+    --------
+    sklearn.utils.estimator_checks.parametrize_with_checks : The model of this function.
+
+    Examples
+    --------
+    >>> from sklearn_ser import LogMelSpectrogram
+    >>> from sklearn_ser.estimator_checks import parametrize_with_recording_checks
+    >>> @parametrize_with_recording_checks([LogMelSpectrogram(pooling="mean")])
+    ... def test_recordings(estimator, check):
+    ...     check(estimator)
+    """
+    import pytest
+
+    return pytest.mark.parametrize(
+        ("estimator", "check"),
+        [
+            pytest.param(estimator, check, id=f"{estimator}-{check.__name__}")
+            for estimator in estimators
+            for check in _checks_for(estimator)
+        ],
+    )
+
+
+def _checks_for(estimator):
+    yield from (
+        check_containers_agree,
+        check_kinds_of_recording_agree,
+        check_equal_lengths_are_no_table,
+        check_table_obeys_n_features_in,
+        check_one_recording_by_itself_is_refused,
+        check_bad_recordings_are_named,
+        check_order_and_subset_invariance,
+        check_clone_and_pickle,
+        check_nothing_else_changes,
+        check_group_cross_validation,
+    )
+    if _parameter(estimator, "on_error"):
+        yield check_on_error_nan
+    if hasattr(estimator, "transform"):
+        yield check_data_frame_output
+
+
+# What the checks are made of
+
+
+def _make_recordings():
+    """Make a voice-like buzz for each of the durations, each at a pitch of its own."""
+    rng = np.random.default_rng(0)
+    recordings = []
+    for number, duration in enumerate(_DURATIONS):
+        time = np.arange(int(duration * _SAMPLING_RATE)) / _SAMPLING_RATE
+        buzz = sum(np.sin(2 * np.pi * k * (100 + 20 * number) * time) / k for k in range(1, 20))
+        recordings.append((0.2 * buzz + 0.01 * rng.standard_normal(len(time))).astype(np.float32))
+    return recordings
+
+
+def _make_target(estimator, n_recordings):
+    if is_regressor(estimator):
+        return np.linspace(-1, 1, n_recordings)
+    return np.resize(["anger", "sadness"], n_recordings)
+
+
+def _fit(estimator, X):
+    return clone(estimator).fit(X, _make_target(estimator, len(X)))
+
+
+def _outputs(fitted, X):
+    """Return what each method gives for `X`, by the name of the method."""
+    return {
+        name: np.asarray(getattr(fitted, name)(X)) for name in _METHODS if hasattr(fitted, name)
+    }
+
+
+def _assert_same(outputs, expected, what):
+    for name, value in expected.items():
+        message = f"{name} differs for {what}"
+        if value.dtype.kind == "f":
+            # The promise is on the distance of whole rows, not on each small number.
+            distance = np.linalg.norm(outputs[name] - value)
+            assert outputs[name].shape == value.shape, message
+            assert distance <= 1e-5 * np.linalg.norm(value), f"{message} by {distance}"
+        else:
+            np.testing.assert_array_equal(outputs[name], value, err_msg=message)
+
+
+def _assert_refused(function, X, *, says, error=ValueError):
+    try:
+        function(X)
+    except error as caught:
+        refusal = caught
+    else:
+        raise AssertionError(f"{X!r:.80} was not refused with {error.__name__}")
+    assert says in str(refusal), f"the message for {X!r:.80} lacks {says!r}: {refusal}"
+    return refusal
+
+
+def _parameter(estimator, name):
+    """Return the full name of a parameter of the estimator or of a step of it, or None."""
+    names = estimator.get_params()
+    return next((full for full in names if full == name or full.endswith(f"__{name}")), None)
+
+
+def _global_random_state():
+    state = np.random.get_state(legacy=False)  # noqa: NPY002, the state that must not change
+    return state["state"]["key"].copy()
+
+
+def _object_array(recordings):
+    array = np.empty(len(recordings), dtype=object)
+    array[:] = recordings
+    return array
+
+
+def _data_frame_containers(values):
+    """Put values into the Series and one-column frames of the libraries that are installed."""
+    try:
+        import pandas as pd
+    except ImportError:
+        pass
+    else:
+        yield "pandas Series", pd.Series(values, index=np.arange(len(values)) + 5)
+        yield "pandas DataFrame", pd.DataFrame({"recording": values})
+    try:
+        import polars as pl
+    except ImportError:
+        pass
+    else:
+        yield "polars Series", pl.Series("recording", values)
+        yield "polars DataFrame", pl.DataFrame({"recording": values})
+
+
+# The checks
+
+
+def check_containers_agree(estimator):
+    """A list, a tuple, an object array, Series and one-column frames hold the same recordings."""
+    recordings = _make_recordings()
+    fitted = _fit(estimator, recordings)
+    expected = _outputs(fitted, recordings)
+    containers = {"tuple": tuple(recordings), "object array": _object_array(recordings)}
+    containers["lists of numbers"] = [recording.tolist() for recording in recordings]
+    containers |= dict(_data_frame_containers(recordings))
+    for name, container in containers.items():
+        _assert_same(_outputs(fitted, container), expected, name)
+        _assert_same(_outputs(_fit(estimator, container), recordings), expected, f"fit on {name}")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = _write(recordings, folder)
+        containers = {"array of str": np.array(paths), "Path": [Path(path) for path in paths]}
+        containers |= dict(_data_frame_containers(paths))
+        for name, container in containers.items():
+            _assert_same(_outputs(fitted, container), expected, f"paths in {name}")
+
+
+def _write(recordings, folder):
+    paths = [str(Path(folder) / f"{number}.wav") for number in range(len(recordings))]
+    for path, recording in zip(paths, recordings, strict=True):
+        soundfile.write(path, recording, _SAMPLING_RATE, subtype="FLOAT")
+    return paths
+
+
+def check_kinds_of_recording_agree(estimator):
+    """A path, array, pair, dict and decoder of the same samples give the same result."""
+    recordings = _make_recordings()
+    fitted = _fit(estimator, recordings)
+    expected = _outputs(fitted, recordings)
+
+    def decoder(recording):
+        samples = SimpleNamespace(data=recording[np.newaxis], sample_rate=_SAMPLING_RATE)
+        return SimpleNamespace(get_all_samples=lambda: samples)
+
+    kinds = {
+        "float64": lambda recording: recording.astype(np.float64),
+        "pair": lambda recording: (recording, _SAMPLING_RATE),
+        "dict": lambda recording: {"array": recording, "sampling_rate": _SAMPLING_RATE},
+        "decoder": decoder,
+        "two channels": lambda recording: (np.stack([recording, recording], 1), _SAMPLING_RATE),
+    }
+    for name, convert in kinds.items():
+        _assert_same(_outputs(fitted, [convert(r) for r in recordings]), expected, name)
+    mixed = [convert(r) for convert, r in zip([*kinds.values()] * 2, recordings, strict=False)]
+    _assert_same(_outputs(fitted, mixed), expected, "kinds mixed in one list")
+    slow = [soxr.resample(r, 8000, _SAMPLING_RATE, quality="HQ") for r in recordings]
+    pairs = [(r, 8000) for r in recordings]
+    _assert_same(_outputs(fitted, pairs), _outputs(fitted, slow), "pairs at 8 kHz")
+    pcm = [np.round(r * 2**15).astype(np.int16) for r in recordings]
+    floats = [r.astype(np.float32) / 2**15 for r in pcm]
+    _assert_same(_outputs(fitted, pcm), _outputs(fitted, floats), "int16 PCM")
+
+
+def check_equal_lengths_are_no_table(estimator):
+    """A list of equally long arrays is recordings: other lengths may follow."""
+    recordings = _make_recordings()
+    alike = [recording[:160] for recording in recordings]
+    fitted = _fit(estimator, alike)
+    assert not hasattr(fitted, "n_features_in_"), "a list has no n_features_in_"
+    table = np.stack(alike)
+    _assert_same(_outputs(fitted, table), _outputs(fitted, alike), "rows of a table")
+    _outputs(fitted, recordings)
+
+
+def check_table_obeys_n_features_in(estimator):
+    """A table of waveforms fixes the number of samples, until another `fit`."""
+    table = np.stack([recording[:160] for recording in _make_recordings()])
+    fitted = _fit(estimator, table)
+    assert fitted.n_features_in_ == 160
+    for name in _outputs(fitted, table):
+        _assert_refused(getattr(fitted, name), table[:, :100], says="160")
+    fitted.fit([*table], _make_target(estimator, len(table)))
+    assert not hasattr(fitted, "n_features_in_"), "n_features_in_ outlived a fit on a list"
+
+
+def check_one_recording_by_itself_is_refused(estimator):
+    """One path, waveform, pair or dict is no sequence of recordings; the message says so."""
+    recordings = _make_recordings()
+    fitted = _fit(estimator, recordings)
+    waveform = recordings[0]
+    by_itself = [
+        "recording.wav",
+        Path("recording.wav"),
+        waveform,
+        waveform.tolist(),
+        (waveform, _SAMPLING_RATE),
+        {"array": waveform, "sampling_rate": _SAMPLING_RATE},
+    ]
+    for X in by_itself:
+        for name in _METHODS:
+            if hasattr(fitted, name):
+                _assert_refused(getattr(fitted, name), X, says="[X]")
+
+
+def _bad_recordings(folder):
+    """Give recordings that can't be used, each with a word that the message must have."""
+    broken = Path(folder) / "broken.wav"
+    broken.write_bytes(b"RIFF, but nothing else")
+    return [
+        (str(Path(folder) / "missing.wav"), "missing.wav"),
+        (str(broken), "broken.wav"),
+        (folder, "folder"),
+        (np.array([]), "empty"),
+        (np.array([0.1, np.nan]), "NaN"),
+        (np.array([0.1, np.inf]), "infinity"),
+        (np.zeros((2, 3, 4)), "(2, 3, 4)"),
+        (np.array([1j, 2j]), "complex"),
+        (None, "NoneType"),
+        (float("nan"), "float"),
+        ({"path": "spoken.wav"}, "spoken.wav"),
+        ((_SAMPLING_RATE, np.zeros(9)), "turn it round"),
+        ((np.zeros(9), -1), "-1"),
+    ]
+
+
+def check_bad_recordings_are_named(estimator):
+    """A recording that can't be used is named by its position, its path and the reason."""
+    recordings = _make_recordings()
+    fitted = _fit(estimator, recordings)
+    with tempfile.TemporaryDirectory() as folder:
+        for bad, says in _bad_recordings(folder):
+            X = [*recordings[:2], bad, *recordings[2:4]]
+            for name in _METHODS:
+                if hasattr(fitted, name):
+                    method = getattr(fitted, name)
+                    refusal = _assert_refused(method, X, says=says, error=RecordingError)
+                    assert list(refusal.problems) == [2], "the position is wrong"
+                    assert "ecording 2" in str(refusal)
+                    assert says in str(pickle.loads(pickle.dumps(refusal)))
+
+
+def check_on_error_nan(estimator):
+    """With ``on_error="nan"`` bad recordings give NaN, and the others what they always give."""
+    recordings = _make_recordings()
+    estimator = clone(estimator).set_params(**{_parameter(estimator, "on_error"): "nan"})
+    if not hasattr(estimator, "transform"):
+        return  # what follows the transformer decides on NaN
+    fitted = _fit(estimator, recordings)
+    expected = fitted.transform(recordings[:4])
+    with tempfile.TemporaryDirectory() as folder:
+        bad = [recording for recording, _ in _bad_recordings(folder)]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            rows = _fit(estimator, [*bad, *recordings]).transform([*bad, *recordings[:4]])
+    assert np.isnan(rows[: len(bad)]).all(), "the row of a bad recording is not NaN"
+    _assert_same({"transform": rows[len(bad) :]}, {"transform": expected}, "good recordings")
+    messages = [str(warning.message) for warning in caught if "recordings" in str(warning.message)]
+    assert len(messages) == 1, f"one warning was expected, not {messages}"
+    assert all(f"recording {position}:" in messages[0] for position in range(len(bad)))
+
+
+def check_order_and_subset_invariance(estimator):
+    """A recording's result depends neither on its neighbours nor on their order."""
+    recordings = _make_recordings()
+    fitted = _fit(estimator, recordings)
+    expected = _outputs(fitted, recordings)
+    order = np.random.default_rng(1).permutation(len(recordings))
+    shuffled = _outputs(fitted, [recordings[i] for i in order])
+    _assert_same(shuffled, {name: rows[order] for name, rows in expected.items()}, "another order")
+    alone = [_outputs(fitted, [recording]) for recording in recordings]
+    joined = {name: np.concatenate([one[name] for one in alone]) for name in expected}
+    for position in range(len(recordings)):
+        row = slice(position, position + 1)
+        _assert_same(
+            {name: rows[row] for name, rows in joined.items()},
+            {name: rows[row] for name, rows in expected.items()},
+            f"recording {position} alone",
+        )
+
+
+def check_clone_and_pickle(estimator):
+    """A clone fits to the same, and a pickle gives the same."""
+    recordings = _make_recordings()
+    fitted = _fit(estimator, recordings)
+    expected = _outputs(fitted, recordings)
+    _assert_same(_outputs(_fit(fitted, recordings), recordings), expected, "a clone")
+    _assert_same(_outputs(pickle.loads(pickle.dumps(fitted)), recordings), expected, "a pickle")
+
+
+def check_nothing_else_changes(estimator):
+    """Recordings, parameters and NumPy's global random state stay as they are."""
+    recordings = _make_recordings()
+    copies = [recording.copy() for recording in recordings]
+    for recording in recordings:
+        recording.flags.writeable = False
+    parameters = repr(estimator)
+    before = _global_random_state()
+    _outputs(fitted := _fit(estimator, recordings), recordings)
+    np.testing.assert_array_equal(_global_random_state(), before, "the global random state")
+    assert repr(fitted) == parameters == repr(estimator), "parameters changed"
+    for recording, copy in zip(recordings, copies, strict=True):
+        np.testing.assert_array_equal(recording, copy, "a recording changed")
+
+
+def check_group_cross_validation(estimator):
+    """`cross_validate` and `GridSearchCV` hold out whole speakers, over a list of recordings."""
+    recordings = _make_recordings() * 2
+    y = _make_target(estimator, len(recordings))
+    speakers = np.arange(len(recordings)) // 4
+    if not (is_classifier(estimator) or is_regressor(estimator)):
+        estimator = make_pipeline(
+            clone(estimator), FunctionTransformer(_one_row_each), LogisticRegression()
+        )
+    scores = cross_validate(
+        estimator, recordings, y, cv=GroupKFold(2), groups=speakers, error_score="raise"
+    )
+    assert np.isfinite(scores["test_score"]).all()
+    search = GridSearchCV(estimator, {}, cv=GroupKFold(2), error_score="raise")
+    search.fit(recordings, y, groups=speakers)
+    assert len(search.predict(recordings)) == len(recordings)
+
+
+def _one_row_each(X):
+    return np.reshape(X, (len(X), -1))
+
+
+def check_data_frame_output(estimator):
+    """Rows go into a data frame under their names; three axes raise and say what to do."""
+    recordings = _make_recordings()
+    estimator = clone(estimator).set_output(transform="pandas")
+    rows = _fit(clone(estimator).set_output(transform="default"), recordings)
+    rows = rows.transform(recordings)
+    if rows.ndim > 2:
+        _assert_refused(_fit(estimator, recordings).transform, recordings, says="axes")
+        return
+    fitted = _fit(estimator, recordings)
+    frame = fitted.transform(recordings)
+    names = fitted.get_feature_names_out()
+    assert len(set(names)) == rows.shape[1], "the names are not one for each column"
+    assert list(frame.columns) == list(names)
+    np.testing.assert_array_equal(frame.to_numpy(), rows)
