@@ -46,7 +46,7 @@ def check_recording_estimator(estimator):
     See Also
     --------
     parametrize_with_recording_checks : One pytest test for each check.
-    sklearn.utils.estimator_checks.check_estimator : scikit-learn's checks, for tables.
+    sklearn.utils.estimator_checks.check_estimator : The checks for tables.
 
     Examples
     --------
