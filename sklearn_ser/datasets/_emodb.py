@@ -109,6 +109,7 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
             The corpus's origin, licence, protocol and published splits.
 
     (recordings, target) : tuple if ``return_X_y`` is True
+        The paths and the emotions alone.
 
     Raises
     ------

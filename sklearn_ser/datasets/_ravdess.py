@@ -120,6 +120,7 @@ def load_ravdess(
             The corpus's origin, licence, protocol and published splits.
 
     (recordings, target) : tuple if ``return_X_y`` is True
+        The paths and the emotions alone.
 
     Raises
     ------

@@ -99,6 +99,7 @@ def load_recordings(
             Where the recordings come from and how many there are of each emotion.
 
     (recordings, target) : tuple if ``return_X_y`` is True
+        The paths and the emotions alone.
 
     Raises
     ------
