@@ -1,0 +1,181 @@
+"""The Berlin Database of Emotional Speech (Emo-DB)."""
+
+import os
+
+from sklearn_ser.datasets._bunch import Emotion, make_bunch, read_descr
+from sklearn_ser.datasets._scan import CorpusLayout, scan_corpus, warn_missing
+from sklearn_ser.datasets._validation import validated_loader
+
+# First letters of Ärger or Wut, Langeweile, Ekel, Angst, Freude, Trauer and neutral.
+_EMOTIONS: dict[str, Emotion] = {
+    "w": "anger",
+    "l": "boredom",
+    "e": "disgust",
+    "a": "fear",
+    "f": "happiness",
+    "n": "neutral",
+    "t": "sadness",
+}
+
+# speaker: (sex, age in years, number of recordings)
+_SPEAKERS = {
+    "03": ("male", 31, 49),
+    "08": ("female", 34, 58),
+    "09": ("female", 21, 43),
+    "10": ("male", 32, 38),
+    "11": ("male", 26, 55),
+    "12": ("male", 30, 35),
+    "13": ("female", 32, 61),
+    "14": ("female", 35, 69),
+    "15": ("male", 25, 56),
+    "16": ("female", 31, 71),
+}
+
+_TEXTS = {
+    "a01": "Der Lappen liegt auf dem Eisschrank.",
+    "a02": "Das will sie am Mittwoch abgeben.",
+    "a04": "Heute abend könnte ich es ihm sagen.",
+    "a05": "Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.",
+    "a07": "In sieben Stunden wird es soweit sein.",
+    "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
+    "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
+    "b03": "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht.",
+    "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
+    "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
+}
+
+_LAYOUT = CorpusLayout(
+    title="Emo-DB",
+    pattern=(
+        rf"(?P<speaker>{'|'.join(_SPEAKERS)})(?P<sentence>{'|'.join(_TEXTS)})"
+        rf"(?P<emotion>[{''.join(_EMOTIONS)}])(?P<version>[a-z])"
+    ),
+    example="03a01Fa.wav",
+    contents="a folder with the 535 recordings, at any depth (in the original archive in wav/)",
+    origin="Get it from its authors' site, emodb.bilderbar.info, and unpack it.",
+)
+
+
+@validated_loader(folder=[str, os.PathLike])
+def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
+    """Load the Berlin Database of Emotional Speech (Emo-DB) from a folder.
+
+    535 recordings of ten German actors, five of each sex, who speak ten sentences in seven
+    emotions. Nothing is downloaded and no audio is read: the names tell everything.
+
+    =================   ==================================
+    Classes             7
+    Recordings          535
+    Recordings a class  46 (disgust) to 127 (anger)
+    Speakers            10
+    Language            German
+    =================   ==================================
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where the corpus is. Recordings are found at any depth, in any audio format, by names
+        such as ``03a01Fa.wav``.
+
+    emotions : sequence of str, dict of str to str or None, default=None
+        The emotions to keep, of "anger", "boredom", "disgust", "fear", "happiness", "neutral"
+        and "sadness". A dict keeps its keys and renames each to its value, so that emotions can
+        be merged. None keeps all.
+
+    return_X_y : bool, default=False
+        Whether to return ``(recordings, target)`` in place of a Bunch.
+
+    as_frame : bool, default=False
+        Whether recordings, target and groups are pandas Series.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        recordings : ndarray or Series of shape (n_recordings,)
+            The paths, sorted by speaker, sentence, emotion and version.
+        target : ndarray or Series of shape (n_recordings,)
+            The emotions' names.
+        target_names : list of str
+            The names that occur, sorted.
+        groups : ndarray or Series of shape (n_recordings,)
+            The speakers, "03" to "16".
+        frame : DataFrame of shape (n_recordings, 9) or None
+            The columns recording, emotion, speaker, sex, age (years), sentence, text (the German
+            transcript), version (the letter that tells takes apart) and language. None if pandas
+            is not installed.
+        DESCR : str
+            The corpus's origin, licence, protocol and published splits.
+
+    (recordings, target) : tuple if ``return_X_y`` is True
+        The paths and the emotions alone.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    NotADirectoryError
+        If it is a file.
+    ValueError
+        If the folder has no recording of Emo-DB, or `emotions` names one it does not have.
+    ImportError
+        If ``as_frame=True`` and pandas is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If recordings are missing, if audio files have other names (they are left out), or if
+        recordings are there more than once (each is taken once).
+
+    See Also
+    --------
+    load_ravdess : English speech and song by 24 actors.
+    load_recordings : Recordings of your own.
+
+    Notes
+    -----
+    For scores on unheard voices leave one speaker out: pass ``groups`` with
+    :class:`~sklearn.model_selection.LeaveOneGroupOut`. Speaker 08 has no recording of disgust, so
+    average the recalls over the pooled predictions, or a fold has a class without recordings.
+
+    References
+    ----------
+    .. [1] Burkhardt, F., Paeschke, A., Rolfes, M., Sendlmeier, W. F., and Weiss, B. (2005).
+       "A database of German emotional speech." Interspeech 2005, 1517-1520.
+
+    Examples
+    --------
+    An empty file shows what a name tells; the warning that 534 recordings are missing is silenced.
+
+    >>> import tempfile, warnings
+    >>> from pathlib import Path
+    >>> from sklearn_ser.datasets import load_emodb
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+    ...     Path(folder, "03a01Fa.wav").touch()
+    ...     emodb = load_emodb(folder)
+    >>> print(emodb.target[0], emodb.groups[0])
+    happiness 03
+    """
+    found = scan_corpus(folder, _LAYOUT)
+    speakers = [fields["speaker"] for fields in found]
+    warn_missing(_LAYOUT, speakers, {name: n for name, (_, _, n) in _SPEAKERS.items()})
+    columns = {
+        "emotion": [_EMOTIONS[fields["emotion"]] for fields in found],
+        "speaker": speakers,
+        "sex": [_SPEAKERS[speaker][0] for speaker in speakers],
+        "age": [_SPEAKERS[speaker][1] for speaker in speakers],
+        "sentence": [fields["sentence"] for fields in found],
+        "text": [_TEXTS[fields["sentence"]] for fields in found],
+        "version": [fields["version"] for fields in found],
+        "language": ["de"] * len(found),
+    }
+    return make_bunch(
+        [fields["recording"] for fields in found],
+        columns,
+        emotions=emotions,
+        known_emotions=_EMOTIONS.values(),
+        descr=read_descr("emodb"),
+        return_X_y=return_X_y,
+        as_frame=as_frame,
+    )

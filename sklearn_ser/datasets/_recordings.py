@@ -1,0 +1,247 @@
+"""Recordings of the user's own: a folder per emotion, or a table."""
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from sklearn_ser.datasets._bunch import make_bunch
+from sklearn_ser.datasets._scan import find_audio, some, warn
+from sklearn_ser.datasets._table import columns_of_table, is_table
+from sklearn_ser.datasets._validation import HasMethods, validated_loader
+
+_LAYOUT = (
+    "Expected is one sub-folder per emotion, such as anger/ and neutral/, with the recordings at "
+    "any depth below it; for a table, pass a CSV file or a DataFrame."
+)
+
+
+# A DataFrame of pandas or polars has both methods; a Series or an array has not.
+@validated_loader(
+    source=[str, os.PathLike, HasMethods(["join", "to_numpy"])],
+    path=[str, None],
+    label=[str, None],
+    speaker=[str, None],
+)
+def load_recordings(
+    source,
+    *,
+    path=None,
+    label=None,
+    speaker=None,
+    emotions=None,
+    return_X_y=False,
+    as_frame=False,
+):
+    r"""Load recordings of your own from a folder per emotion or from a table.
+
+    No audio is decoded. Files that are byte for byte the same are reported, because a recording
+    in both the training and the test set raises the score.
+
+    Parameters
+    ----------
+    source : str, path-like or DataFrame
+        One of
+
+        - a folder with a sub-folder per emotion, whose name is the label, and the recordings at
+          any depth below it. Hidden files are ignored;
+        - a CSV file in UTF-8 with a header, separated by commas, semicolons or tabs. Relative
+          paths are relative to the file's folder;
+        - a pandas or polars DataFrame. Relative paths are relative to the current directory.
+
+    path : str or None, default=None
+        The table's column of paths. None finds it by its name: path, file, filename, filepath, or
+        recording, audio or wav, alone or with path or file, in any letter case, with or without
+        "_".
+
+    label : str or None, default=None
+        The table's column of emotions. None finds it likewise: label, target, class, or emotion
+        or emo, alone or with label or class.
+
+    speaker : str or None, default=None
+        For a table, its column of speakers. None finds it likewise: speaker, actor, talker, spk,
+        spkr or subject, alone or with id; a table without one gives no groups.
+
+        For a folder, a regular expression that is searched in each path relative to `source`,
+        with "/" between its parts. Its first group, or else the whole match, is the speaker:
+        ``r"spk(\d+)"`` finds "03" in "anger/spk03/take1.wav". None gives no groups.
+
+    emotions : sequence of str, dict of str to str or None, default=None
+        The emotions to keep. A dict keeps its keys and renames each to its value, so that
+        emotions can be merged. None keeps all.
+
+    return_X_y : bool, default=False
+        Whether to return ``(recordings, target)`` in place of a Bunch.
+
+    as_frame : bool, default=False
+        Whether recordings, target and groups are pandas Series.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        recordings : ndarray or Series of shape (n_recordings,)
+            The paths, sorted for a folder and in the table's order for a table.
+        target : ndarray or Series of shape (n_recordings,)
+            The emotions' names.
+        target_names : list of str
+            The names that occur, sorted.
+        groups : ndarray or Series of shape (n_recordings,), or None
+            The speakers as written ("03" stays "03"). None if they are not known.
+        frame : DataFrame of shape (n_recordings, n_columns) or None
+            The columns recording, emotion and, if known, speaker, then the table's other
+            columns. One of these that is itself called recording, emotion or speaker gets the
+            prefix "source\_". Those of a CSV file hold text. None if pandas is not installed.
+        DESCR : str
+            Where the recordings come from and how many there are of each emotion.
+
+    (recordings, target) : tuple if ``return_X_y`` is True
+        The paths and the emotions alone.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `source`, or a recording that the table lists, does not exist.
+    ValueError
+        If the folder has fewer than two sub-folders with recordings, the table's columns cannot
+        be told, a path, label or speaker is empty, a file is listed with two different labels or
+        speakers, `speaker` does not match a path, or `emotions` names an unknown one.
+    ImportError
+        If ``as_frame=True`` and pandas is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If a file is listed twice (it is taken once), if different files are byte for byte the
+        same (all are kept), or if audio files lie outside the sub-folders (they are left out).
+
+    See Also
+    --------
+    load_emodb : German speech by ten actors.
+    load_ravdess : English speech and song by 24 actors.
+
+    Notes
+    -----
+    Only files of equal size are compared, by a hash of all their bytes. A row of a table is a
+    whole file; segments of longer files must be cut before.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn_ser.datasets import load_recordings
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("anger/03_a.wav", "anger/08_a.wav", "calm/03_b.wav"):
+    ...         Path(folder, name).parent.mkdir(exist_ok=True)
+    ...         n_bytes = Path(folder, name).write_text(name)
+    ...     mine = load_recordings(folder, speaker=r"(\d+)_[ab]\.wav")
+    >>> print(*mine.target)
+    anger anger calm
+    >>> print(*mine.groups)
+    03 08 03
+    """
+    if not is_table(source) and Path(source).expanduser().is_dir():
+        columns = _columns_of_folder(Path(source).expanduser(), path, label, speaker)
+    else:
+        columns = columns_of_table(source, path, label, speaker)
+    recordings = columns.pop("recording")
+    _warn_identical(recordings)
+    origin = "a table" if is_table(source) else os.fspath(source)
+    return make_bunch(
+        recordings,
+        columns,
+        emotions=emotions,
+        descr=_describe(origin, columns["emotion"]),
+        return_X_y=return_X_y,
+        as_frame=as_frame,
+    )
+
+
+def _describe(origin: str, labels: Iterable[str]) -> str:
+    counts = sorted(Counter(labels).items())
+    lines = [f"- {label}: {count}" for label, count in counts]
+    return "\n".join(
+        [f"Recordings from {origin}, by emotion before any choice of them:", "", *lines]
+    )
+
+
+def _columns_of_folder(
+    folder: Path, path: str | None, label: str | None, speaker: str | None
+) -> dict[str, list[str]]:
+    for name, value in (("path", path), ("label", label)):
+        if value is not None:
+            raise ValueError(
+                f"{name}={value!r} names a column of a table, but source={str(folder)!r} is a "
+                f"folder, whose sub-folders are the emotions. Leave {name} out."
+            )
+    audio = find_audio(folder)
+    found = sorted(name for name in audio if "/" in name)
+    labels = [name.split("/")[0] for name in found]
+    if len(set(labels)) < 2:
+        have = some(sorted(set(labels))) or "none"
+        raise ValueError(
+            f"source={str(folder)!r} has {len(audio)} audio files, and its sub-folders with "
+            f"recordings are: {have}. Two emotions are the least that can be told apart. {_LAYOUT}"
+        )
+    if len(found) < len(audio):
+        loose = [name for name in audio if "/" not in name]
+        warn(
+            f"{len(loose)} audio files in source={str(folder)!r} lie outside the sub-folders that "
+            f"name the emotions and are left out: {some(loose)}."
+        )
+    columns = {"recording": [str(folder / name) for name in found], "emotion": labels}
+    return columns if speaker is None else columns | {"speaker": _speakers(found, speaker)}
+
+
+def _speakers(paths: list[str], pattern: str) -> list[str]:
+    """Return what the pattern finds in each path."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(
+            f"speaker={pattern!r} is not a regular expression: {error}. For a folder, it is "
+            r"searched in each path, such as r'spk(\d+)'."
+        ) from error
+    matches = [compiled.search(path) for path in paths]
+    group = 1 if compiled.groups else 0
+    speakers = [(match[group] or "") if match else "" for match in matches]
+    without = [path for path, speaker in zip(paths, speakers, strict=True) if not speaker]
+    if without:
+        raise ValueError(
+            f"speaker={pattern!r} finds no speaker in {len(without)} of {len(paths)} paths: "
+            f"{some(without)}. It must match each path relative to the folder; its first group, "
+            "or else the whole match, is the speaker."
+        )
+    return speakers
+
+
+def _warn_identical(recordings: Iterable[str]) -> None:
+    """Warn if different files have the same bytes."""
+    copies = [
+        same
+        for size_alike in _alike(recordings, os.path.getsize)
+        for same in _alike(size_alike, _digest)
+    ]
+    if copies:
+        n_files = sum(map(len, copies))
+        warn(
+            f"{n_files} recordings are byte for byte the same as another one, such as "
+            f"{copies[0][0]} and {copies[0][1]}. They are kept, but a copy in the training set "
+            "of a recording in the test set raises the score: remove the copies."
+        )
+
+
+def _alike(paths, key):
+    """Return the groups of two or more paths with the same key."""
+    groups: dict[object, list[str]] = {}
+    for path in paths:
+        groups.setdefault(key(path), []).append(path)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _digest(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

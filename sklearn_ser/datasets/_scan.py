@@ -1,0 +1,215 @@
+"""Find a corpus's recordings in a folder and say what is missing, unknown or there twice.
+
+A corpus is described by a `CorpusLayout`; everything else here is the same for all of them.
+"""
+
+import inspect
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+# What libsndfile reads, by the endings in use.
+_UNCOMPRESSED = (".aif", ".aifc", ".aiff", ".au", ".caf", ".rf64", ".snd", ".sph", ".w64", ".wav")
+_COMPRESSED = (".flac", ".mp3", ".oga", ".ogg", ".opus")
+AUDIO_ENDINGS = frozenset(_UNCOMPRESSED + _COMPRESSED)
+_N_EXAMPLES = 3
+_N_SPEAKERS = 6
+
+
+@dataclass(frozen=True)
+class CorpusLayout:
+    """How a corpus's files are called and where a user gets them.
+
+    Parameters
+    ----------
+    title : str
+        The corpus's name.
+
+    pattern : str
+        A regular expression for the end of a recording's path without its ending, below and
+        including the corpus folder's own name, with "/" between the parts. Letter case does not
+        matter. Its named groups are the recording's fields, in lower case, and together its
+        identity: two files that agree in all of them are copies of one recording.
+
+    example : str
+        A recording's usual name, shown in errors.
+
+    contents : str
+        What the folder holds, shown in errors.
+
+    origin : str
+        Where the corpus is obtained, shown in errors.
+    """
+
+    title: str
+    pattern: str
+    example: str
+    contents: str
+    origin: str
+
+    def fields(self, path: str) -> dict[str, str] | None:
+        """Return what the name tells of the recording, or None if it is no recording's."""
+        stem = PurePosixPath(path).with_suffix("").as_posix()
+        match = re.search(rf"(?:^|/)(?:{self.pattern})$", stem, re.IGNORECASE)
+        return {k: v.lower() for k, v in match.groupdict("").items()} if match else None
+
+
+def warn(message: str) -> None:
+    """Warn at the line outside this package that called a loader."""
+    frame, level = inspect.currentframe(), 0
+    while frame and frame.f_globals.get("__name__", "").startswith(("sklearn_ser.", "sklearn.")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level + 1)
+
+
+def some(items: Iterable[object], limit: int = _N_EXAMPLES) -> str:
+    """List the first few items and how many more there are."""
+    items = list(items)
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(map(str, items[:limit])) + more
+
+
+def find_audio(folder: Path) -> list[str]:
+    """Return the audio files below a folder, shallowest first, as "/"-separated relative paths.
+
+    Hidden files and folders are left out. Linked folders are entered, each folder once.
+    """
+    found, entered = [], set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        folders[:] = (
+            sorted(name for name in folders if name[0] != ".") if real not in entered else []
+        )
+        if real not in entered:
+            below = Path(parent).relative_to(folder)
+            found += [(below / name).as_posix() for name in names if _is_audio(name)]
+        entered.add(real)
+    return sorted(found, key=lambda path: (path.count("/"), path))
+
+
+def _is_audio(name: str) -> bool:
+    return name[0] != "." and os.path.splitext(name)[1].lower() in AUDIO_ENDINGS
+
+
+def scan_corpus(
+    folder: str | os.PathLike[str],
+    layout: CorpusLayout,
+    wanted: Callable[[dict[str, str]], bool] = lambda fields: True,
+    order: Callable[[dict[str, str]], tuple[str, ...]] = lambda fields: tuple(fields.values()),
+) -> list[dict[str, str]]:
+    """Return the fields of each recording of a corpus, with its path as "recording".
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where the user says the corpus is.
+
+    layout : CorpusLayout
+        What is looked for.
+
+    wanted : callable, default: all
+        Told a recording's fields, whether it is asked for. The others are left out silently.
+
+    order : callable, default: by the fields in the pattern's order
+        Sort key of a recording's fields.
+
+    Returns
+    -------
+    recordings : list of dict
+        Each recording once.
+    """
+    root = _corpus_folder(folder, layout)
+    audio = find_audio(root)
+    copies: dict[tuple[str, ...], list[str]] = {}
+    fields_of: dict[tuple[str, ...], dict[str, str]] = {}
+    unknown = []
+    for path in audio:
+        fields = layout.fields(f"{root.resolve().name}/{path}")
+        if fields is None:
+            unknown.append(path)
+        elif wanted(fields):
+            key = tuple(fields.values())
+            fields_of[key] = fields
+            copies.setdefault(key, []).append(path)
+    if not copies:
+        raise ValueError(_nothing_found(root, layout, audio))
+    _warn_unknown(layout, unknown)
+    _warn_copies(layout, copies)
+    found = [{**fields_of[key], "recording": str(root / copies[key][0])} for key in copies]
+    return sorted(found, key=order)
+
+
+def warn_missing(
+    layout: CorpusLayout,
+    speakers: Iterable[str],
+    expected: Mapping[str, int],
+    missing_names: Collection[str] = (),
+) -> None:
+    """Warn if a corpus is incomplete.
+
+    Parameters
+    ----------
+    layout : CorpusLayout
+        The corpus.
+
+    speakers : iterable of str
+        The speaker of each recording found.
+
+    expected : dict of str to int
+        How many recordings of each speaker there should be.
+
+    missing_names : collection of str, default=()
+        The names that are missing, where the corpus has a complete list.
+    """
+    found = Counter(speakers)
+    short = [f"{s} has {found[s]} of {n}" for s, n in expected.items() if found[s] < n]
+    if not short:
+        return
+    names = f" Missing: {some(missing_names)}." if missing_names else ""
+    warn(
+        f"{layout.title}: {found.total()} of {sum(expected.values())} recordings; "
+        f"speaker {some(short, _N_SPEAKERS)}.{names} Scores on a part of the corpus do not compare "
+        "with published ones."
+    )
+
+
+def _corpus_folder(folder: str | os.PathLike[str], layout: CorpusLayout) -> Path:
+    path = Path(folder).expanduser()
+    if path.is_dir():
+        return path
+    advice = f"{layout.title} is expected as {layout.contents}. {layout.origin}"
+    if path.exists():
+        raise NotADirectoryError(f"folder={str(folder)!r} is a file, not a folder. {advice}")
+    raise FileNotFoundError(f"folder={str(folder)!r} does not exist. {advice}")
+
+
+def _nothing_found(root: Path, layout: CorpusLayout, audio: list[str]) -> str:
+    such_as = f", such as {audio[0]}," if audio else ""
+    return (
+        f"folder={str(root)!r} has {len(audio)} audio files{such_as} and none is a recording of "
+        f"{layout.title}, whose names look like {layout.example}. Expected: {layout.contents}. "
+        f"{layout.origin}"
+    )
+
+
+def _warn_unknown(layout: CorpusLayout, unknown: list[str]) -> None:
+    if unknown:
+        warn(
+            f"{layout.title}: {len(unknown)} audio files left out, because their names are not "
+            f"the corpus's: {some(unknown)}. Names look like {layout.example}."
+        )
+
+
+def _warn_copies(layout: CorpusLayout, copies: Mapping[tuple[str, ...], list[str]]) -> None:
+    repeated = [paths for paths in copies.values() if len(paths) > 1]
+    if repeated:
+        taken, *others = repeated[0]
+        warn(
+            f"{layout.title}: {len(repeated)} recordings are there more than once, such as {taken} "
+            f"and {others[0]}. Each is taken once, from the shallowest folder and then the first "
+            "in alphabetical order; to take another copy, pass its own folder."
+        )

@@ -1,0 +1,88 @@
+"""Small trees in the corpora's layouts, and the corpora themselves where they are given."""
+
+import csv
+import os
+import warnings
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+# How many recordings each speaker has, counted in the corpus.
+EMODB_SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
+EMODB_COUNTS = (49, 58, 43, 38, 55, 35, 61, 69, 56, 71)
+
+
+@pytest.fixture
+def grow(tmp_path):
+    """Return a function that fills a new folder with files that differ from one another."""
+
+    def grow_tree(*names, folder="corpus"):
+        root = tmp_path / folder
+        root.mkdir(exist_ok=True)
+        for name in names:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(name)
+        return root
+
+    return grow_tree
+
+
+@pytest.fixture
+def one_warning():
+    """Return a function that calls a loader and returns its result and its only warning's text."""
+
+    def call(loader, *args, **options):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = loader(*args, **options)
+        assert len(caught) == 1, [str(warning.message) for warning in caught]
+        assert caught[0].category is UserWarning
+        # A warning points at the line that called the loader.
+        assert caught[0].filename == __file__
+        return result, str(caught[0].message)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def emodb_names():
+    """535 names with each speaker's count, as the corpus has them (not the same names)."""
+    sentences = ("a01", "a02", "a04", "a05", "a07", "b01", "b02", "b03", "b09", "b10")
+    spoken = [f"{s}{e}{v}" for v, s, e in product("ab", sentences, "WLEAFTN")]
+    return [
+        f"{who}{what}"
+        for who, n in zip(EMODB_SPEAKERS, EMODB_COUNTS, strict=True)
+        for what in spoken[:n]
+    ]
+
+
+@pytest.fixture(scope="session")
+def ravdess_names():
+    """The names of all 1440 spoken and 1012 sung recordings, by the corpus's own rules."""
+    names = []
+    for channel, n_emotions in (("01", 8), ("02", 6)):
+        parts = product(range(1, n_emotions + 1), (1, 2), (1, 2), (1, 2), range(1, 25))
+        for emotion, intensity, statement, repetition, actor in parts:
+            if (emotion == 1 and intensity == 2) or (channel == "02" and actor == 18):
+                continue
+            codes = f"{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}"
+            names.append(f"03-{channel}-{codes}")
+    return names
+
+
+@pytest.fixture
+def metadata():
+    """Return a function from a corpus's name to its folder and the rows of its metadata."""
+
+    def read(corpus):
+        data = os.environ.get("SKLEARN_SER_DATA")
+        if not data:
+            pytest.skip("SKLEARN_SER_DATA names no folder with the corpora")
+        folder = Path(data, corpus)
+        if not folder.is_dir():
+            pytest.skip(f"SKLEARN_SER_DATA has no folder {corpus}")
+        with open(folder / "metadata.csv", newline="", encoding="utf-8") as file:
+            return folder, list(csv.DictReader(file))
+
+    return read

@@ -1,0 +1,148 @@
+"""Choosing emotions and filling the Bunch, for any source of recordings."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sklearn_ser.datasets import _emodb, _ravdess
+from sklearn_ser.datasets._bunch import EMOTIONS, make_bunch
+
+KEYS = ("recordings", "target", "target_names", "groups", "frame", "DESCR")
+PATHS = ["a.wav", "b.wav", "c.wav", "d.wav"]
+COLUMNS = {
+    "emotion": ["calm", "anger", "neutral", "calm"],
+    "speaker": ["03", "08", "03", "08"],
+    "age": [31, 34, 31, 34],
+}
+
+
+def bunch(recordings=PATHS, **options):
+    return make_bunch(recordings, COLUMNS, descr="text", **options)
+
+
+def test_keys_and_values():
+    data = bunch(fold=np.array([0, 1, 0, 1]))
+    assert set(data) == {*KEYS, "fold"}
+    assert data.recordings.tolist() == PATHS
+    assert data.recordings.dtype.kind == data.target.dtype.kind == data.groups.dtype.kind == "U"
+    assert data.target.tolist() == COLUMNS["emotion"]
+    assert data.target_names == ["anger", "calm", "neutral"]
+    assert data.groups.tolist() == COLUMNS["speaker"]
+    assert data.DESCR == "text"
+    assert list(data.frame) == ["recording", "emotion", "speaker", "age"]
+    assert data.frame["age"].tolist() == COLUMNS["age"]
+
+
+def test_sequence_keeps_a_subset_of_every_part():
+    data = bunch(emotions=["neutral", "calm"], fold=np.arange(4))
+    assert data.recordings.tolist() == ["a.wav", "c.wav", "d.wav"]
+    assert data.target.tolist() == ["calm", "neutral", "calm"]
+    assert data.target_names == ["calm", "neutral"]
+    assert data.groups.tolist() == ["03", "03", "08"]
+    assert data.fold.tolist() == [0, 2, 3]
+    assert data.frame["age"].tolist() == [31, 31, 34]
+    assert data.frame.index.tolist() == [0, 1, 2]
+
+
+def test_mapping_merges_and_keeps_its_keys_only():
+    data = bunch(emotions={"calm": "neutral", "neutral": "neutral"})
+    assert data.target.tolist() == ["neutral"] * 3
+    assert data.target_names == ["neutral"]
+    assert data.frame["emotion"].tolist() == ["neutral"] * 3
+
+
+def test_new_name_longer_than_all_old_ones_is_not_cut():
+    data = bunch(emotions={"anger": "a very long new name"})
+    assert data.target.tolist() == ["a very long new name"]
+
+
+@pytest.mark.parametrize("emotions", [["joy", "calm"], {"joy": "happiness", "calm": "calm"}])
+def test_unknown_emotion_names_it_and_all_known_ones(emotions):
+    with pytest.raises(ValueError, match=r"names 'joy', .*have 'anger', 'calm', 'neutral'\."):
+        bunch(emotions=emotions)
+
+
+def test_emotion_that_only_the_complete_corpus_has():
+    data = bunch(emotions=["anger", "disgust"], known_emotions=["disgust"])
+    assert data.target.tolist() == ["anger"]
+    with pytest.raises(ValueError, match=r"leaves none of the 4 recordings.*'anger', 'calm'"):
+        bunch(emotions=["disgust"], known_emotions=["disgust"])
+
+
+@pytest.mark.parametrize("emotions", ["calm", [], {}])
+def test_emotions_that_name_nothing(emotions):
+    with pytest.raises(ValueError, match=r"must be a list of emotions to keep"):
+        bunch(emotions=emotions)
+
+
+def test_without_a_groups_column():
+    columns = {"emotion": COLUMNS["emotion"]}
+    assert make_bunch(PATHS, columns, descr="").groups is None
+    assert make_bunch(PATHS, COLUMNS, groups=None, descr="").groups is None
+    assert make_bunch(PATHS, columns, descr="", as_frame=True).groups is None
+
+
+def test_other_target():
+    data = make_bunch(PATHS, {"mood": list("xyxy")}, target="mood", emotions=["x"], descr="")
+    assert data.target.tolist() == ["x", "x"]
+    assert data.frame["mood"].tolist() == ["x", "x"]
+
+
+def test_return_X_y():
+    recordings, target = bunch(emotions=["calm"], return_X_y=True)
+    assert recordings.tolist() == ["a.wav", "d.wav"]
+    assert target.tolist() == ["calm", "calm"]
+
+
+def test_as_frame():
+    data = bunch(emotions=["calm"], as_frame=True)
+    for series, column in (
+        (data.recordings, "recording"),
+        (data.target, "emotion"),
+        (data.groups, "speaker"),
+    ):
+        pd.testing.assert_series_equal(series, data.frame[column])
+    X, y = bunch(emotions=["calm"], as_frame=True, return_X_y=True)
+    pd.testing.assert_series_equal(X, data.recordings)
+    pd.testing.assert_series_equal(y, data.target)
+
+
+@pytest.mark.parametrize("lengths", [(3, 3, 3, 3), (3, 4, 5, 6)])
+def test_waveforms_stay_a_list_and_need_no_path_column(lengths):
+    waveforms = [np.full(length, float(length)) for length in lengths]
+    data = bunch(waveforms, emotions=["calm"])
+    assert isinstance(data.recordings, list)
+    assert data.recordings[0] is waveforms[0]
+    assert data.recordings[1] is waveforms[3]
+    assert "recording" not in data.frame
+    series = bunch(waveforms, emotions=["calm"], as_frame=True).recordings
+    assert series.name == "recording"
+    assert series.iloc[1] is waveforms[3]
+
+
+def test_without_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    data = bunch()
+    assert data.frame is None
+    assert data.recordings.tolist() == PATHS
+    with pytest.raises(ImportError, match=r"as_frame=True needs pandas.*pip install pandas"):
+        bunch(as_frame=True)
+    assert len(bunch(return_X_y=True)) == 2
+
+
+def test_corpora_share_one_vocabulary():
+    assert sorted(EMOTIONS) == list(EMOTIONS)
+    for module in (_emodb, _ravdess):
+        assert set(module._EMOTIONS.values()) <= set(EMOTIONS)
+
+
+def test_import_brings_no_torch():
+    code = (
+        "import sys, sklearn_ser.datasets; "
+        "print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,344 @@
+"""Recordings of the user's own: folders per emotion, CSV files and DataFrames."""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from sklearn_ser.datasets import load_recordings
+
+FILES = ("a.wav", "b.wav", "c.flac")
+
+
+@pytest.fixture(autouse=True)
+def strict():
+    """Fail on any warning that a test does not expect."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture
+def folder(grow):
+    return grow("calm/spk08/x.wav", "anger/spk03_1.wav", "anger/take2/deep/spk08.FLAC")
+
+
+@pytest.fixture
+def table(grow):
+    """Return a function that writes a CSV file beside three recordings."""
+    root = grow(*(f"audio/{name}" for name in FILES))
+
+    def write(*lines, encoding="utf-8"):
+        (root / "table.csv").write_text("\n".join(lines) + "\n", encoding=encoding)
+        return root / "table.csv"
+
+    return write
+
+
+def names(data):
+    return [Path(recording).name for recording in data.recordings]
+
+
+# Folders
+
+
+def test_folder_names_are_the_emotions(folder):
+    (folder / "calm" / ".hidden.wav").touch()
+    (folder / ".git").mkdir()
+    (folder / ".git" / "x.wav").touch()
+    (folder / "notes").mkdir()
+    (folder / "notes" / "readme.txt").touch()
+    (folder / "metadata.csv").touch()
+    data = load_recordings(folder)
+    found = ("anger/spk03_1.wav", "anger/take2/deep/spk08.FLAC", "calm/spk08/x.wav")
+    assert data.recordings.tolist() == [str(folder / name) for name in found]
+    assert data.target.tolist() == ["anger", "anger", "calm"]
+    assert data.target_names == ["anger", "calm"]
+    assert data.groups is None
+    assert list(data.frame) == ["recording", "emotion"]
+    assert "- anger: 2\n- calm: 1" in data.DESCR
+    assert str(folder) in data.DESCR
+
+
+@pytest.mark.parametrize(
+    ("pattern", "speakers"),
+    [
+        (r"spk(\d+)", ["03", "08", "08"]),
+        (r"spk\d+", ["spk03", "spk08", "spk08"]),
+        (r"^[^/]+", ["anger", "anger", "calm"]),
+        (r"(\d)(\d)", ["0", "0", "0"]),
+    ],
+)
+def test_speaker_pattern(folder, pattern, speakers):
+    data = load_recordings(folder, speaker=pattern)
+    assert data.groups.tolist() == speakers
+    assert data.frame["speaker"].tolist() == speakers
+
+
+def test_speaker_pattern_that_does_not_match(folder):
+    with pytest.raises(ValueError, match=r"no speaker in 1 of 3 paths: anger/spk03_1\.wav\."):
+        load_recordings(folder, speaker=r"spk(08)")
+    # A group that takes no part in the match is no speaker either.
+    with pytest.raises(ValueError, match=r"no speaker in 1 of 3 paths: calm/spk08/x\.wav\."):
+        load_recordings(folder, speaker=r"calm|spk(\d+)")
+    with pytest.raises(ValueError, match=r"'spk\(' is not a regular expression: .*unterminated"):
+        load_recordings(folder, speaker="spk(")
+
+
+@pytest.mark.parametrize("name", ["path", "label"])
+def test_folder_has_no_columns(folder, name):
+    with pytest.raises(ValueError, match=rf"{name}='x' names a column of a table.*Leave {name}"):
+        load_recordings(folder, **{name: "x"})
+
+
+def test_too_few_classes(grow):
+    with pytest.raises(
+        ValueError, match=r"has 2 audio files, .*recordings are: all\. .*sub-folder"
+    ):
+        load_recordings(grow("all/a.wav", "all/deep/b.wav", folder="one"))
+    with pytest.raises(ValueError, match=r"has 1 audio files, .*recordings are: none\."):
+        load_recordings(grow("a.wav", folder="flat"))
+
+
+def test_loose_files_are_left_out(folder, one_warning):
+    (folder / "loose.wav").touch()
+    data, message = one_warning(load_recordings, folder)
+    assert len(data.recordings) == 3
+    assert message.startswith("1 audio files in source=")
+    assert message.endswith("left out: loose.wav.")
+
+
+# Tables
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_csv(table, separator, encoding):
+    lines = (
+        "Filename,Emotion,Speaker ID,note",
+        "audio/b.wav,anger,03,schön",
+        "",
+        'audio/a.wav,calm,08,"x, y; z"',
+    )
+    if separator != ",":
+        lines = [line.replace(", ", "@").replace(",", separator) for line in lines]
+        lines = [line.replace("@", ", ") for line in lines]
+    path = table(*lines, encoding=encoding)
+    data = load_recordings(path)
+    assert data.recordings.tolist() == [str(path.parent / f"audio/{n}.wav") for n in "ba"]
+    assert data.target.tolist() == ["anger", "calm"]
+    assert data.groups.tolist() == ["03", "08"]
+    assert list(data.frame) == ["recording", "emotion", "speaker", "note"]
+    assert data.frame["note"].tolist() == ["schön", "x, y; z"]
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
+def test_frames(grow, make, monkeypatch):
+    monkeypatch.chdir(grow(*FILES))
+    source = make(
+        {
+            "wav": [*FILES],
+            "label": ["calm", "anger", "calm"],
+            "actor": ["03", "08", "03"],
+            "arousal": [0.5, 1.5, 2.5],
+        }
+    )
+    data = load_recordings(source, emotions={"calm": "neutral"})
+    assert data.recordings.tolist() == ["a.wav", "c.flac"]
+    assert data.target.tolist() == ["neutral", "neutral"]
+    assert data.groups.tolist() == ["03", "03"]
+    assert data.frame["arousal"].tolist() == [0.5, 2.5]
+    assert data.frame["arousal"].dtype == np.float64
+    X, y = load_recordings(source, as_frame=True, return_X_y=True)
+    assert X.tolist() == [*FILES]
+    assert isinstance(y, pd.Series)
+
+
+def test_frame_with_paths_numbers_and_its_own_index(grow):
+    root = grow(*FILES)
+    source = pd.DataFrame(
+        {"path": [root / name for name in FILES], "label": [0, 1, 0], "speaker": [7, 8, 7]},
+        index=[5, 6, 7],
+    )
+    data = load_recordings(source)
+    assert data.recordings.tolist() == [str(root / name) for name in FILES]
+    assert data.target.tolist() == ["0", "1", "0"]
+    assert data.groups.tolist() == ["7", "8", "7"]
+    assert data.frame.index.tolist() == [0, 1, 2]
+
+
+def test_without_speakers_and_without_pandas(table, monkeypatch):
+    path = table("path,label", "audio/a.wav,x", "audio/b.wav,y")
+    assert list(load_recordings(path).frame) == ["recording", "emotion"]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    data = load_recordings(path)
+    assert data.groups is None
+    assert data.frame is None
+    assert data.target.tolist() == ["x", "y"]
+
+
+def test_columns_by_name(table):
+    path = table("id,emotion,label,file,speaker,who", "audio/a.wav,1,x,take 1,s,03")
+    data = load_recordings(path, path="id", label="label", speaker="who")
+    assert names(data) == ["a.wav"]
+    assert data.target.tolist() == ["x"]
+    assert data.groups.tolist() == ["03"]
+    assert data.frame.iloc[0, 1:].to_dict() == {
+        "emotion": "x",
+        "speaker": "03",
+        "source_emotion": "1",
+        "file": "take 1",
+        "source_speaker": "s",
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "message"),
+    [
+        ("x,label", {}, r"'x', 'label' of source=.*none has a usual name for the path.*`path`"),
+        ("path,mood", {}, r"'path', 'mood' of .*none has a usual name for the label.*`label`"),
+        ("path,label,emotion", {}, r"'label', 'emotion' may each be the label.*`label`"),
+        ("file,path,label", {}, r"'file', 'path' may each be the path.*`path`"),
+        ("path,label,spk,Actor", {}, r"'spk', 'Actor' may each be the speaker.*`speaker`"),
+        ("path,label", {"speaker": "who"}, r"speaker='who' is no column of .*'path', 'label'\."),
+        ("path,label", {"label": "Label"}, r"label='Label' is no column of .*'path', 'label'\."),
+        ("path,label,label", {}, r"more than one column with the name 'label'"),
+    ],
+)
+def test_columns_that_cannot_be_told(table, header, options, message):
+    path = table(header, ",".join(["audio/a.wav"] * (header.count(",") + 1)))
+    with pytest.raises(ValueError, match=message):
+        load_recordings(path, **options)
+
+
+def test_frame_with_two_columns_of_a_name():
+    source = pd.DataFrame([["a", "b", "c"]], columns=["path", "label", "label"])
+    with pytest.raises(ValueError, match="more than one column with the name 'label'"):
+        load_recordings(source)
+
+
+def test_missing_files(table):
+    path = table("path,label", "a.wav,x", "audio/b.wav,y", "audio,z")
+    with pytest.raises(FileNotFoundError, match=r"^2 of 3 recordings .*a\.wav, .*audio\. Relative"):
+        load_recordings(path)
+
+
+def test_empty_cells_of_a_csv_are_told_by_line(table):
+    path = table("path,label,speaker", "audio/a.wav,,1", "", "audio/b.wav, ,2", "audio/c.flac,x,")
+    with pytest.raises(ValueError, match=r"'label' of .* empty in 2 of 3 rows: line 2, line 4\."):
+        load_recordings(path)
+    path = table("path,label,speaker", "audio/a.wav,x,1", "audio/c.flac,x,")
+    with pytest.raises(ValueError, match=r"'speaker' of .* is empty in 1 of 2 rows: line 3\."):
+        load_recordings(path)
+
+
+@pytest.mark.parametrize("empty", [None, float("nan"), pd.NA, "", "  "])
+def test_empty_cells_of_a_frame_are_told_by_row(empty):
+    source = pd.DataFrame({"path": ["a", "b"], "label": ["x", empty]})
+    with pytest.raises(ValueError, match=r"'label' of source is empty in 1 of 2 rows: row 1\."):
+        load_recordings(source)
+    if empty is None:
+        with pytest.raises(ValueError, match=r"'label' of source is empty in 1 of 2 rows: row 1"):
+            load_recordings(pl.DataFrame({"path": ["a", "b"], "label": ["x", None]}))
+
+
+def test_file_listed_twice(table, one_warning):
+    path = table(
+        "path,label,speaker,take",
+        "audio/a.wav,x,1,first",
+        "audio/b.wav,y,1,only",
+        "audio/../audio/a.wav,x,1,second",
+    )
+    data, message = one_warning(load_recordings, path)
+    assert names(data) == ["a.wav", "b.wav"]
+    assert data.target.tolist() == ["x", "y"]
+    assert data.frame["take"].tolist() == ["first", "only"]
+    assert message.startswith("1 rows of source=")
+    assert "in line 2 and line 4." in message
+
+
+@pytest.mark.parametrize("again", ["audio/a.wav,y,1", "audio/a.wav,x,2"])
+def test_file_listed_twice_with_contradictions(table, again):
+    path = table("path,label,speaker", "audio/a.wav,x,1", "audio/b.wav,y,1", again)
+    with pytest.raises(ValueError, match=r"^1 rows of .*another emotion or .*line 2 and line 4"):
+        load_recordings(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (("path,label",), r"has no rows; its columns are 'path', 'label'\."),
+        (("",), r"has no rows; its columns are \(none\)\."),
+        (
+            ("path,label", "audio/a.wav,x", "b", "c,d,e"),
+            r"has 2 columns, but 2 lines have more or fewer cells: line 3, line 4\.",
+        ),
+        (("path,label", '"audio/a.wav"b,x'), r"is not a CSV file in UTF-8: .*pass the DataFrame"),
+    ],
+)
+def test_broken_csv(table, lines, message):
+    with pytest.raises(ValueError, match=message):
+        load_recordings(table(*lines))
+
+
+def test_source_that_is_no_table(table):
+    path = table("path,label")
+    path.write_bytes(b"RIFF\xff\xfe\x00")
+    with pytest.raises(ValueError, match="is not a CSV file in UTF-8"):
+        load_recordings(path)
+    with pytest.raises(FileNotFoundError, match=r"nowhere' does not exist.*folder.*CSV.*DataFrame"):
+        load_recordings(path.parent / "nowhere")
+    for source in (pd.Series(["a"]), np.array(["a"]), ["a"]):
+        with pytest.raises(ValueError, match="'source' parameter of load_recordings"):
+            load_recordings(source)
+
+
+# Copies of the same bytes
+
+
+def test_identical_files_are_reported_and_kept(folder, one_warning):
+    original = (folder / "anger" / "spk03_1.wav").read_bytes()
+    (folder / "calm" / "copy.wav").write_bytes(original)
+    (folder / "calm" / "again.wav").write_bytes(original)
+    (folder / "calm" / "same size.wav").write_bytes(original[::-1])
+    data, message = one_warning(load_recordings, folder)
+    assert len(data.recordings) == 6
+    assert message.startswith("3 recordings are byte for byte the same")
+    assert f"{folder / 'anger' / 'spk03_1.wav'} and {folder / 'calm' / 'again.wav'}." in message
+
+
+def test_only_files_of_equal_size_are_read(folder, monkeypatch):
+    sizes = [os.path.getsize(path) for path in load_recordings(folder).recordings]
+    assert len(set(sizes)) == 3
+
+    def refuse(path):
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr("sklearn_ser.datasets._recordings._digest", refuse)
+    assert len(load_recordings(folder).recordings) == 3
+
+
+@pytest.mark.parametrize("corpus", ["emodb", "ravdess"])
+def test_real_metadata(metadata, corpus):
+    folder, rows = metadata(corpus)
+    # RAVDESS itself holds one pair of identical files, which is reported below.
+    with warnings.catch_warnings(action="ignore"):
+        data = load_recordings(folder / "metadata.csv")
+    assert data.recordings.tolist() == [str(folder / row["file"]) for row in rows]
+    assert data.target.tolist() == [row["emotion"] for row in rows]
+    assert data.groups.tolist() == [row["speaker"] for row in rows]
+    assert set(data.frame) == {*rows[0], "recording"} - {"file"}
+
+
+def test_identical_takes_in_the_real_ravdess(metadata, one_warning):
+    folder, _ = metadata("ravdess")
+    data, message = one_warning(load_recordings, folder / "metadata.csv")
+    assert len(data.recordings) == 1440
+    assert message.startswith("2 recordings are byte for byte the same")
+    assert "03-01-03-01-02-01-07.flac and " in message
+    assert "03-01-03-01-02-02-07.flac. They" in message
