@@ -14,7 +14,7 @@ __version__ = "0.1.0.dev0"
 
 # Public name -> the module that holds it. Names load on first use, so that
 # `import sklearn_ser` costs next to nothing and brings no torch.
-_MODULE_OF = {
+_MODULE_OF: dict[str, str] = {
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
 }

@@ -1,6 +1,6 @@
 """What every loader returns: recordings, emotions and speakers as one ``Bunch``.
 
-Imports numpy, scikit-learn and the standard library; pandas only on demand.
+Imports NumPy and scikit-learn; pandas only on demand.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from sklearn.utils import Bunch
+
+from sklearn_ser._sklearn import validate_params
 
 Emotion = Literal[
     "anger",
@@ -25,6 +27,17 @@ Emotion = Literal[
 ]
 # The one vocabulary, so that corpora can be joined and compared without renaming.
 EMOTIONS: tuple[str, ...] = get_args(Emotion)
+
+_SHARED_PARAMETERS: dict[str, list[Any]] = {
+    "emotions": ["array-like", Mapping, None],
+    "return_X_y": ["boolean"],
+    "as_frame": ["boolean"],
+}
+
+
+def validated_loader(**constraints):
+    """Validate a loader's own parameters and those that all loaders share."""
+    return validate_params(_SHARED_PARAMETERS | constraints, prefer_skip_nested_validation=True)
 
 
 def read_descr(name):

@@ -2,9 +2,8 @@
 
 import os
 
-from sklearn_ser.datasets._bunch import Emotion, make_bunch, read_descr
-from sklearn_ser.datasets._scan import CorpusLayout, scan_corpus, warn_missing
-from sklearn_ser.datasets._validation import validated_loader
+from ._bunch import Emotion, make_bunch, read_descr, validated_loader
+from ._scan import CorpusLayout, scan_corpus, warn_missing
 
 # First letters of Ärger or Wut, Langeweile, Ekel, Angst, Freude, Trauer and neutral.
 _EMOTIONS: dict[str, Emotion] = {

@@ -4,9 +4,10 @@ import os
 from collections import Counter
 from itertools import product
 
-from sklearn_ser.datasets._bunch import Emotion, make_bunch, read_descr
-from sklearn_ser.datasets._scan import CorpusLayout, scan_corpus, warn_missing
-from sklearn_ser.datasets._validation import StrOptions, validated_loader
+from sklearn_ser._sklearn import StrOptions
+
+from ._bunch import Emotion, make_bunch, read_descr, validated_loader
+from ._scan import CorpusLayout, scan_corpus, warn_missing
 
 _EMOTIONS: dict[str, Emotion] = {
     "01": "neutral",

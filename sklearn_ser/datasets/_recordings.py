@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from sklearn_ser.datasets._bunch import make_bunch
-from sklearn_ser.datasets._scan import find_audio, some, warn
-from sklearn_ser.datasets._table import columns_of_table, is_table
-from sklearn_ser.datasets._validation import HasMethods, validated_loader
+from sklearn_ser._sklearn import HasMethods
+
+from ._bunch import make_bunch, validated_loader
+from ._scan import find_audio, some, warn
+from ._table import columns_of_table, is_table
 
 _LAYOUT = (
     "Expected is one sub-folder per emotion, such as anger/ and neutral/, with the recordings at "

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_ser.datasets._scan import some, warn
+from ._scan import some, warn
 
 # The usual names, without letter case, "_", "-" and blanks.
 _IGNORED = str.maketrans("", "", "_- ")
