@@ -1,3 +1,5 @@
 """Emotional speech corpora, read from a folder of the user's, and synthetic voices."""
 
-__all__: list[str] = []
+from sklearn_ser.datasets._synthetic import make_emotional_speech
+
+__all__ = ["make_emotional_speech"]
