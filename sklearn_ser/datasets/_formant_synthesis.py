@@ -1,6 +1,14 @@
 """Source-filter speech: a glottal wave and noise, shaped by moving formants.
 
 Knows speakers and manners of speaking, not emotions. NumPy and SciPy only.
+
+References
+----------
+G. E. Peterson and H. L. Barney (1952). Control methods used in a study of the vowels. JASA 24.
+D. H. Klatt (1976). Linguistic uses of segmental duration in English. JASA 59.
+D. H. Klatt (1980). Software for a cascade/parallel formant synthesizer. JASA 67.
+D. H. Klatt and L. C. Klatt (1990). Analysis, synthesis, and perception of voice quality
+variations among female and male talkers. JASA 87.
 """
 
 from typing import NamedTuple
@@ -56,8 +64,8 @@ def _stop(locus, noise, voice_bar=0.0):
 
 _LABIAL, _ALVEOLAR, _VELAR = (250, 800, 2200), (300, 1750, 2600), (300, 1900, 2300)
 
-# Vowels: the men of Peterson and Barney (1952). Consonants: loci and noise bands after
-# Klatt (1980), Table III, rounded; durations after Klatt (1976), rounded.
+# Vowels: the men of Peterson and Barney (1952). Consonants: one locus a place of articulation,
+# a coarse reading of Klatt (1980). Durations: the order of magnitude of Klatt (1976).
 PHONES = {
     "a": (Phone(0.13, (730, 1090, 2440), 1.0),),
     "e": (Phone(0.11, (530, 1840, 2480), 1.0),),

@@ -16,11 +16,12 @@ from sklearn_ser.datasets._formant_synthesis import (
     synthesize,
 )
 
-# Tendencies of Murray and Arnott (1993), Table I, Banse and Scherer (1996) and Juslin and
-# Laukka (2003), Table 7. Those agree on directions rather than on figures: the sizes are set so
-# that the emotions overlap as acted ones do. Contempt and calm are between their neighbours.
+# Tendencies that Murray and Arnott (1993), Banse and Scherer (1996) and Juslin and Laukka (2003)
+# report. Surveys agree on directions rather than on figures: the sizes are ours, set so that the
+# emotions overlap as acted ones do. Calm and contempt, seldom surveyed, are placed between
+# sadness and neutral, and between disgust and neutral.
 EMOTIONS = {
-    #                  f0     f0     f0  tempo  level   tilt  breath jitter artic. form. pauses
+    #                  f0     f0     f0  tempo  level   tilt  breath jitter reach  form. pauses
     #                  st      %     st      %     dB dB/oct      dB      %      %     %      %
     "anger":     Manner(4.0,  35, -2.0,    12,   4.5,   2.4,   -4.0,   1.2,    25,  1.0,    5),
     "boredom":   Manner(-1.5, -50, -1.0,  -16,  -1.5,  -1.2,   -3.0,   0.6,   -35, -2.0,   25),
@@ -221,8 +222,8 @@ def _make_sentence(seed, number):
 
 def _make_speaker(seed, number):
     """Draw a speaker of the sex whose turn it is."""
-    # Spreads between speakers of one sex. A tract is the more alike of the two: 2 % of its
-    # length are 3 mm, while the pitch of four speakers in a hundred is off by a third or more.
+    # The spreads between speakers of one sex are narrower than among people, so that a few
+    # speakers are enough to learn from.
     rng = _generator(seed, "speaker", number)
     name = ("female", "male")[number % 2]
     sex = _SEXES[name]
@@ -231,7 +232,7 @@ def _make_speaker(seed, number):
         f0=sex.f0 * 2 ** (rng.normal(0, 2) / 12),
         tract=sex.tract * np.exp(rng.normal(0, 0.02)),
         tempo=np.exp(rng.normal(0, 0.06)),
-        level=rng.normal(-27, 1.5),
+        level=rng.normal(-28, 1.7),
         tilt=rng.normal(-2, 0.25),
         breathiness=sex.breathiness + rng.normal(0, 1.0),
         strength=np.exp(rng.normal(0, 0.12)),
