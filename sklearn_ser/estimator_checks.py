@@ -176,7 +176,7 @@ def _parameter(estimator, name):
 
 def _global_random_state():
     state = np.random.get_state(legacy=False)  # noqa: NPY002, the state that must not change
-    return state["state"]["key"].copy()
+    return np.append(state["state"]["key"], state["state"]["pos"])
 
 
 def _object_array(recordings):

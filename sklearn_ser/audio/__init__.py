@@ -13,6 +13,7 @@ from ._spectrogram import (
     mel_filterbank,
     mel_spectrogram,
     n_frames,
+    sample_window,
 )
 from ._waveform import load_waveform
 
@@ -28,4 +29,5 @@ __all__ = [
     "mel_filterbank",
     "mel_spectrogram",
     "n_frames",
+    "sample_window",
 ]

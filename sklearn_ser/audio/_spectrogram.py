@@ -90,13 +90,24 @@ def mel_filterbank(sampling_rate, n_fft, n_mels, fmin, fmax, htk, norm):
 
 
 @lru_cache(maxsize=32)
-def _window(window, win_length, n_fft):
-    """Sample a periodic window and centre it in `n_fft` samples."""
+def sample_window(window, win_length, n_fft):
+    """Sample a periodic window and centre it in `n_fft` samples.
+
+    Raises
+    ------
+    ValueError
+        If `window` is none that `scipy.signal.get_window` knows.
+    """
     from scipy.signal import get_window
 
     left = (n_fft - win_length) // 2
     samples = np.zeros(n_fft, dtype=np.float32)
-    samples[left : left + win_length] = get_window(window, win_length, fftbins=True)
+    try:
+        samples[left : left + win_length] = get_window(window, win_length, fftbins=True)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"window={window!r} is none that scipy.signal.get_window knows ({error})."
+        ) from error
     return samples
 
 
@@ -132,7 +143,7 @@ def mel_spectrogram(waveform, filters, *, n_fft, win_length, hop_length, window,
     right = max((count - 1) * hop_length + n_fft - left - len(waveform), 0)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, (left, right)), n_fft)
     frames = frames[::hop_length]
-    weights = _window(window, win_length, n_fft)
+    weights = sample_window(window, win_length, n_fft)
     mels = np.empty((count, filters.shape[1]), dtype=np.float32)
     for start in range(0, count, _BLOCK):
         block = slice(start, min(start + _BLOCK, count))

@@ -14,6 +14,7 @@ from sklearn_ser.audio import (
     mel_filterbank,
     mel_spectrogram,
     n_frames,
+    sample_window,
 )
 
 from ._base import RecordingTransformer
@@ -236,6 +237,7 @@ class LogMelSpectrogram(RecordingTransformer):
                 f"win_length={self.win_length} is longer than n_fft={self.n_fft}: lower the one "
                 "or raise the other."
             )
+        sample_window(self.window, self.win_length or self.n_fft, self.n_fft)
         if self.duration is None and self.pooling is None:
             raise ValueError(
                 "duration=None leaves spectrograms of unequal length, which make no array: give "
