@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import ConfusionMatrixDisplay, classification_report
-from sklearn.model_selection import LeaveOneGroupOut, PredefinedSplit, cross_val_predict
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -40,16 +40,18 @@ if arguments.corpus != "synthetic" and arguments.data is None:
 # ---------------------------------
 #
 # Recordings are paths or arrays. The speakers are as important as the emotions: what is
-# learned from a speaker must never be tested on the same speaker. Emo-DB and the synthetic
-# voices leave out one speaker at a time; for RAVDESS, EmoBox published six folds of four actors.
+# learned from a speaker must never be tested on the same speaker. One speaker at a time is held
+# out; of RAVDESS one of the six groups of four actors that EmoBox published.
 
 if arguments.corpus == "emodb":
-    corpus, cv = load_emodb(arguments.data), LeaveOneGroupOut()
+    corpus = load_emodb(arguments.data)
+    held_out = corpus.groups
 elif arguments.corpus == "ravdess":
     corpus = load_ravdess(arguments.data)
-    cv = PredefinedSplit(corpus.emobox_folds)
+    held_out = corpus.emobox_folds
 else:
-    corpus, cv = make_emotional_speech(random_state=0), LeaveOneGroupOut()
+    corpus = make_emotional_speech(random_state=0)
+    held_out = corpus.groups
 
 print(f"{len(corpus.recordings)} recordings by {len(np.unique(corpus.groups))} speakers")
 
@@ -69,8 +71,8 @@ predicted = cross_val_predict(
     pipeline,
     corpus.recordings,
     corpus.target,
-    groups=corpus.groups,
-    cv=cv,
+    groups=held_out,
+    cv=LeaveOneGroupOut(),
     n_jobs=arguments.n_jobs,
 )
 

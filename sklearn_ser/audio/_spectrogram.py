@@ -4,7 +4,7 @@ import warnings
 from functools import lru_cache
 
 import numpy as np
-from scipy import fft
+from scipy import fft, sparse
 
 # Frames transformed at once: few enough that a block stays in the processor's cache,
 # so that hours of audio need no more memory than their mel bands.
@@ -63,18 +63,18 @@ def mel_filterbank(sampling_rate, n_fft, n_mels, fmin, fmax, htk, norm):
 
     Returns
     -------
-    filters : ndarray of shape (n_fft // 2 + 1, n_mels), float32
-        Read-only.
+    filters : csr_array of shape (n_mels, n_fft // 2 + 1), float32
+        Sparse, since a Fourier bin belongs to two bands at most; not to be written to.
     """
     edges = mel_to_hz(
         np.linspace(hz_to_mel(fmin, htk=htk), hz_to_mel(fmax, htk=htk), n_mels + 2), htk=htk
     )
-    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
-    bins = np.fft.rfftfreq(n_fft, 1.0 / sampling_rate)[:, np.newaxis]
+    lower, centre, upper = (edges[i : i + n_mels, np.newaxis] for i in range(3))
+    bins = np.fft.rfftfreq(n_fft, 1.0 / sampling_rate)
     rising = (bins - lower) / (centre - lower)
     falling = (upper - bins) / (upper - centre)
     filters = np.maximum(0.0, np.minimum(rising, falling))
-    n_empty = int((filters.max(axis=0) == 0).sum())
+    n_empty = int((filters.max(axis=1) == 0).sum())
     if n_empty:
         warnings.warn(
             f"{n_empty} of {n_mels} mel bands are narrower than a Fourier bin and stay empty. "
@@ -84,9 +84,7 @@ def mel_filterbank(sampling_rate, n_fft, n_mels, fmin, fmax, htk, norm):
         )
     if norm == "slaney":
         filters *= 2.0 / (upper - lower)
-    filters = filters.astype(np.float32)
-    filters.flags.writeable = False
-    return filters
+    return sparse.csr_array(filters.astype(np.float32))
 
 
 @lru_cache(maxsize=32)
@@ -123,7 +121,7 @@ def mel_spectrogram(waveform, filters, *, n_fft, win_length, hop_length, window,
     ----------
     waveform : ndarray of shape (n_samples,), float32
         At least one sample. It is continued with zeros where a frame reaches beyond it.
-    filters : ndarray of shape (n_fft // 2 + 1, n_mels)
+    filters : csr_array of shape (n_mels, n_fft // 2 + 1)
         From `mel_filterbank`.
     n_fft, win_length, hop_length : int
         In samples.
@@ -144,15 +142,15 @@ def mel_spectrogram(waveform, filters, *, n_fft, win_length, hop_length, window,
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, (left, right)), n_fft)
     frames = frames[::hop_length]
     weights = sample_window(window, win_length, n_fft)
-    mels = np.empty((count, filters.shape[1]), dtype=np.float32)
+    mels = np.empty((filters.shape[0], count), dtype=np.float32)
     for start in range(0, count, _BLOCK):
         block = slice(start, min(start + _BLOCK, count))
         spectrum = fft.rfft(frames[block] * weights, axis=1)
         magnitude = spectrum.real**2 + spectrum.imag**2
         if power != 2:
             magnitude **= power / 2
-        np.matmul(magnitude, filters, out=mels[block])
-    return mels.T
+        mels[:, block] = filters @ magnitude.T
+    return mels
 
 
 def log_scale(spectrogram, *, scale, power, amin, top_db):
