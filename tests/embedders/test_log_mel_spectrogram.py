@@ -1,5 +1,7 @@
 """LogMelSpectrogram: its parameters, its statistics, and its place in a search."""
 
+import tracemalloc
+
 import librosa
 import numpy as np
 import pytest
@@ -197,3 +199,45 @@ def test_grid_search_over_bands_with_held_out_speakers_on_real_recordings(corpus
     assert search.n_splits_ == 3
     # Anger and sadness are the easiest pair: forty bands tell them apart in other speakers.
     assert search.cv_results_["mean_test_score"][1] > 0.9
+
+
+class Column:
+    """Makes each recording when it is asked for, as a lazily decoded column does."""
+
+    def __init__(self, n_recordings):
+        self.n_recordings = n_recordings
+
+    def __len__(self):
+        return self.n_recordings
+
+    def __getitem__(self, position):
+        return {"array": np.full(160_000, 0.1, dtype=np.float32), "sampling_rate": 16000}
+
+
+def _peak_bytes(n_recordings):
+    front_end = LogMelSpectrogram(pooling="mean", duration=None)
+    tracemalloc.start()
+    front_end.transform(Column(n_recordings))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_grow_with_the_number_of_recordings():
+    _peak_bytes(2)  # what is loaded and cached once
+    few, many = _peak_bytes(5), _peak_bytes(100)
+    # 95 rows of 128 numbers, and well under one waveform of 640 kB; all would be 61 MB.
+    assert many - few < 95 * 128 * 4 + 320_000
+
+
+def test_memory_of_a_long_recording_is_its_samples_and_its_bands():
+    waveform = np.zeros(16000 * 600, dtype=np.float32)
+    front_end = LogMelSpectrogram(pooling="mean", duration=None, n_mels=40)
+    front_end.transform([waveform[:16000]])
+    tracemalloc.start()
+    front_end.transform([waveform])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # The padded copy of the samples and a few arrays of 40 bands; its Fourier bins are 154 MB.
+    bands = 40 * len(waveform) // 256 * 4
+    assert peak < 1.2 * waveform.nbytes + 5 * bands
