@@ -62,13 +62,13 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
     535 recordings of ten German actors, five of each sex, who speak ten sentences in seven
     emotions. Nothing is downloaded and no audio is read: the names tell everything.
 
-    =================   ==================================
+    ==================  ==================================
     Classes             7
     Recordings          535
     Recordings a class  46 (disgust) to 127 (anger)
     Speakers            10
     Language            German
-    =================   ==================================
+    ==================  ==================================
 
     Parameters
     ----------

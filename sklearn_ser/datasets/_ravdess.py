@@ -65,15 +65,15 @@ def load_ravdess(
     them in six, at two intensities. Nothing is downloaded and no audio is read: the names tell
     everything.
 
-    ==================  =============================  =============================
-    vocal_channel       speech                         song
-    ==================  =============================  =============================
-    Classes             8                              6
-    Recordings          1440                           1012
-    Recordings a class  96 (neutral), 192 (all others) 92 (neutral), 184 (all others)
-    Speakers            24                             23 (none of actor 18)
-    Language            English                        English
-    ==================  =============================  =============================
+    ==================  ==============================  ==============================
+    vocal_channel       speech                          song
+    ==================  ==============================  ==============================
+    Classes             8                               6
+    Recordings          1440                            1012
+    Recordings a class  96 (neutral), 192 (all others)  92 (neutral), 184 (all others)
+    Speakers            24                              23 (none of actor 18)
+    Language            English                         English
+    ==================  ==============================  ==============================
 
     Parameters
     ----------

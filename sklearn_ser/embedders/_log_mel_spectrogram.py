@@ -115,7 +115,7 @@ class LogMelSpectrogram(RecordingTransformer):
     ----------
     n_features_in_ : int
         Number of samples of each waveform. Only where `X` was a table in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns of `X`. Only where `X` was a data frame of numbers in `fit`.
 
     See Also

@@ -1,0 +1,59 @@
+"""Sphinx configuration: numpydoc, sphinx-gallery, the pydata theme."""
+
+import warnings
+from importlib.metadata import version as version_of
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+project = "sklearn_ser"
+author = "The sklearn_ser developers"
+copyright = "2026, the sklearn_ser developers"
+version = release = version_of("sklearn-ser")
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_gallery.gen_gallery",
+]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "**/README.txt"]
+templates_path = ["_templates"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "doc_module": "sklearn_ser",
+    "reference_url": {"sklearn_ser": None},
+    "backreferences_dir": "generated/backreferences",
+    "show_memory": False,
+    "abort_on_example_error": True,
+    "within_subsection_order": "FileNameSortKey",
+    "default_thumb_file": None,
+}
+# Matplotlib's figures are shown by the gallery, not by a window.
+warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sklearn_ser"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_align": "left",
+    "show_toc_level": 2,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": [], "auto_examples/index": []},
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "benchmarks": [], "changelog": []}

@@ -1,0 +1,63 @@
+"""The code in the README and in the guide runs as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "docs/index.md", *sorted((ROOT / "docs/guide").glob("*.md"))]
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES_WITH_CODE = [page for page in PAGES if PYTHON.search(page.read_text())]
+
+
+def run(page):
+    """Run the blocks of a page one after the other and return their names and values."""
+    namespace = {}
+    for block in PYTHON.findall(page.read_text()):
+        exec(compile(block, str(page), "exec"), namespace)
+    return namespace
+
+
+def test_pages_with_code_are_found():
+    assert len(PAGES_WITH_CODE) >= 5
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(page)
+
+
+def test_the_nested_search_keeps_speakers_apart_inside_and_outside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    from sklearn.model_selection import GroupKFold
+
+    original = GroupKFold.split
+
+    def split(self, X, y=None, groups=None):
+        for train, test in original(self, X, y, groups):
+            seen.append(set(groups[train]) & set(groups[test]))
+            yield train, test
+
+    monkeypatch.setattr(GroupKFold, "split", split)
+    found = run(ROOT / "docs/guide/honest_evaluation.md")
+    # Three outer folds, and two inner folds within each.
+    assert seen == [set()] * 9
+    speakers = found["corpus"].groups
+    for train, test in zip(*found["result"]["indices"].values(), strict=True):
+        assert not set(speakers[train]) & set(speakers[test])
+    assert len(found["result"]["estimator"]) == 3
+
+
+def test_routing_off_gives_the_inner_folds_no_groups():
+    # What the guide says of the search without metadata routing.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+
+    X, y, speakers = [[0.0], [1.0]] * 6, [0, 1] * 6, [0, 0, 1, 1, 2, 2] * 2
+    search = GridSearchCV(LogisticRegression(), {"C": [1, 2]}, cv=GroupKFold(2))
+    with pytest.raises(ValueError, match="'groups' parameter should not be None"):
+        cross_validate(search, X, y, cv=GroupKFold(3), groups=speakers, error_score="raise")
