@@ -31,7 +31,7 @@ parser.add_argument("--corpus", choices=["synthetic", "emodb", "ravdess"], defau
 parser.add_argument("--data", help="folder of the corpus")
 parser.add_argument("--output", default="confusion_matrix.png", help="picture to save")
 parser.add_argument("--n-jobs", type=int, help="folds computed at the same time")
-arguments, _ = parser.parse_known_args()
+arguments = parser.parse_args()
 if arguments.corpus != "synthetic" and arguments.data is None:
     parser.error(f"--corpus {arguments.corpus} needs --data, the folder of the corpus")
 

@@ -5,6 +5,8 @@ recordings of unequal length, on every container and every kind of recording, go
 """
 
 import pickle
+import random
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -13,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import soundfile
 import soxr
+from joblib import parallel_config
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
@@ -104,6 +107,8 @@ def _checks_for(estimator):
         check_one_recording_by_itself_is_refused,
         check_bad_recordings_are_named,
         check_order_and_subset_invariance,
+        check_recordings_matter,
+        check_parallel_backends,
         check_clone_and_pickle,
         check_nothing_else_changes,
         check_group_cross_validation,
@@ -140,9 +145,9 @@ def _fit(estimator, X):
 
 def _outputs(fitted, X):
     """Return what each method gives for `X`, by the name of the method."""
-    return {
-        name: np.asarray(getattr(fitted, name)(X)) for name in _METHODS if hasattr(fitted, name)
-    }
+    names = [name for name in _METHODS if hasattr(fitted, name)]
+    assert names, f"the estimator has none of {', '.join(_METHODS)}"
+    return {name: np.asarray(getattr(fitted, name)(X)) for name in names}
 
 
 def _assert_same(outputs, expected, what):
@@ -175,8 +180,11 @@ def _parameter(estimator, name):
 
 
 def _global_random_state():
-    state = np.random.get_state(legacy=False)  # noqa: NPY002, the state that must not change
-    return np.append(state["state"]["key"], state["state"]["pos"])
+    """Return the states that must not change: NumPy's, Python's, and torch's where it is loaded."""
+    state = np.random.get_state(legacy=False)  # noqa: NPY002
+    states = [*state["state"]["key"], state["state"]["pos"], *random.getstate()[1]]
+    torch = sys.modules.get("torch")
+    return np.array([*states, *(torch.get_rng_state().tolist() if torch else ())])
 
 
 def _object_array(recordings):
@@ -256,9 +264,13 @@ def check_kinds_of_recording_agree(estimator):
     slow = [soxr.resample(r, 8000, _SAMPLING_RATE, quality="HQ") for r in recordings]
     pairs = [(r, 8000) for r in recordings]
     _assert_same(_outputs(fitted, pairs), _outputs(fitted, slow), "pairs at 8 kHz")
-    pcm = [np.round(r * 2**15).astype(np.int16) for r in recordings]
-    floats = [r.astype(np.float32) / 2**15 for r in pcm]
-    _assert_same(_outputs(fitted, pcm), _outputs(fitted, floats), "int16 PCM")
+    for dtype, bits in (("int16", 16), ("int32", 32), ("uint8", 8)):
+        full_scale = 2 ** (bits - 1)
+        whole = [np.round(r.astype(np.float64) * (full_scale - 1)) for r in recordings]
+        offset = full_scale if dtype == "uint8" else 0
+        pcm = [(samples + offset).astype(dtype) for samples in whole]
+        floats = [samples / full_scale for samples in whole]
+        _assert_same(_outputs(fitted, pcm), _outputs(fitted, floats), f"{dtype} PCM")
 
 
 def check_equal_lengths_are_no_table(estimator):
@@ -279,8 +291,13 @@ def check_table_obeys_n_features_in(estimator):
     assert fitted.n_features_in_ == 160
     for name in _outputs(fitted, table):
         _assert_refused(getattr(fitted, name), table[:, :100], says="160")
+    if "pandas DataFrame" in (frames := dict(_data_frame_containers([0]))):
+        frame = type(frames["pandas DataFrame"])(table).add_prefix("sample")
+        fitted.fit(frame, _make_target(estimator, len(table)))
+        assert list(fitted.feature_names_in_) == list(frame.columns)
     fitted.fit([*table], _make_target(estimator, len(table)))
-    assert not hasattr(fitted, "n_features_in_"), "n_features_in_ outlived a fit on a list"
+    for name in ("n_features_in_", "feature_names_in_"):
+        assert not hasattr(fitted, name), f"{name} outlived a fit on a list"
 
 
 def check_one_recording_by_itself_is_refused(estimator):
@@ -320,6 +337,7 @@ def _bad_recordings(folder):
         ({"path": "spoken.wav"}, "spoken.wav"),
         ((_SAMPLING_RATE, np.zeros(9)), "turn it round"),
         ((np.zeros(9), -1), "-1"),
+        (([[0.1], [0.2, 0.3]], _SAMPLING_RATE), "inhomogeneous"),
     ]
 
 
@@ -378,6 +396,26 @@ def check_order_and_subset_invariance(estimator):
         )
 
 
+def check_recordings_matter(estimator):
+    """Different recordings give different rows, or different probabilities."""
+    recordings = _make_recordings()
+    fitted = _fit(estimator, recordings)
+    for name in ("transform", "predict_proba"):
+        if hasattr(fitted, name):
+            first, *others = np.asarray(getattr(fitted, name)(recordings))
+            assert any(not np.array_equal(first, other) for other in others), f"{name} is constant"
+
+
+def check_parallel_backends(estimator):
+    """The result is the same inside any of joblib's contexts."""
+    recordings = _make_recordings()
+    fitted = _fit(estimator, recordings)
+    expected = _outputs(fitted, recordings)
+    for backend in ("loky", "threading"):
+        with parallel_config(backend=backend, n_jobs=2):
+            _assert_same(_outputs(fitted, recordings), expected, f"{backend} as joblib's backend")
+
+
 def check_clone_and_pickle(estimator):
     """A clone fits to the same, and a pickle gives the same."""
     recordings = _make_recordings()
@@ -388,7 +426,7 @@ def check_clone_and_pickle(estimator):
 
 
 def check_nothing_else_changes(estimator):
-    """Recordings, parameters and NumPy's global random state stay as they are."""
+    """Recordings, parameters and the global random states stay as they are."""
     recordings = _make_recordings()
     copies = [recording.copy() for recording in recordings]
     for recording in recordings:

@@ -14,7 +14,7 @@ ROOT = Path(sklearn_ser.__file__).parent
 # "" stands for the modules at the top of the package.
 LIGHT = {"numpy", "scipy", "joblib"}
 LAYERS = {
-    "audio": (set(), LIGHT | {"soundfile", "soxr"}),
+    "audio": ({"_warnings"}, LIGHT | {"soundfile", "soxr"}),
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": ({"audio", "nn"}, LIGHT | {"torch", "transformers", "speechbrain", "encodec"}),
     "store": (set(), LIGHT),
@@ -31,8 +31,9 @@ LAYERS = {
         {"_sklearn", "audio", "nn", "embedders", "estimators", "metrics"},
         LIGHT | {"sklearn", "matplotlib"},
     ),
-    "datasets": ({"_sklearn", "audio"}, LIGHT | {"sklearn", "pandas"}),
+    "datasets": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
     "_sklearn": (set(), {"sklearn"}),
+    "_warnings": (set(), set()),
     "estimator_checks": (
         {"_sklearn", "audio"},
         LIGHT | {"sklearn", "soundfile", "soxr", "pandas", "polars", "pytest"},
@@ -110,10 +111,13 @@ def test_private_scikit_learn_names_come_from_one_module(path):
     if _layer(path) == "_sklearn":
         return
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn."):
-            private = [alias.name for alias in node.names if alias.name.startswith("_")]
-            assert not private, f"import {private} through sklearn_ser._sklearn"
-            assert "._" not in node.module, f"import {node.module} through sklearn_ser._sklearn"
+        names = []
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sklearn":
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("sklearn.")]
+        private = [name for name in names if "._" in name]
+        assert not private, f"import {private} through sklearn_ser._sklearn"
 
 
 def test_layers_form_no_cycle():

@@ -15,10 +15,12 @@ from ._spectrogram import (
     n_frames,
     sample_window,
 )
-from ._waveform import load_waveform
+from ._waveform import SAMPLING_RATES, UnusableRecording, load_waveform
 
 __all__ = [
+    "SAMPLING_RATES",
     "RecordingError",
+    "UnusableRecording",
     "as_recordings",
     "compute_rows",
     "crop_and_pad",

@@ -1,11 +1,12 @@
 """What `X` may hold: a sequence of recordings, or a table whose rows are waveforms."""
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from joblib import Parallel, delayed
+
+from sklearn_ser._warnings import warn
 
 from ._waveform import NO_SUCH_FILE, NOT_FINITE, PATH_TYPES, UnusableRecording, is_decoder, is_pair
 
@@ -163,7 +164,7 @@ def _is_column_of_recordings(X):
 def _refuse_text(X):
     values = np.asarray(X)
     if values.dtype.kind in "US" or (
-        values.dtype.kind == "O" and any(isinstance(value, PATH_TYPES) for value in values[0])
+        values.dtype.kind == "O" and any(isinstance(value, PATH_TYPES) for value in values.flat)
     ):
         columns = ", ".join(map(str, getattr(X, "columns", range(values.shape[1]))))
         raise ValueError(
@@ -245,10 +246,11 @@ def compute_rows(function, recordings, row_shape, *, on_error, n_jobs=None):
                 raise RecordingError({position: problem}) from error
             problems[position] = problem
 
-    Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(fill), range(len(recordings))))
+    # Threads, whatever backend is the context's: another process would fill rows of its own.
+    Parallel(n_jobs=n_jobs, require="sharedmem")(map(delayed(fill), range(len(recordings))))
     if problems:
         listed = _list_problems(dict(sorted(problems.items())), max_named=len(problems))
-        warnings.warn(f"{listed} NaN is in their place.", UserWarning, stacklevel=2)
+        warn(f"{listed} NaN is in their place.")
     return rows
 
 

@@ -1,10 +1,9 @@
 """Waveforms to mel spectrograms, with librosa's conventions and equal to its numbers."""
 
-import warnings
-from functools import lru_cache
-
 import numpy as np
 from scipy import fft, sparse
+
+from sklearn_ser._warnings import warn
 
 # Frames transformed at once: few enough that a block stays in the processor's cache,
 # so that hours of audio need no more memory than their mel bands.
@@ -42,7 +41,6 @@ def mel_to_hz(mels, *, htk=False):
     )
 
 
-@lru_cache(maxsize=32)
 def mel_filterbank(sampling_rate, n_fft, n_mels, fmin, fmax, htk, norm):
     """Make triangular filters, equally wide on the mel scale.
 
@@ -64,7 +62,7 @@ def mel_filterbank(sampling_rate, n_fft, n_mels, fmin, fmax, htk, norm):
     Returns
     -------
     filters : csr_array of shape (n_mels, n_fft // 2 + 1), float32
-        Sparse, since a Fourier bin belongs to two bands at most; not to be written to.
+        Sparse, since a Fourier bin belongs to two bands at most.
     """
     edges = mel_to_hz(
         np.linspace(hz_to_mel(fmin, htk=htk), hz_to_mel(fmax, htk=htk), n_mels + 2), htk=htk
@@ -76,25 +74,35 @@ def mel_filterbank(sampling_rate, n_fft, n_mels, fmin, fmax, htk, norm):
     filters = np.maximum(0.0, np.minimum(rising, falling))
     n_empty = int((filters.max(axis=1) == 0).sum())
     if n_empty:
-        warnings.warn(
+        warn(
             f"{n_empty} of {n_mels} mel bands are narrower than a Fourier bin and stay empty. "
-            "Lower n_mels, or raise n_fft.",
-            UserWarning,
-            stacklevel=2,
+            "Lower n_mels, or raise n_fft."
         )
     if norm == "slaney":
         filters *= 2.0 / (upper - lower)
     return sparse.csr_array(filters.astype(np.float32))
 
 
-@lru_cache(maxsize=32)
 def sample_window(window, win_length, n_fft):
-    """Sample a periodic window and centre it in `n_fft` samples.
+    """Sample a periodic window, with zeros around it.
+
+    Parameters
+    ----------
+    window : str or tuple
+        As in `scipy.signal.get_window`.
+    win_length : int
+        Length of the window, in samples.
+    n_fft : int
+        Length with the zeros around it, in samples.
+
+    Returns
+    -------
+    samples : ndarray of shape (n_fft,), float32
 
     Raises
     ------
     ValueError
-        If `window` is none that `scipy.signal.get_window` knows.
+        If SciPy does not know the window.
     """
     from scipy.signal import get_window
 
@@ -111,10 +119,11 @@ def sample_window(window, win_length, n_fft):
 
 def n_frames(n_samples, *, n_fft, hop_length, center):
     """Count the frames of a waveform of `n_samples` samples."""
-    return 1 + (n_samples if center else max(n_samples - n_fft, 0)) // hop_length
+    padding = 2 * (n_fft // 2) if center else 0
+    return 1 + max(n_samples + padding - n_fft, 0) // hop_length
 
 
-def mel_spectrogram(waveform, filters, *, n_fft, win_length, hop_length, window, center, power):
+def mel_spectrogram(waveform, filters, window, *, hop_length, center, power):
     """Compute a mel spectrogram.
 
     Parameters
@@ -123,10 +132,10 @@ def mel_spectrogram(waveform, filters, *, n_fft, win_length, hop_length, window,
         At least one sample. It is continued with zeros where a frame reaches beyond it.
     filters : csr_array of shape (n_mels, n_fft // 2 + 1)
         From `mel_filterbank`.
-    n_fft, win_length, hop_length : int
+    window : ndarray of shape (n_fft,)
+        From `sample_window`.
+    hop_length : int
         In samples.
-    window : str or tuple
-        As in `scipy.signal.get_window`.
     center : bool
         Whether frame `t` is centred at sample ``t * hop_length``, or begins there.
     power : float
@@ -136,16 +145,16 @@ def mel_spectrogram(waveform, filters, *, n_fft, win_length, hop_length, window,
     -------
     spectrogram : ndarray of shape (n_mels, n_frames), float32
     """
+    n_fft = len(window)
     count = n_frames(len(waveform), n_fft=n_fft, hop_length=hop_length, center=center)
     left = n_fft // 2 if center else 0
     right = max((count - 1) * hop_length + n_fft - left - len(waveform), 0)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, (left, right)), n_fft)
     frames = frames[::hop_length]
-    weights = sample_window(window, win_length, n_fft)
     mels = np.empty((filters.shape[0], count), dtype=np.float32)
     for start in range(0, count, _BLOCK):
         block = slice(start, min(start + _BLOCK, count))
-        spectrum = fft.rfft(frames[block] * weights, axis=1)
+        spectrum = fft.rfft(frames[block] * window, axis=1)
         magnitude = spectrum.real**2 + spectrum.imag**2
         if power != 2:
             magnitude **= power / 2
@@ -175,7 +184,8 @@ def log_scale(spectrogram, *, scale, power, amin, top_db):
     """
     if scale is None:
         return spectrogram
-    floored = np.maximum(spectrogram, np.float32(amin ** (power / 2)))
+    floor = max(amin ** (power / 2), np.finfo(np.float32).tiny)
+    floored = np.maximum(spectrogram, np.float32(floor))
     if scale == "log":
         return np.log(floored)
     decibel = np.float32(20.0 / power) * np.log10(floored)

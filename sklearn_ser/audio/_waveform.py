@@ -16,10 +16,8 @@ import soxr
 _PCM_SCALE = {"int16": 2.0**15, "int32": 2.0**31, "uint8": 2.0**7}
 
 PATH_TYPES = (str, os.PathLike)
-_WHAT_A_RECORDING_IS = (
-    "a recording is a path, an array of samples, a pair (array, sampling_rate), a dict with "
-    "'array' and 'sampling_rate', or an AudioDecoder"
-)
+# Hz. Beyond these a rate is a mistake, and resampling from it may take for ever.
+SAMPLING_RATES = (1_000, 1_000_000)
 NO_SUCH_FILE = "there is no such file"
 NOT_FINITE = "it has samples that are NaN or infinity"
 
@@ -96,8 +94,9 @@ def _read_file(path):
         raise UnusableRecording(NO_SUCH_FILE)
     try:
         return soundfile.read(path, dtype="float32")
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:
-        if os.path.getsize(path) == 0:
+    except (soundfile.LibsndfileError, OSError, TypeError, ValueError, MemoryError) as error:
+        # The last two: a header that gives no length, or one that cannot be.
+        if os.path.exists(path) and os.path.getsize(path) == 0:
             raise UnusableRecording("the file is empty (0 bytes)") from error
         raise UnusableRecording(f"libsndfile can't read the file as audio ({error})") from error
 
@@ -106,7 +105,8 @@ def _decode_dict(recording):
     if not {"array", "sampling_rate"} <= set(recording):
         keys = ", ".join(map(repr, recording))
         raise UnusableRecording(
-            f"it is a dict without 'array' and 'sampling_rate' (its keys: {keys})"
+            f"it is a dict without 'array' and 'sampling_rate' (its keys: {keys}); let `datasets` "
+            "decode it by cast_column(..., Audio()), or pass its path"
         )
     samples = _channels_last(_as_samples(recording["array"]))
     return samples, _check_rate(recording["sampling_rate"])
@@ -127,55 +127,75 @@ def is_decoder(recording):
 
 def is_pair(recording):
     """Tell whether this is a pair ``(array, sampling_rate)``."""
-    return (
-        isinstance(recording, tuple)
-        and len(recording) == 2
-        and isinstance(recording[1], Real)
-        and np.ndim(recording[0]) > 0
-    )
+    return _is_two(recording, tuple) and _is_array(recording[0]) and _is_number(recording[1])
+
+
+def _is_two(recording, kinds):
+    return isinstance(recording, kinds) and len(recording) == 2
+
+
+def _is_array(value):
+    return isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) > 0
+
+
+def _is_number(value):
+    return isinstance(value, Real) or getattr(value, "shape", None) == ()
 
 
 def _check_rate(rate):
-    if not isinstance(rate, Real) or not 0 < float(rate) < float("inf"):
-        raise UnusableRecording(f"its sampling rate is {rate!r}, which is no positive number of Hz")
-    return rate
+    low, high = SAMPLING_RATES
+    try:
+        if low <= rate <= high:
+            return float(rate)
+    except TypeError:  # no number at all
+        pass
+    raise UnusableRecording(
+        f"its sampling rate is {rate!r}, which is no number from {low} to {high} Hz"
+    )
+
+
+def _explain(recording):
+    """Say what a recording looks like that is none, and what to do."""
+    if _is_two(recording, (list, tuple)):
+        first, second = recording
+        if _is_number(first) and first >= SAMPLING_RATES[0] and _is_array(second):
+            return (
+                "it looks like (sampling_rate, array), the order of scipy.io.wavfile.read; turn it "
+                "round: (array, sampling_rate)"
+            )
+        if _is_array(first) and not _is_array(second):
+            return "it looks like a pair; make it a tuple of an array and a number of Hz"
+        if isinstance(first, PATH_TYPES):
+            return "it looks like a path with something beside it; pass the path alone"
+    return (
+        f"it is of type {type(recording).__name__}; a recording is a path, an array of samples, a "
+        "pair (array, sampling_rate), a dict with 'array' and 'sampling_rate', or an AudioDecoder"
+    )
 
 
 def _as_samples(array):
     """Return an array as float32 samples: floats unchanged, integer PCM scaled to [-1, 1]."""
-    if _is_rate_first(array):
-        raise UnusableRecording(
-            "it looks like (sampling_rate, array), the order of scipy.io.wavfile.read; "
-            "turn it round: (array, sampling_rate)"
-        )
     try:
         samples = np.asarray(array)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise UnusableRecording(f"it can't be made an array ({error})") from error
-    if samples.ndim == 0:
-        raise UnusableRecording(f"it is of type {type(array).__name__}; {_WHAT_A_RECORDING_IS}")
+        raise UnusableRecording(f"{_explain(array)} ({error})") from error
+    if samples.ndim == 0 or samples.dtype.kind in "OUST":
+        raise UnusableRecording(_explain(array))
+    if samples.dtype.kind not in "fiu":
+        raise UnusableRecording(f"its samples are {samples.dtype}, which are no real numbers")
+    if np.ma.is_masked(array):
+        raise UnusableRecording("it has masked samples; fill them, or cut the recording")
     if samples.dtype.kind == "f":
         with np.errstate(over="ignore"):  # what overflows is told as infinite
             return samples.astype(np.float32, copy=False)
-    if samples.dtype.name in _PCM_SCALE:
-        scale = np.float32(_PCM_SCALE[samples.dtype.name])
-        offset = scale if samples.dtype.kind == "u" else np.float32(0)
-        return (samples.astype(np.float32) - offset) / scale
-    if samples.dtype.kind in "iu":
+    if samples.dtype.name not in _PCM_SCALE:
         raise UnusableRecording(
             f"its samples are {samples.dtype.name}, which is no PCM format known here; "
             "convert it to int16, int32 or uint8 PCM, or to floats in [-1, 1]"
         )
-    raise UnusableRecording(f"its samples are {samples.dtype}, not numbers; {_WHAT_A_RECORDING_IS}")
-
-
-def _is_rate_first(array):
-    return (
-        isinstance(array, tuple)
-        and len(array) == 2
-        and isinstance(array[0], Real)
-        and np.ndim(array[1]) > 0
-    )
+    scale = np.float32(_PCM_SCALE[samples.dtype.name])
+    offset = scale if samples.dtype.kind == "u" else np.float32(0)
+    return (samples.astype(np.float32) - offset) / scale
 
 
 def _channels_last(samples):

@@ -184,6 +184,7 @@ def load_ravdess(
         _LAYOUT,
         wanted=lambda fields: _CHANNELS[fields["channel"]] in chosen,
         order=lambda fields: (fields["speaker"], _name(fields)),
+        asked_for=f"vocal_channel={vocal_channel!r}",
     )
     corpus = _complete(chosen)
     _warn_missing(found, corpus)

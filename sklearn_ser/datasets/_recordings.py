@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sklearn_ser._sklearn import HasMethods
+from sklearn_ser._warnings import warn
 
 from ._bunch import make_bunch, validated_loader
-from ._scan import find_audio, some, warn
+from ._scan import find_audio, some
 from ._table import columns_of_table, is_table
 
 _LAYOUT = (

@@ -3,14 +3,14 @@
 A corpus is described by a `CorpusLayout`; everything else here is the same for all of them.
 """
 
-import inspect
 import os
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from sklearn_ser._warnings import warn
 
 # What libsndfile reads, by the endings in use.
 _UNCOMPRESSED = (".aif", ".aifc", ".aiff", ".au", ".caf", ".rf64", ".snd", ".sph", ".w64", ".wav")
@@ -58,14 +58,6 @@ class CorpusLayout:
         return {k: v.lower() for k, v in match.groupdict("").items()} if match else None
 
 
-def warn(message: str) -> None:
-    """Warn at the line outside this package that called a loader."""
-    frame, level = inspect.currentframe(), 0
-    while frame and frame.f_globals.get("__name__", "").startswith(("sklearn_ser.", "sklearn.")):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=level + 1)
-
-
 def some(items: Iterable[object], limit: int = _N_EXAMPLES) -> str:
     """List the first few items and how many more there are."""
     items = list(items)
@@ -100,6 +92,7 @@ def scan_corpus(
     layout: CorpusLayout,
     wanted: Callable[[dict[str, str]], bool] = lambda fields: True,
     order: Callable[[dict[str, str]], tuple[str, ...]] = lambda fields: tuple(fields.values()),
+    asked_for: str = "all",
 ) -> list[dict[str, str]]:
     """Return the fields of each recording of a corpus, with its path as "recording".
 
@@ -117,6 +110,9 @@ def scan_corpus(
     order : callable, default: by the fields in the pattern's order
         Sort key of a recording's fields.
 
+    asked_for : str, default="all"
+        How the user said what is `wanted`, shown where there is nothing of it.
+
     Returns
     -------
     recordings : list of dict
@@ -126,7 +122,7 @@ def scan_corpus(
     audio = find_audio(root)
     copies: dict[tuple[str, ...], list[str]] = {}
     fields_of: dict[tuple[str, ...], dict[str, str]] = {}
-    unknown = []
+    unknown, unwanted = [], []
     for path in audio:
         fields = layout.fields(f"{root.resolve().name}/{path}")
         if fields is None:
@@ -135,6 +131,13 @@ def scan_corpus(
             key = tuple(fields.values())
             fields_of[key] = fields
             copies.setdefault(key, []).append(path)
+        else:
+            unwanted.append(path)
+    if not copies and unwanted:
+        raise ValueError(
+            f"folder={str(root)!r} has {len(unwanted)} recordings of {layout.title}, such as "
+            f"{unwanted[0]}, and none of those asked for: {asked_for}."
+        )
     if not copies:
         raise ValueError(_nothing_found(root, layout, audio))
     _warn_unknown(layout, unknown)

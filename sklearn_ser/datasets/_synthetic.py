@@ -53,7 +53,7 @@ _SEXES = {"female": _Sex(223.0, 1.16, -30.0), "male": _Sex(132.0, 1.0, -34.0)}
 @validate_params(
     {
         "n_speakers": [Interval(Integral, 1, None, closed="left")],
-        "emotions": ["array-like", None],
+        "emotions": [list, tuple, np.ndarray, None],
         "n_sentences": [Interval(Integral, 1, None, closed="left")],
         "sampling_rate": [Interval(Integral, 8000, None, closed="left")],
         "return_X_y": ["boolean"],

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ._scan import some, warn
+from sklearn_ser._warnings import warn
+
+from ._scan import some
 
 # The usual names, without letter case, "_", "-" and blanks.
 _IGNORED = str.maketrans("", "", "_- ")
@@ -173,7 +175,7 @@ def _column(table: _Table, parameter: str, name: str | None) -> str | None:
 
 
 def _texts(table: _Table, name: str) -> list[str]:
-    """Return a column as strings, none of them empty."""
+    """Return a column as strings without blanks around them, none of them empty."""
     values = table.columns[name].tolist()
     empty = [
         row
@@ -185,7 +187,7 @@ def _texts(table: _Table, name: str) -> list[str]:
             f"The column {name!r} of {table.name} is empty in {len(empty)} of {len(values)} rows: "
             f"{some(empty)}. Fill in the cells or leave out the rows."
         )
-    return [str(value) for value in values]
+    return [str(value).strip() for value in values]
 
 
 def _check_exist(table: _Table, recordings: list[str]) -> None:

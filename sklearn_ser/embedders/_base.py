@@ -13,7 +13,13 @@ from sklearn_ser._sklearn import (
     fit_context,
     is_data_frame_asked_for,
 )
-from sklearn_ser.audio import RecordingError, as_recordings, find_problems, is_table
+from sklearn_ser.audio import (
+    SAMPLING_RATES,
+    RecordingError,
+    as_recordings,
+    find_problems,
+    is_table,
+)
 
 
 class RecordingTransformer(TransformerMixin, BaseEstimator):
@@ -28,7 +34,7 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
     _two_axes_remedy: str
 
     _parameter_constraints: dict = {
-        "sampling_rate": [Interval(Integral, 1, None, closed="left")],
+        "sampling_rate": [Interval(Integral, *SAMPLING_RATES, closed="both")],
         "channel": [Integral, None],
         "on_error": [StrOptions({"raise", "nan"})],
         "n_jobs": [Integral, None],

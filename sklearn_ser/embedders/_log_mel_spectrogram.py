@@ -7,6 +7,7 @@ import numpy as np
 
 from sklearn_ser._sklearn import Interval, StrOptions
 from sklearn_ser.audio import (
+    UnusableRecording,
     compute_rows,
     crop_and_pad,
     load_waveform,
@@ -269,44 +270,41 @@ class LogMelSpectrogram(RecordingTransformer):
             row_shape = (self.n_mels, self._count_frames(self._n_samples))
         else:
             row_shape = (self.n_mels * len(_POOLINGS[self.pooling]),)
+        fmax = self.sampling_rate / 2 if self.fmax is None else self.fmax
         filters = mel_filterbank(
-            self.sampling_rate,
-            self.n_fft,
-            self.n_mels,
-            self.fmin,
-            self.sampling_rate / 2 if self.fmax is None else self.fmax,
-            self.htk,
-            self.norm,
+            self.sampling_rate, self.n_fft, self.n_mels, self.fmin, fmax, self.htk, self.norm
         )
+        window = sample_window(self.window, self.win_length or self.n_fft, self.n_fft)
         return compute_rows(
-            lambda recording: self._compute_one(recording, filters),
+            lambda recording: self._compute_one(recording, filters, window),
             recordings,
             row_shape,
             on_error=self.on_error,
             n_jobs=self.n_jobs,
         )
 
-    def _compute_one(self, recording, filters):
+    def _compute_one(self, recording, filters, window):
         waveform = load_waveform(recording, sampling_rate=self.sampling_rate, channel=self.channel)
         length = len(waveform)
         if self.duration is not None:
             pad = self.pad if self.pooling is None else None
             waveform = crop_and_pad(waveform, self._n_samples, crop=self.crop, pad=pad)
-        spectrogram = log_scale(
-            mel_spectrogram(
+        with np.errstate(over="ignore", invalid="ignore"):  # told below as the recording's
+            spectrogram = mel_spectrogram(
                 waveform,
                 filters,
-                n_fft=self.n_fft,
-                win_length=self.win_length or self.n_fft,
+                window,
                 hop_length=self.hop_length,
-                window=self.window,
                 center=self.center,
                 power=self.power,
-            ),
-            scale=self.scale,
-            power=self.power,
-            amin=self.amin,
-            top_db=self.top_db,
+            )
+        if not np.isfinite(spectrogram).all():
+            raise UnusableRecording(
+                f"its samples reach {np.abs(waveform).max():.2g}, too large for its spectrogram; "
+                "scale them to [-1, 1]"
+            )
+        spectrogram = log_scale(
+            spectrogram, scale=self.scale, power=self.power, amin=self.amin, top_db=self.top_db
         )
         if self.normalize is not None:
             own = len(waveform) if self.pad == "repeat" else length

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from joblib import parallel_config
 from scipy import sparse
 
+from sklearn_ser import LogMelSpectrogram
 from sklearn_ser.audio import RecordingError, as_recordings, compute_rows, find_problems, is_table
 from sklearn_ser.audio._waveform import UnusableRecording
 
@@ -99,6 +101,26 @@ def test_a_table_with_text_names_its_columns():
     table = pd.DataFrame({"path": ["a.wav"], "speaker": ["03"], "age": [31]})
     with pytest.raises(ValueError, match=r"\(path, speaker, age\).*X\['path'\].*ColumnTransformer"):
         is_table(table)
+
+
+def test_text_is_found_in_any_row_of_a_table():
+    table = pd.DataFrame({"a": [None, "a.wav"], "b": [1, 2]})
+    with pytest.raises(ValueError, match=r"text in its 2 columns \(a, b\)"):
+        is_table(table)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_rows_are_filled_whatever_the_backend_of_the_context(backend):
+    with parallel_config(backend=backend, n_jobs=2):
+        rows = compute_rows(float, [1, 2, 3], (), on_error="raise")
+    np.testing.assert_array_equal(rows, [1, 2, 3])
+
+
+def test_the_warning_points_at_the_line_of_the_user():
+    front_end = LogMelSpectrogram(pooling="mean", on_error="nan")
+    with pytest.warns(UserWarning, match="Recording 0: 'gone.wav'") as caught:
+        front_end.transform(["gone.wav"])
+    assert caught[0].filename == __file__
 
 
 def test_a_lazy_column_is_fetched_one_by_one():

@@ -125,8 +125,8 @@ def test_one_sample_is_a_recording(rate):
         (np.array([0.0, -np.inf]), "NaN or infinity"),
         (np.array([1e300]), "NaN or infinity"),
         (np.array([1, 2], dtype=np.int64), "int64, which is no PCM format.*int16"),
-        (np.array([True, False]), "bool, not numbers"),
-        (np.array([1j]), "complex128, not numbers"),
+        (np.array([True, False]), "bool, which are no real numbers"),
+        (np.array([1j]), "complex128, which are no real numbers"),
         (np.zeros((2, 100)), r"shape \(2, 100\).*\(array, sampling_rate\)"),
         ((np.zeros((3, 3)), 16000), r"shape \(3, 3\), which is neither"),
         ((np.zeros((3, 3, 2)), 16000), r"shape \(3, 3, 2\), which is neither"),
@@ -138,7 +138,16 @@ def test_one_sample_is_a_recording(rate):
         ({"array": None, "sampling_rate": 16000}, "type NoneType"),
         (None, "type NoneType; a recording is a path"),
         (0.5, "type float"),
-        ([0.1, [0.2]], "can't be made an array"),
+        ([0.1, [0.2]], "type list.*inhomogeneous"),
+        (([[0.1], [0.2, 0.3]], 16000), "inhomogeneous"),
+        ((16000, [[0.1], [0.2, 0.3]]), "turn it round"),
+        ([np.zeros(9), 16000], "looks like a pair; make it a tuple"),
+        ((np.zeros(9), "16000"), "looks like a pair; make it a tuple"),
+        (("a.wav", 16000), "pass the path alone"),
+        ({"bytes": b"RIFF", "path": None}, r"cast_column\(\.\.\., Audio\(\)\)"),
+        ((np.zeros(9), 10), "sampling rate is 10, which is no number from 1000 to 1000000 Hz"),
+        ((np.zeros(9), 10**400), "which is no number from 1000"),
+        (np.ma.masked_less(np.zeros(9), 1), "masked samples"),
     ],
 )
 def test_what_is_wrong_is_told(recording, reason):
@@ -162,6 +171,23 @@ def test_what_is_wrong_with_a_file_is_told(tmp_path):
     ]:
         with pytest.raises(UnusableRecording, match=reason):
             load(path)
+
+
+@pytest.mark.parametrize("n_samples", [0, 2**36 - 1], ids=["unknown", "impossible"])
+def test_a_false_length_in_a_header_is_told(tmp_path, n_samples):
+    path = tmp_path / "streamed.flac"
+    soundfile.write(path, np.zeros(2000), 16000, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    # STREAMINFO: the 36 bits of the number of samples end 8 + 18 bytes after the marker "fLaC".
+    content[21] = (content[21] & 0xF0) | (n_samples >> 32)
+    content[22:26] = (n_samples & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(UnusableRecording, match="libsndfile can't read the file as audio"):
+        load(path)
+
+
+def test_a_rate_may_be_an_array_of_no_dimension():
+    np.testing.assert_array_equal(load((np.ones(9), np.array(16000))), np.ones(9))
 
 
 def test_a_failing_decoder_is_told():

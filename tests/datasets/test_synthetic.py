@@ -217,6 +217,7 @@ def test_bad_emotions(emotions, message):
         {"n_speakers": 0},
         {"n_sentences": 1.5},
         {"emotions": "anger"},
+        {"emotions": {"anger": "rage"}},
         {"sampling_rate": 4000},
         {"random_state": "seed"},
     ],

@@ -80,6 +80,17 @@ def test_silence_gives_finite_numbers(normalize, scale):
     assert np.isfinite(front_end.transform([np.zeros(100), np.zeros(1)])).all()
 
 
+@pytest.mark.parametrize("parameters", [{"power": 10.0}, {"amin": 1e-50}, {"power": 0.1}])
+def test_extreme_floors_give_finite_numbers(parameters):
+    front_end = LogMelSpectrogram(pooling="mean_std", **parameters)
+    assert np.isfinite(front_end.transform([np.zeros(9)])).all()
+
+
+def test_samples_too_large_for_float32_are_told(tone):
+    with pytest.raises(RecordingError, match=r"Recording 1: .*reach 1e\+20.*scale them"):
+        LogMelSpectrogram().transform([tone, 1e20 * tone])
+
+
 def test_files_are_resampled_to_the_rate_of_the_analysis(tmp_path, tone):
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone, 16000, subtype="FLOAT")

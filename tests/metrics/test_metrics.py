@@ -30,6 +30,17 @@ def test_classes_never_spoken_do_not_count():
     assert unweighted_average_recall(["anger", "fear"], ["anger", "disgust"]) == 0.5
 
 
+def test_classes_without_weight_do_not_count():
+    recall = unweighted_average_recall(["a", "b"], ["a", "a"], sample_weight=[1, 0])
+    assert recall == 1
+
+
+@pytest.mark.parametrize("y_true", [[], [1.0, np.nan]])
+def test_nothing_and_missing_labels_are_refused(y_true):
+    with pytest.raises(ValueError, match=r"empty|NaN"):
+        unweighted_average_recall(y_true, y_true)
+
+
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         unweighted_average_recall(["anger"], ["anger", "fear"])
