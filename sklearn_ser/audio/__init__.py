@@ -1,5 +1,6 @@
 """Recordings to waveforms to spectrograms. Knows NumPy, SciPy, soundfile and soxr; no network."""
 
+from ._channel import ChannelOfFile
 from ._recordings import (
     RecordingError,
     as_recordings,
@@ -18,6 +19,7 @@ from ._spectrogram import (
 from ._waveform import load_waveform
 
 __all__ = [
+    "ChannelOfFile",
     "RecordingError",
     "as_recordings",
     "compute_rows",
