@@ -90,7 +90,7 @@ def _decode(recording, sampling_rate):
 
 
 def read_file(path):
-    """Return a file's samples, float32 ``(n_samples,)`` or ``(n_samples, n_channels)``, and rate."""
+    """Return float32 samples, ``(n_samples,)`` or ``(n_samples, n_channels)``, and their rate."""
     if os.path.isdir(path):
         raise UnusableRecording("it is a folder")
     if not os.path.exists(path):

@@ -192,7 +192,6 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
 
     >>> import tempfile, warnings
     >>> from pathlib import Path
-from typing import Any
     >>> from sklearn_ser.datasets import load_cremad
     >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
     ...     Path(folder, "1001_IEO_HAP_LO.wav").touch()
