@@ -1,5 +1,6 @@
 """Recordings to waveforms to spectrograms. Knows NumPy, SciPy, soundfile and soxr; no network."""
 
+from ._channel import ChannelOfFile
 from ._recordings import (
     RecordingError,
     as_recordings,
@@ -19,6 +20,7 @@ from ._waveform import SAMPLING_RATES, UnusableRecording, load_waveform
 
 __all__ = [
     "SAMPLING_RATES",
+    "ChannelOfFile",
     "RecordingError",
     "UnusableRecording",
     "as_recordings",

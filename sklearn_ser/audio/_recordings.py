@@ -8,6 +8,7 @@ from joblib import Parallel, delayed
 
 from sklearn_ser._warnings import warn
 
+from ._channel import ChannelOfFile
 from ._waveform import NO_SUCH_FILE, NOT_FINITE, PATH_TYPES, UnusableRecording, is_decoder, is_pair
 
 _REMEDY = "Correct or leave out what is named, or pass on_error='nan' to get NaN in its place."
@@ -175,8 +176,9 @@ def _refuse_text(X):
 
 def describe(recording):
     """Name a recording for a message: its path, or what kind of thing it is."""
-    if isinstance(recording, PATH_TYPES):
-        return repr(os.fspath(recording))
+    path = _path_of(recording)
+    if path is not None:
+        return repr(os.fspath(path))
     if isinstance(recording, Mapping):
         return repr(recording["path"]) if recording.get("path") else "dict"
     if hasattr(recording, "shape"):
@@ -184,6 +186,13 @@ def describe(recording):
     if isinstance(recording, (type(None), int, float)):
         return repr(recording)
     return type(recording).__name__
+
+
+def _path_of(recording):
+    """Return the path of a recording that is a file or a channel of one, else None."""
+    if isinstance(recording, ChannelOfFile):
+        return recording.path
+    return recording if isinstance(recording, PATH_TYPES) else None
 
 
 def find_problems(recordings):
@@ -207,7 +216,7 @@ def find_problems(recordings):
     return {
         position: f"{describe(recording)}: {NO_SUCH_FILE}"
         for position, recording in enumerate(recordings)
-        if isinstance(recording, PATH_TYPES) and not os.path.exists(recording)
+        if (path := _path_of(recording)) is not None and not os.path.exists(path)
     }
 
 

@@ -51,7 +51,7 @@ def load_waveform(recording, *, sampling_rate, target_rate=None, channel=None):
         With the reason why this is not a recording that can be used.
     """
     samples, rate = _decode(recording, sampling_rate)
-    waveform = _to_mono(samples, channel)
+    waveform = to_mono(samples, channel)
     if waveform.size == 0:
         raise UnusableRecording("it is empty (no samples)")
     if not np.isfinite(waveform).all():
@@ -70,7 +70,7 @@ def _resample(waveform, rate, target_rate):
 def _decode(recording, sampling_rate):
     """Return samples as float32 ``(n_samples,)`` or ``(n_samples, n_channels)``, and their rate."""
     if isinstance(recording, PATH_TYPES):
-        return _read_file(recording)
+        return read_file(recording)
     if isinstance(recording, Mapping):
         return _decode_dict(recording)
     if is_decoder(recording):
@@ -87,7 +87,8 @@ def _decode(recording, sampling_rate):
     return samples, sampling_rate
 
 
-def _read_file(path):
+def read_file(path):
+    """Return float32 samples, ``(n_samples,)`` or ``(n_samples, n_channels)``, and their rate."""
     if os.path.isdir(path):
         raise UnusableRecording("it is a folder")
     if not os.path.exists(path):
@@ -115,6 +116,8 @@ def _decode_dict(recording):
 def _decode_decoder(decoder):
     try:
         decoded = decoder.get_all_samples()
+    except UnusableRecording:  # a decoder of this package says what is wrong itself
+        raise
     except Exception as error:  # whatever FFmpeg finds wrong with this one recording
         raise UnusableRecording(f"its decoder failed ({type(error).__name__}: {error})") from error
     return _as_samples(decoded.data).T, _check_rate(decoded.sample_rate)
@@ -211,7 +214,8 @@ def _channels_last(samples):
     return samples.T if samples.ndim == 2 and samples.shape[0] < samples.shape[1] else samples
 
 
-def _to_mono(samples, channel):
+def to_mono(samples, channel):
+    """Return one channel of the samples, or the mean of all if `channel` is None."""
     if samples.ndim == 1:
         samples = samples[:, np.newaxis]
     n_channels = samples.shape[1]

@@ -1,8 +1,21 @@
 """Emotional speech corpora, read from a folder of the user's, and synthetic voices."""
 
+from ._cremad import load_cremad
 from ._emodb import load_emodb
+from ._emovo import load_emovo
 from ._ravdess import load_ravdess
 from ._recordings import load_recordings
+from ._savee import load_savee
 from ._synthetic import make_emotional_speech
+from ._tess import load_tess
 
-__all__ = ["load_emodb", "load_ravdess", "load_recordings", "make_emotional_speech"]
+__all__ = [
+    "load_cremad",
+    "load_emodb",
+    "load_emovo",
+    "load_ravdess",
+    "load_recordings",
+    "load_savee",
+    "load_tess",
+    "make_emotional_speech",
+]

@@ -67,7 +67,7 @@ def make_bunch(
 
     columns : dict of str to sequence of length n_recordings
         All that is known of each recording, `target` among it. Paths are added to the frame
-        as its column "recording".
+        as its column "recording"; recordings that are no paths may bring one of their own.
 
     target : str, default="emotion"
         The column to predict.
@@ -103,7 +103,7 @@ def make_bunch(
     kept, labels = _choose_emotions(columns[target], emotions, known_emotions)
     recordings = _as_recordings(_take(recordings, kept))
     columns = {name: _take(values, kept) for name, values in columns.items()} | {target: labels}
-    if isinstance(recordings, np.ndarray) and recordings.dtype.kind == "U":
+    if _are_paths(recordings):
         columns = {"recording": recordings, **columns}
     speakers = columns.get(groups) if groups is not None else None
     y: Any = labels
@@ -178,6 +178,10 @@ def _as_recordings(recordings):
     return recordings
 
 
+def _are_paths(recordings):
+    return isinstance(recordings, np.ndarray) and recordings.dtype.kind == "U"
+
+
 def _make_frame(columns, required):
     """Return a DataFrame, or None if pandas is absent and not required."""
     try:
@@ -194,7 +198,7 @@ def _make_frame(columns, required):
 
 def _as_series(recordings, frame, target, groups):
     """Return recordings, target and groups as Series that share the frame's index."""
-    if "recording" in frame:
+    if _are_paths(recordings):
         X = frame["recording"]
     else:
         # A Series of waveforms of equal length must not become a table.

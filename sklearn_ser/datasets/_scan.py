@@ -66,9 +66,26 @@ def some(items: Iterable[object], limit: int = _N_EXAMPLES) -> str:
 
 
 def find_audio(folder: Path) -> list[str]:
-    """Return the audio files below a folder, shallowest first, as "/"-separated relative paths.
+    """Return the audio files below a folder, as `find_files` does."""
+    return find_files(folder, _is_audio)
+
+
+def find_files(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
+    """Return the files below a folder, shallowest first, as "/"-separated relative paths.
 
     Hidden files and folders are left out. Linked folders are entered, each folder once.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to look.
+
+    wanted : callable
+        Told a file's name, whether it is looked for.
+
+    Returns
+    -------
+    files : list of str
     """
     found, entered = [], set()
     for parent, folders, names in os.walk(folder, followlinks=True):
@@ -78,13 +95,38 @@ def find_audio(folder: Path) -> list[str]:
         )
         if real not in entered:
             below = Path(parent).relative_to(folder)
-            found += [(below / name).as_posix() for name in names if _is_audio(name)]
+            found += [
+                (below / name).as_posix() for name in names if name[0] != "." and wanted(name)
+            ]
         entered.add(real)
     return sorted(found, key=lambda path: (path.count("/"), path))
 
 
+def find_label_file(folder: Path, name: str) -> Path | None:
+    """Return a corpus's label file from below the folder or from beside it, if it is there.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder that the user gave, which may hold the audio files only.
+
+    name : str
+        The file's usual path in the corpus, with "/" between the parts. Below the folder its last
+        part alone counts, in any letter case.
+
+    Returns
+    -------
+    path : Path or None
+    """
+    last = PurePosixPath(name).name
+    below = find_files(folder, lambda file: file.lower() == last.lower())
+    beside = folder.resolve().parent
+    candidates = [*(folder / path for path in below[:1]), beside / name, beside / last]
+    return next((path for path in candidates if path.is_file()), None)
+
+
 def _is_audio(name: str) -> bool:
-    return name[0] != "." and os.path.splitext(name)[1].lower() in AUDIO_ENDINGS
+    return os.path.splitext(name)[1].lower() in AUDIO_ENDINGS
 
 
 def scan_corpus(
@@ -151,6 +193,7 @@ def warn_missing(
     speakers: Iterable[str],
     expected: Mapping[str, int],
     missing_names: Collection[str] = (),
+    counted: str = "speaker",
 ) -> None:
     """Warn if a corpus is incomplete.
 
@@ -160,13 +203,16 @@ def warn_missing(
         The corpus.
 
     speakers : iterable of str
-        The speaker of each recording found.
+        The speaker of each recording found, or whatever else they are `counted` by.
 
     expected : dict of str to int
         How many recordings of each speaker there should be.
 
     missing_names : collection of str, default=()
         The names that are missing, where the corpus has a complete list.
+
+    counted : str, default="speaker"
+        What the recordings are counted by, as the warning calls it.
     """
     found = Counter(speakers)
     short = [f"{s} has {found[s]} of {n}" for s, n in expected.items() if found[s] < n]
@@ -175,8 +221,8 @@ def warn_missing(
     names = f" Missing: {some(missing_names)}." if missing_names else ""
     warn(
         f"{layout.title}: {found.total()} of {sum(expected.values())} recordings; "
-        f"speaker {some(short, _N_SPEAKERS)}.{names} Scores on a part of the corpus do not compare "
-        "with published ones."
+        f"{counted} {some(short, _N_SPEAKERS)}.{names} Scores on a part of the corpus do not "
+        "compare with published ones."
     )
 
 

@@ -123,6 +123,36 @@ def _read_csv(path: Path) -> _Table:
     )
 
 
+def read_label_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a corpus's CSV file by the names of its columns.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    columns : sequence of str
+        Columns that it must have.
+
+    Returns
+    -------
+    rows : list of dict of str to str
+    """
+    advice = "Get the file anew from the corpus's own site, or remove it to do without."
+    try:
+        rows = [cells for _, cells in _csv_rows(path)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}. {advice}") from error
+    header = rows[0] if rows else []
+    if not set(columns) <= set(header):
+        raise ValueError(
+            f"{path} has the columns {_listed(header)}, and {_listed(columns)} are needed. {advice}"
+        )
+    if any(len(cells) != len(header) for cells in rows):
+        raise ValueError(f"{path} has lines with more or fewer cells than its header. {advice}")
+    return [dict(zip(header, cells, strict=True)) for cells in rows[1:]]
+
+
 def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
     """Return the rows that are not blank with the line on which each ends."""
     with open(path, newline="", encoding="utf-8-sig") as file:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sklearn_ser.datasets import _emodb, _ravdess
+from sklearn_ser.datasets import _cremad, _emodb, _emovo, _ravdess, _savee, _tess
 from sklearn_ser.datasets._bunch import EMOTIONS, make_bunch
 
 KEYS = ("recordings", "target", "target_names", "groups", "frame", "DESCR")
@@ -135,7 +135,7 @@ def test_without_pandas(monkeypatch):
 
 def test_corpora_share_one_vocabulary():
     assert sorted(EMOTIONS) == list(EMOTIONS)
-    for module in (_emodb, _ravdess):
+    for module in (_cremad, _emodb, _emovo, _ravdess, _savee, _tess):
         assert set(module._EMOTIONS.values()) <= set(EMOTIONS)
 
 

@@ -1,0 +1,329 @@
+"""The Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D)."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from sklearn_ser._sklearn import StrOptions
+
+from ._bunch import Emotion, make_bunch, read_descr, validated_loader
+from ._scan import CorpusLayout, find_label_file, scan_corpus, some, warn, warn_missing
+from ._table import read_label_file
+
+_EMOTIONS: dict[str, Emotion] = {
+    "ang": "anger",
+    "dis": "disgust",
+    "fea": "fear",
+    "hap": "happiness",
+    "neu": "neutral",
+    "sad": "sadness",
+}
+# How the votes are written: A, D, F, H, N and S.
+_EMOTION_OF_LETTER = {code[0].upper(): emotion for code, emotion in _EMOTIONS.items()}
+# 82 recordings by each of 91 actors, but for 20 that were not made: three of each acted emotion
+# and five neutral ones.
+_COUNTS: dict[str, int] = {
+    emotion: 1087 if emotion == "neutral" else 1271 for emotion in _EMOTIONS.values()
+}
+
+_TEXTS = {
+    "dfa": "Don't forget a jacket.",
+    "ieo": "It's eleven o'clock.",
+    "iom": "I'm on my way to the meeting.",
+    "ith": "I think I have a doctor's appointment.",
+    "its": "I think I've seen this before.",
+    "iwl": "I would like a new alarm clock.",
+    "iww": "I wonder what this is about.",
+    "mti": "Maybe tomorrow it will be cold.",
+    "tai": "The airplane is almost full.",
+    "tie": "That is exactly what happened.",
+    "tsi": "The surface is slick.",
+    "wsi": "We'll stop in a couple of minutes.",
+}
+_LEVELS = {"lo": "low", "md": "medium", "hi": "high", "": "unspecified"}
+
+_ACTORS = [str(actor) for actor in range(1001, 1092)]
+_FEMALE_NUMBERS = (
+    *(2, 3, 4, 6, 7, 8, 9, 10, 12, 13, 18, 20, 21, 24, 25, 28, 29, 30, 37, 43, 46, 47, 49),
+    *(52, 53, 54, 55, 56, 58, 60, 61, 63, 72, 73, 74, 75, 76, 78, 79, 82, 84, 89, 91),
+)
+_SEX_OF = dict.fromkeys(_ACTORS, "male") | {str(1000 + n): "female" for n in _FEMALE_NUMBERS}
+# Dealt out like cards: first the men, then the women, each in the order of their numbers.
+_FOLD_OF = {
+    actor: position % 5
+    for position, actor in enumerate(sorted(_ACTORS, key=lambda actor: _SEX_OF[actor] == "female"))
+}
+
+_DEMOGRAPHICS = "VideoDemographics.csv"
+_SUMMARY = "processedResults/summaryTable.csv"
+_VOTES = "processedResults/tabulatedVotes.csv"
+# Rows of the votes are numbered 100001 and up for the voice alone, 200001 and up for the face
+# alone, and 300001 and up for both.
+_VOICE_ROWS = "1"
+
+_LAYOUT = CorpusLayout(
+    title="CREMA-D",
+    # Of one recording, 1040_ITH_SAD_X, the name has lost its last letter in the corpus itself.
+    pattern=(
+        rf"(?P<speaker>{'|'.join(_ACTORS)})_(?P<sentence>{'|'.join(_TEXTS)})"
+        rf"_(?P<emotion>{'|'.join(_EMOTIONS)})_(?:(?P<level>LO|MD|HI)|XX?)"
+    ),
+    example="1001_DFA_ANG_XX.wav",
+    contents="a folder with the 7442 recordings, at any depth (in the original in AudioWAV/)",
+    origin=(
+        "Get it from github.com/CheyneyComputerScience/CREMA-D with git lfs, without which the "
+        "audio files are but pointers."
+    ),
+)
+
+
+@validated_loader(folder=[str, os.PathLike], labels=[StrOptions({"intended", "voice"})])
+def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, as_frame=False):
+    """Load the Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D) from a folder.
+
+    7442 recordings of 91 actors, 48 men and 43 women, who speak twelve sentences in six emotions,
+    and what listeners heard in them. Nothing is downloaded and no audio is read.
+
+    ==================  ================================
+    Classes             6
+    Recordings          7442
+    Recordings a class  1087 (neutral), 1271 (all others)
+    Speakers            91
+    Language            English
+    ==================  ================================
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where the corpus is. Recordings are found at any depth, in any audio format, by names
+        such as ``1001_DFA_ANG_XX.wav``: actor, sentence, emotion and level. The corpus's own
+        ``VideoDemographics.csv``, ``summaryTable.csv`` and ``tabulatedVotes.csv`` are read where
+        they are below the folder, beside it, or in ``processedResults/`` beside it.
+
+    labels : {"intended", "voice"}, default="intended"
+        What the target is.
+
+        - "intended": the emotion that the actor was asked for.
+        - "voice": the emotion that more listeners than any other heard in the voice alone.
+          Recordings with a tie or without votes are left out. It needs one of the two files with
+          votes.
+
+    emotions : sequence of str, dict of str to str or None, default=None
+        The emotions to keep, of "anger", "disgust", "fear", "happiness", "neutral" and "sadness".
+        A dict keeps its keys and renames each to its value, so that emotions can be merged. None
+        keeps all.
+
+    return_X_y : bool, default=False
+        Whether to return ``(recordings, target)`` in place of a Bunch.
+
+    as_frame : bool, default=False
+        Whether recordings, target and groups are pandas Series.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        recordings : ndarray or Series of shape (n_recordings,)
+            The paths, sorted by actor, sentence, emotion and level.
+        target : ndarray or Series of shape (n_recordings,)
+            The emotions' names.
+        target_names : list of str
+            The names that occur, sorted.
+        groups : ndarray or Series of shape (n_recordings,)
+            The actors, "1001" to "1091".
+        speaker_folds : ndarray of int of shape (n_recordings,)
+            The one of five folds, 0 to 4, that holds the recording's actor, for
+            :class:`~sklearn.model_selection.PredefinedSplit`. They are this package's own: whole
+            actors, the sexes balanced, the same on every call.
+        frame : DataFrame of shape (n_recordings, n_columns) or None
+            The columns recording, emotion (the target), intended, speaker, sex, sentence, text,
+            level ("low", "medium", "high" or "unspecified"), language and speaker_fold; with
+            ``VideoDemographics.csv`` also age (years), race and ethnicity; with a file of votes
+            voice_vote (an emotion, several with ":" between them for a tie, or "" for none); with
+            ``tabulatedVotes.csv`` votes_anger to votes_sadness, the number of listeners to the
+            voice alone who chose each emotion. None if pandas is not installed.
+        DESCR : str
+            The corpus's origin, licence, protocol and published splits.
+
+    (recordings, target) : tuple if ``return_X_y`` is True
+        The paths and the emotions alone.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist, or ``labels="voice"`` finds no file with votes.
+    NotADirectoryError
+        If it is a file.
+    ValueError
+        If the folder has no recording of CREMA-D, one of the CSV files is not the corpus's, or
+        `emotions` names one it does not have.
+    ImportError
+        If ``as_frame=True`` and pandas is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If recordings are missing, if audio files have other names (they are left out), if
+        recordings are there more than once (each is taken once), or if ``labels="voice"`` leaves
+        recordings out.
+
+    See Also
+    --------
+    load_ravdess : English speech and song by 24 actors.
+    load_recordings : Recordings of your own.
+
+    Notes
+    -----
+    For scores on unheard voices pass ``PredefinedSplit(cremad.speaker_folds)`` as ``cv``, or
+    ``groups`` with :class:`~sklearn.model_selection.GroupKFold`. EmoBox's folds for this corpus
+    do not keep actors apart.
+
+    References
+    ----------
+    .. [1] Cao, H., Cooper, D. G., Keutmann, M. K., Gur, R. C., Nenkova, A., and Verma, R. (2014).
+       "CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset." IEEE Transactions on
+       Affective Computing 5(4), 377-390. https://doi.org/10.1109/TAFFC.2014.2336244
+
+    Examples
+    --------
+    An empty file shows what a name tells; the warning that the others are missing is silenced.
+
+    >>> import tempfile, warnings
+    >>> from pathlib import Path
+    >>> from sklearn_ser.datasets import load_cremad
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+    ...     Path(folder, "1001_IEO_HAP_LO.wav").touch()
+    ...     cremad = load_cremad(folder)
+    >>> print(cremad.target[0], cremad.groups[0], cremad.speaker_folds[0])
+    happiness 1001 0
+    """
+    found = scan_corpus(folder, _LAYOUT)
+    intended = [_EMOTIONS[fields["emotion"]] for fields in found]
+    warn_missing(_LAYOUT, intended, _COUNTS, counted="emotion")
+    root = Path(folder).expanduser()
+    votes, counts = _read_votes(root)
+    if labels == "voice":
+        found = _with_one_vote(found, votes, root)
+    columns = _columns(found) | _demographics(found, root) | _vote_columns(found, votes, counts)
+    columns["emotion"] = columns["voice_vote" if labels == "voice" else "intended"]
+    return make_bunch(
+        [fields["recording"] for fields in found],
+        columns,
+        emotions=emotions,
+        known_emotions=_EMOTIONS.values(),
+        descr=read_descr("cremad"),
+        return_X_y=return_X_y,
+        as_frame=as_frame,
+        speaker_folds=columns["speaker_fold"],
+    )
+
+
+def _columns(found):
+    """Return the frame's columns from the names' fields, "emotion" as the one acted."""
+    speakers = [fields["speaker"] for fields in found]
+    intended = [_EMOTIONS[fields["emotion"]] for fields in found]
+    return {
+        "emotion": intended,
+        "intended": intended,
+        "speaker": speakers,
+        "sex": [_SEX_OF[speaker] for speaker in speakers],
+        "sentence": [fields["sentence"].upper() for fields in found],
+        "text": [_TEXTS[fields["sentence"]] for fields in found],
+        "level": [_LEVELS[fields["level"]] for fields in found],
+        "language": ["en"] * len(found),
+        "speaker_fold": [_FOLD_OF[speaker] for speaker in speakers],
+    }
+
+
+def _demographics(found, root):
+    """Return age, race and ethnicity by recording, or no columns without the file."""
+    path = find_label_file(root, _DEMOGRAPHICS)
+    if path is None:
+        return {}
+    rows = read_label_file(path, ("ActorID", "Age", "Race", "Ethnicity"))
+    of_actor = {row["ActorID"]: row for row in rows}
+    actors = [of_actor.get(fields["speaker"], {}) for fields in found]
+    return {
+        "age": [int(actor["Age"]) if actor else float("nan") for actor in actors],
+        "race": [actor.get("Race", "") for actor in actors],
+        "ethnicity": [actor.get("Ethnicity", "") for actor in actors],
+    }
+
+
+def _read_votes(root):
+    """Return the listeners' emotions and their numbers by recording, None without the file."""
+    summary = find_label_file(root, _SUMMARY)
+    tabulated = find_label_file(root, _VOTES)
+    votes = counts = None
+    if tabulated is not None:
+        rows = read_label_file(tabulated, ("", *_EMOTION_OF_LETTER, "fileName", "emoVote"))
+        rows = [row for row in rows if row[""].startswith(_VOICE_ROWS)]
+        votes = {_key(row["fileName"]): row["emoVote"] for row in rows}
+        counts = {
+            _key(row["fileName"]): [int(row[letter]) for letter in _EMOTION_OF_LETTER]
+            for row in rows
+        }
+    if summary is not None:
+        rows = read_label_file(summary, ("FileName", "VoiceVote"))
+        votes = {_key(row["FileName"]): row["VoiceVote"] for row in rows}
+    if votes is not None:
+        votes = {key: _spell_out(vote) for key, vote in votes.items()}
+    return votes, counts
+
+
+def _key(name):
+    """Return what identifies a recording, however its name is spelt, or None for no name."""
+    fields = _LAYOUT.fields(name)
+    return None if fields is None else _identity(fields)
+
+
+def _identity(fields):
+    return tuple(fields[part] for part in ("speaker", "sentence", "emotion", "level"))
+
+
+def _spell_out(vote):
+    """Turn "A:D" into "anger:disgust", and what is no vote, such as "NA", into ""."""
+    letters = (letter for letter in vote.split(":") if letter in _EMOTION_OF_LETTER)
+    return ":".join(_EMOTION_OF_LETTER[letter] for letter in letters)
+
+
+def _vote_columns(found, votes, counts):
+    """Return the listeners' votes by recording, or no columns without the files."""
+    keys = [_identity(fields) for fields in found]
+    columns: dict[str, Any] = {}
+    if votes is not None:
+        columns["voice_vote"] = [votes.get(key, "") for key in keys]
+    if counts is not None:
+        nobody = [0] * len(_EMOTIONS)
+        table = [counts.get(key, nobody) for key in keys]
+        for emotion, numbers in zip(_EMOTIONS.values(), zip(*table, strict=True), strict=True):
+            columns[f"votes_{emotion}"] = numbers
+    return columns
+
+
+def _with_one_vote(found, votes, root):
+    """Return the recordings whose vote has one winner, and tell how many have not."""
+    if votes is None:
+        raise FileNotFoundError(
+            f"labels='voice' needs {_SUMMARY} or {_VOTES} of CREMA-D, and neither is below "
+            f"folder={str(root)!r} or beside it. Get them from the corpus's repository, or pass "
+            "labels='intended'."
+        )
+    heard = [votes.get(_identity(fields), "") for fields in found]
+    tied = Counter(vote for vote in heard if ":" in vote)
+    kept = [fields for fields, vote in zip(found, heard, strict=True) if vote and ":" not in vote]
+    if not kept:
+        raise ValueError(
+            f"labels='voice' leaves none of the {len(found)} recordings: {tied.total()} have a tie "
+            f"and {heard.count('')} no votes."
+        )
+    if len(kept) < len(found):
+        ties = some(f"{vote} {n}" for vote, n in tied.most_common())
+        warn(
+            f"CREMA-D: {len(found) - len(kept)} of {len(found)} recordings left out by "
+            f"labels='voice': {tied.total()} have a tie{f' ({ties})' if ties else ''} and "
+            f"{heard.count('')} no votes."
+        )
+    return kept

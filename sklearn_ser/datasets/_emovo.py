@@ -1,0 +1,227 @@
+"""EMOVO, an Italian corpus of acted emotions, recorded by two microphones."""
+
+import os
+from collections import Counter
+from itertools import product
+from numbers import Integral
+
+import numpy as np
+
+from sklearn_ser._sklearn import Interval, StrOptions
+from sklearn_ser.audio import ChannelOfFile
+
+from ._bunch import Emotion, make_bunch, read_descr, validated_loader
+from ._scan import CorpusLayout, scan_corpus, warn_missing
+
+# Disgusto, gioia, neutro, paura, rabbia, sorpresa and tristezza.
+_EMOTIONS: dict[str, Emotion] = {
+    "dis": "disgust",
+    "gio": "happiness",
+    "neu": "neutral",
+    "pau": "fear",
+    "rab": "anger",
+    "sor": "surprise",
+    "tri": "sadness",
+}
+_SPEAKERS = ("f1", "f2", "f3", "m1", "m2", "m3")
+_SEXES = {"f": "female", "m": "male"}
+
+_TEXTS = {
+    "b1": "Gli operai si alzano presto.",
+    "b2": "I vigili sono muniti di pistola.",
+    "b3": "La cascata fa molto rumore.",
+    "l1": "L'autunno prossimo Tony partirà per la Spagna nella prima metà di ottobre.",
+    "l2": "Ora prendo la felpa di là ed esco per fare una passeggiata.",
+    "l3": "Un attimo dopo s'è incamminato ed è inciampato.",
+    "l4": "Vorrei il numero telefonico del Signor Piatti.",
+    "n1": "La casa forte vuole col pane.",
+    "n2": "La forza trova il passo e l'aglio rosso.",
+    "n3": "Il gatto sta scorrendo nella pera.",
+    "n4": "Insalata pastasciutta coscia d'agnello limoncello.",
+    "n5": "Uno quarantatré dieci mille cinquantasette venti.",
+    "d1": "Sabato sera cosa farà?",
+    "d2": "Porti con te quella cosa?",
+}
+# Brevi, lunghe, nonsense and domande.
+_KINDS = {"b": "short", "l": "long", "n": "nonsense", "d": "question"}
+
+_LAYOUT = CorpusLayout(
+    title="EMOVO",
+    pattern=(
+        rf"(?P<emotion>{'|'.join(_EMOTIONS)})-(?P<speaker>{'|'.join(_SPEAKERS)})"
+        rf"-(?P<sentence>{'|'.join(_TEXTS)})"
+    ),
+    example="dis-f1-b1.wav",
+    contents="a folder with the 588 recordings, at any depth (originally in f1/ to m3/)",
+    origin="Get it from its authors and unpack it.",
+)
+
+
+@validated_loader(
+    folder=[str, os.PathLike],
+    channel=[StrOptions({"louder"}), Interval(Integral, 0, 1, closed="both"), None],
+)
+def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_frame=False):
+    """Load EMOVO, an Italian corpus of acted emotions, from a folder.
+
+    588 recordings of six Italian actors, three of each sex, who speak fourteen sentences in seven
+    emotions. Nothing is downloaded and no audio is read: the names tell everything.
+
+    ==================  =======
+    Classes             7
+    Recordings          588
+    Recordings a class  84
+    Speakers            6
+    Language            Italian
+    ==================  =======
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where the corpus is. Recordings are found at any depth, in any audio format, by names
+        such as ``dis-f1-b1.wav``: emotion, speaker and sentence.
+
+    channel : {"louder", 0, 1} or None, default="louder"
+        Which of the two microphones to take. They are not aligned in time, so that their average
+        damages the voice.
+
+        - "louder": in each recording the channel with the more energy. A recording of one channel
+          has just that one.
+        - 0 or 1: the first or second channel.
+        - None: the files as they are. A transformer averages their channels unless its own
+          ``channel`` picks one.
+
+    emotions : sequence of str, dict of str to str or None, default=None
+        The emotions to keep, of "anger", "disgust", "fear", "happiness", "neutral", "sadness" and
+        "surprise". A dict keeps its keys and renames each to its value, so that emotions can be
+        merged. None keeps all.
+
+    return_X_y : bool, default=False
+        Whether to return ``(recordings, target)`` in place of a Bunch.
+
+    as_frame : bool, default=False
+        Whether recordings, target and groups are pandas Series.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        recordings : ndarray or Series of shape (n_recordings,)
+            The channels, as ``sklearn_ser.audio.ChannelOfFile`` with ``path`` and ``channel``,
+            which every transformer reads like a path; with ``channel=None`` the paths. Sorted by
+            speaker, emotion and sentence.
+        target : ndarray or Series of shape (n_recordings,)
+            The emotions' names.
+        target_names : list of str
+            The names that occur, sorted.
+        groups : ndarray or Series of shape (n_recordings,)
+            The speakers, "f1" to "m3".
+        frame : DataFrame of shape (n_recordings, 8) or None
+            The columns recording (the path), emotion, speaker, sex, sentence, text (the Italian
+            transcript), kind (of the sentence: "short", "long", "nonsense" or "question") and
+            language. None if pandas is not installed.
+        DESCR : str
+            The corpus's origin, licence, protocol and published splits.
+
+    (recordings, target) : tuple if ``return_X_y`` is True
+        The recordings and the emotions alone.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    NotADirectoryError
+        If it is a file.
+    ValueError
+        If the folder has no recording of EMOVO, or `emotions` names one it does not have.
+    ImportError
+        If ``as_frame=True`` and pandas is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If recordings are missing, if audio files have other names (they are left out), or if
+        recordings are there more than once (each is taken once).
+
+    See Also
+    --------
+    load_emodb : German speech by ten actors.
+    load_recordings : Recordings of your own.
+
+    Notes
+    -----
+    EmoBox [2]_ leaves one speaker out: pass ``groups`` with
+    :class:`~sklearn.model_selection.LeaveOneGroupOut`.
+
+    References
+    ----------
+    .. [1] Costantini, G., Iaderola, I., Paoloni, A., and Todisco, M. (2014). "EMOVO corpus: an
+       Italian emotional speech database." LREC 2014, 3501-3504.
+    .. [2] Ma, Z., et al. (2024). "EmoBox: Multilingual Multi-corpus Speech Emotion Recognition
+       Toolkit and Benchmark." Interspeech 2024.
+
+    Examples
+    --------
+    An empty file shows what a name tells; the warning that 587 recordings are missing is silenced.
+
+    >>> import tempfile, warnings
+    >>> from pathlib import Path
+    >>> from sklearn_ser.datasets import load_emovo
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+    ...     Path(folder, "dis-f1-b1.wav").touch()
+    ...     emovo = load_emovo(folder)
+    >>> print(emovo.target[0], emovo.groups[0], emovo.recordings[0].channel)
+    disgust f1 louder
+    """
+    found = scan_corpus(folder, _LAYOUT, order=_order)
+    present = {_name(fields) for fields in found}
+    names = ["-".join(parts) for parts in product(_EMOTIONS, _SPEAKERS, _TEXTS)]
+    warn_missing(
+        _LAYOUT,
+        [fields["speaker"] for fields in found],
+        Counter(name.split("-")[1] for name in names),
+        [name for name in names if name not in present],
+    )
+    columns = _columns(found)
+    return make_bunch(
+        _recordings(columns["recording"], channel),
+        columns,
+        emotions=emotions,
+        known_emotions=_EMOTIONS.values(),
+        descr=read_descr("emovo"),
+        return_X_y=return_X_y,
+        as_frame=as_frame,
+    )
+
+
+def _order(fields):
+    return fields["speaker"], fields["emotion"], fields["sentence"]
+
+
+def _name(fields):
+    """Return a recording's name without its ending."""
+    return "-".join((fields["emotion"], fields["speaker"], fields["sentence"]))
+
+
+def _recordings(paths, channel):
+    """Return the paths, or the chosen channel of each."""
+    if channel is None:
+        return paths
+    recordings = np.empty(len(paths), dtype=object)
+    recordings[:] = [ChannelOfFile(path, channel) for path in paths]
+    return recordings
+
+
+def _columns(found):
+    """Return the frame's columns from the names' fields."""
+    return {
+        "recording": [fields["recording"] for fields in found],
+        "emotion": [_EMOTIONS[fields["emotion"]] for fields in found],
+        "speaker": [fields["speaker"] for fields in found],
+        "sex": [_SEXES[fields["speaker"][0]] for fields in found],
+        "sentence": [fields["sentence"] for fields in found],
+        "text": [_TEXTS[fields["sentence"]] for fields in found],
+        "kind": [_KINDS[fields["sentence"][0]] for fields in found],
+        "language": ["it"] * len(found),
+    }

@@ -1,0 +1,154 @@
+"""The Toronto Emotional Speech Set (TESS)."""
+
+import os
+
+from ._bunch import Emotion, make_bunch, read_descr, validated_loader
+from ._scan import CorpusLayout, scan_corpus, warn_missing
+
+_EMOTIONS: dict[str, Emotion] = {
+    "angry": "anger",
+    "disgust": "disgust",
+    "fear": "fear",
+    "happy": "happiness",
+    "neutral": "neutral",
+    "ps": "surprise",  # pleasant surprise
+    "sad": "sadness",
+}
+_AGES = {"OAF": 64, "YAF": 26}  # years
+_N_WORDS = 200
+
+_LAYOUT = CorpusLayout(
+    title="TESS",
+    # The look-ahead: one file of OAF is called OA_bite_neutral in the corpus itself.
+    pattern=(
+        r"(?P<speaker>OA(?=F_|_bite_neutral$)|YA(?=F_))F?_(?P<word>[a-z]+)"
+        rf"_(?P<emotion>{'|'.join(_EMOTIONS)})"
+    ),
+    example="OAF_back_angry.wav",
+    contents="a folder with the 2800 recordings, at any depth (in the original in OAF_angry/ etc.)",
+    origin="Get it from Borealis, doi.org/10.5683/SP2/E8H2MF, and unpack it.",
+)
+
+
+@validated_loader(folder=[str, os.PathLike])
+def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
+    """Load the Toronto Emotional Speech Set (TESS) from a folder.
+
+    2800 recordings of two actresses, one aged 64 and one aged 26, who speak 200 words in seven
+    emotions. Nothing is downloaded and no audio is read: the names tell everything.
+
+    ==================  =======
+    Classes             7
+    Recordings          2800
+    Recordings a class  400
+    Speakers            2
+    Language            English
+    ==================  =======
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where the corpus is. Recordings are found at any depth, in any audio format, by names
+        such as ``OAF_back_angry.wav``: talker, word and emotion. ``OA_bite_neutral.wav``, as one
+        file is called in the corpus itself, is taken as talker OAF's.
+
+    emotions : sequence of str, dict of str to str or None, default=None
+        The emotions to keep, of "anger", "disgust", "fear", "happiness", "neutral", "sadness" and
+        "surprise" (a pleasant one). A dict keeps its keys and renames each to its value, so that
+        emotions can be merged. None keeps all.
+
+    return_X_y : bool, default=False
+        Whether to return ``(recordings, target)`` in place of a Bunch.
+
+    as_frame : bool, default=False
+        Whether recordings, target and groups are pandas Series.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        recordings : ndarray or Series of shape (n_recordings,)
+            The paths, sorted by talker, word and emotion.
+        target : ndarray or Series of shape (n_recordings,)
+            The emotions' names.
+        target_names : list of str
+            The names that occur, sorted.
+        groups : ndarray or Series of shape (n_recordings,)
+            The talkers, "OAF" (older) and "YAF" (younger).
+        frame : DataFrame of shape (n_recordings, 8) or None
+            The columns recording, emotion, speaker, sex, age (years), word, text (the word in
+            its carrier phrase) and language. None if pandas is not installed.
+        DESCR : str
+            The corpus's origin, licence, protocol and what its splits can show.
+
+    (recordings, target) : tuple if ``return_X_y`` is True
+        The paths and the emotions alone.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    NotADirectoryError
+        If it is a file.
+    ValueError
+        If the folder has no recording of TESS, or `emotions` names one it does not have.
+    ImportError
+        If ``as_frame=True`` and pandas is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If recordings are missing, if audio files have other names (they are left out), or if
+        recordings are there more than once, as in Kaggle's copy, which holds the corpus twice
+        (each is taken once).
+
+    See Also
+    --------
+    load_savee : English speech by four men.
+    load_recordings : Recordings of your own.
+
+    Notes
+    -----
+    With two talkers, leaving one out trains on one voice and tests on the other. In random folds
+    the same word by the same voice, in another emotion, is in the training and in the test set.
+
+    References
+    ----------
+    .. [1] Pichora-Fuller, M. K., and Dupuis, K. (2020). "Toronto emotional speech set (TESS)."
+       Borealis. https://doi.org/10.5683/SP2/E8H2MF
+
+    Examples
+    --------
+    An empty file shows what a name tells; the warning that the others are missing is silenced.
+
+    >>> import tempfile, warnings
+    >>> from pathlib import Path
+    >>> from sklearn_ser.datasets import load_tess
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+    ...     Path(folder, "OAF_back_ps.wav").touch()
+    ...     tess = load_tess(folder)
+    >>> print(tess.target[0], tess.groups[0])
+    surprise OAF
+    """
+    found = scan_corpus(folder, _LAYOUT)
+    speakers = [fields["speaker"].upper() + "F" for fields in found]
+    warn_missing(_LAYOUT, speakers, dict.fromkeys(_AGES, _N_WORDS * len(_EMOTIONS)))
+    columns = {
+        "emotion": [_EMOTIONS[fields["emotion"]] for fields in found],
+        "speaker": speakers,
+        "sex": ["female"] * len(found),
+        "age": [_AGES[speaker] for speaker in speakers],
+        "word": [fields["word"] for fields in found],
+        "text": [f"Say the word {fields['word']}." for fields in found],
+        "language": ["en"] * len(found),
+    }
+    return make_bunch(
+        [fields["recording"] for fields in found],
+        columns,
+        emotions=emotions,
+        known_emotions=_EMOTIONS.values(),
+        descr=read_descr("tess"),
+        return_X_y=return_X_y,
+        as_frame=as_frame,
+    )
