@@ -1,9 +1,12 @@
 """The code in the README and in the guide runs as it stands."""
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+
+import sklearn_ser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs/index.md", *sorted((ROOT / "docs/guide").glob("*.md"))]
@@ -17,6 +20,15 @@ def run(page):
     for block in PYTHON.findall(page.read_text()):
         exec(compile(block, str(page), "exec"), namespace)
     return namespace
+
+
+def test_the_reference_lists_every_public_name():
+    page = (ROOT / "docs/api.md").read_text()
+    listed = set(re.findall(r"^   (?:audio\.)?(\w+)$", page, re.MULTILINE))
+    modules = [name for name in sklearn_ser.__all__ if inspect.ismodule(getattr(sklearn_ser, name))]
+    names = {name for module in modules for name in getattr(sklearn_ser, module).__all__}
+    names |= set(sklearn_ser.__all__) - {*modules, "__version__"}
+    assert listed - {"ChannelOfFile"} == names
 
 
 def test_pages_with_code_are_found():
