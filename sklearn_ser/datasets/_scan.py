@@ -10,7 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 # What libsndfile reads, by the endings in use.
 _UNCOMPRESSED = (".aif", ".aifc", ".aiff", ".au", ".caf", ".rf64", ".snd", ".sph", ".w64", ".wav")
@@ -53,7 +53,7 @@ class CorpusLayout:
 
     def fields(self, path: str) -> dict[str, str] | None:
         """Return what the name tells of the recording, or None if it is no recording's."""
-        stem = PurePosixPath(path).with_suffix("").as_posix()
+        stem = os.path.splitext(path)[0]
         match = re.search(rf"(?:^|/)(?:{self.pattern})$", stem, re.IGNORECASE)
         return {k: v.lower() for k, v in match.groupdict("").items()} if match else None
 
@@ -74,9 +74,15 @@ def some(items: Iterable[object], limit: int = _N_EXAMPLES) -> str:
 
 
 def find_audio(folder: Path) -> list[str]:
-    """Return the audio files below a folder, shallowest first, as "/"-separated relative paths.
+    """Return the audio files below a folder as `find_files` does."""
+    return find_files(folder, AUDIO_ENDINGS)
 
-    Hidden files and folders are left out. Linked folders are entered, each folder once.
+
+def find_files(folder: Path, endings: Collection[str]) -> list[str]:
+    """Return the files with such endings below a folder, shallowest first.
+
+    Paths are relative and have "/" between their parts. Hidden files and folders are left out.
+    Linked folders are entered, each folder once.
     """
     found, entered = [], set()
     for parent, folders, names in os.walk(folder, followlinks=True):
@@ -86,13 +92,14 @@ def find_audio(folder: Path) -> list[str]:
         )
         if real not in entered:
             below = Path(parent).relative_to(folder)
-            found += [(below / name).as_posix() for name in names if _is_audio(name)]
+            prefix = "" if below == Path() else f"{below.as_posix()}/"
+            found += [prefix + name for name in names if _is_visible(name, endings)]
         entered.add(real)
     return sorted(found, key=lambda path: (path.count("/"), path))
 
 
-def _is_audio(name: str) -> bool:
-    return name[0] != "." and os.path.splitext(name)[1].lower() in AUDIO_ENDINGS
+def _is_visible(name: str, endings: Collection[str]) -> bool:
+    return name[0] != "." and os.path.splitext(name)[1].lower() in endings
 
 
 def scan_corpus(
@@ -122,7 +129,7 @@ def scan_corpus(
     recordings : list of dict
         Each recording once.
     """
-    root = _corpus_folder(folder, layout)
+    root = corpus_folder(folder, layout)
     audio = find_audio(root)
     copies: dict[tuple[str, ...], list[str]] = {}
     fields_of: dict[tuple[str, ...], dict[str, str]] = {}
@@ -148,6 +155,7 @@ def warn_missing(
     speakers: Iterable[str],
     expected: Mapping[str, int],
     missing_names: Collection[str] = (),
+    part: str = "speaker",
 ) -> None:
     """Warn if a corpus is incomplete.
 
@@ -164,6 +172,9 @@ def warn_missing(
 
     missing_names : collection of str, default=()
         The names that are missing, where the corpus has a complete list.
+
+    part : str, default="speaker"
+        What is counted, if not the recordings of each speaker.
     """
     found = Counter(speakers)
     short = [f"{s} has {found[s]} of {n}" for s, n in expected.items() if found[s] < n]
@@ -172,12 +183,13 @@ def warn_missing(
     names = f" Missing: {some(missing_names)}." if missing_names else ""
     warn(
         f"{layout.title}: {found.total()} of {sum(expected.values())} recordings; "
-        f"speaker {some(short, _N_SPEAKERS)}.{names} Scores on a part of the corpus do not compare "
+        f"{part} {some(short, _N_SPEAKERS)}.{names} Scores on a part of the corpus do not compare "
         "with published ones."
     )
 
 
-def _corpus_folder(folder: str | os.PathLike[str], layout: CorpusLayout) -> Path:
+def corpus_folder(folder: str | os.PathLike[str], layout: CorpusLayout) -> Path:
+    """Return the folder as a path, after a check that it is one."""
     path = Path(folder).expanduser()
     if path.is_dir():
         return path
