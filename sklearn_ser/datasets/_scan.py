@@ -131,11 +131,13 @@ def scan_corpus(
     """
     root = corpus_folder(folder, layout)
     audio = find_audio(root)
+    # Resolving asks the file system, so once.
+    name = root.resolve().name
     copies: dict[tuple[str, ...], list[str]] = {}
     fields_of: dict[tuple[str, ...], dict[str, str]] = {}
     unknown = []
     for path in audio:
-        fields = layout.fields(f"{root.resolve().name}/{path}")
+        fields = layout.fields(f"{name}/{path}")
         if fields is None:
             unknown.append(path)
         elif wanted(fields):
