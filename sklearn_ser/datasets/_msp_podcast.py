@@ -208,16 +208,8 @@ def load_msp_podcast(
     """
     root, labels = _find_release(corpus_folder(folder, _LAYOUT))
     columns = _read_labels(labels)
-    row_of = _rows(columns)
     audio = {fields["name"]: fields["recording"] for fields in _scan(root)}
-    chosen = _choose_split(columns["split"], split)
-    left_out = {name for name, row in row_of.items() if not chosen[row]}
-    names = join_labels(
-        _LAYOUT.title,
-        [name for name in row_of if name not in left_out],
-        {name: path for name, path in audio.items() if name not in left_out},
-    )
-    rows = np.array([row_of[name] for name in names])
+    names, rows = _join(columns, audio, split)
     columns = {name: values[rows] for name, values in columns.items() if name != "name"}
     _warn_unknown_speakers(columns["speaker"])
     if transcripts:
@@ -341,6 +333,19 @@ def _rows(columns):
         )
     columns["emotion"] = np.array([_LABELS.get(letter, letter) for letter in classes])
     return rows
+
+
+def _join(columns, audio, split):
+    """Return the turns of the split that have a recording, and their rows."""
+    row_of = _rows(columns)
+    chosen = _choose_split(columns["split"], split)
+    left_out = {name for name, row in row_of.items() if not chosen[row]}
+    names = join_labels(
+        _LAYOUT.title,
+        [name for name in row_of if name not in left_out],
+        {name: path for name, path in audio.items() if name not in left_out},
+    )
+    return names, np.array([row_of[name] for name in names])
 
 
 def _choose_split(parts, split):
