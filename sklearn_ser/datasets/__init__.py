@@ -3,6 +3,8 @@
 from ._cremad import load_cremad
 from ._emodb import load_emodb
 from ._emovo import load_emovo
+from ._iemocap import load_iemocap
+from ._msp_podcast import load_msp_podcast
 from ._ravdess import load_ravdess
 from ._recordings import load_recordings
 from ._savee import load_savee
@@ -13,6 +15,8 @@ __all__ = [
     "load_cremad",
     "load_emodb",
     "load_emovo",
+    "load_iemocap",
+    "load_msp_podcast",
     "load_ravdess",
     "load_recordings",
     "load_savee",

@@ -18,7 +18,9 @@ Emotion = Literal[
     "calm",
     "contempt",
     "disgust",
+    "excitement",
     "fear",
+    "frustration",
     "happiness",
     "neutral",
     "other",
@@ -50,6 +52,7 @@ def make_bunch(
     columns: Mapping[str, Any],
     *,
     target: str = "emotion",
+    outputs: Sequence[str] = (),
     groups: str | None = "speaker",
     emotions: Sequence[str] | Mapping[str, str] | None = None,
     known_emotions: Iterable[str] = (),
@@ -70,7 +73,10 @@ def make_bunch(
         as its column "recording"; recordings that are no paths may bring one of their own.
 
     target : str, default="emotion"
-        The column to predict.
+        The column of emotions, which are predicted unless `outputs` names other columns.
+
+    outputs : sequence of str, default=()
+        Columns of numbers to predict, all at once, in place of the emotions.
 
     groups : str or None, default="speaker"
         The column that must not be split by cross-validation. None, or a name that is no
@@ -89,7 +95,8 @@ def make_bunch(
         Whether to return recordings and target only.
 
     as_frame : bool, default=False
-        Whether recordings, target and groups are pandas Series.
+        Whether recordings, target and groups are pandas Series, or the target a DataFrame if
+        there are `outputs`.
 
     **extra : sequences of length n_recordings
         Further arrays of the Bunch, filtered alike.
@@ -101,27 +108,27 @@ def make_bunch(
         `extra`.
     """
     kept, labels = _choose_emotions(columns[target], emotions, known_emotions)
-    recordings = _as_recordings(_take(recordings, kept))
-    columns = {name: _take(values, kept) for name, values in columns.items()} | {target: labels}
+    recordings = _as_recordings(take(recordings, kept))
+    columns = {name: take(values, kept) for name, values in columns.items()} | {target: labels}
     if _are_paths(recordings):
         columns = {"recording": recordings, **columns}
     speakers = columns.get(groups) if groups is not None else None
-    y: Any = labels
+    y: Any = np.column_stack([columns[name] for name in outputs]) if outputs else labels
     frame = None
     if as_frame or not return_X_y:
         frame = _make_frame(columns, required=as_frame)
     if as_frame:
-        recordings, y, speakers = _as_series(recordings, frame, target, groups)
+        recordings, y, speakers = _as_series(recordings, frame, list(outputs) or target, groups)
     if return_X_y:
         return recordings, y
     return Bunch(
         recordings=recordings,
         target=y,
-        target_names=sorted(set(labels.tolist())),
+        target_names=list(outputs) or sorted(set(labels.tolist())),
         groups=speakers,
         frame=frame,
         DESCR=descr,
-        **{name: _take(values, kept) for name, values in extra.items()},
+        **{name: take(values, kept) for name, values in extra.items()},
     )
 
 
@@ -162,7 +169,7 @@ def _renaming(emotions):
     return {str(name): str(name) for name in emotions}
 
 
-def _take(values, positions):
+def take(values, positions):
     """Index anything that has a length; only lists of waveforms stay lists."""
     if isinstance(values, np.ndarray):
         return values[positions]
@@ -197,12 +204,12 @@ def _make_frame(columns, required):
 
 
 def _as_series(recordings, frame, target, groups):
-    """Return recordings, target and groups as Series that share the frame's index."""
+    """Return recordings, target and groups as parts of the frame or with its index."""
     if _are_paths(recordings):
         X = frame["recording"]
     else:
         # A Series of waveforms of equal length must not become a table.
         cells = np.empty(len(recordings), dtype=object)
         cells[:] = list(recordings)
-        X = type(frame[target])(cells, index=frame.index, name="recording")
+        X = type(frame.iloc[:, 0])(cells, index=frame.index, name="recording")
     return X, frame[target], frame.get(groups)

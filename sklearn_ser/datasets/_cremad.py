@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_ser._sklearn import StrOptions
+from sklearn_ser._warnings import warn
 
 from ._bunch import Emotion, make_bunch, read_descr, validated_loader
-from ._scan import CorpusLayout, find_label_file, scan_corpus, some, warn, warn_missing
+from ._scan import CorpusLayout, find_label_file, scan_corpus, some, warn_missing
 from ._table import read_label_file
 
 _EMOTIONS: dict[str, Emotion] = {

@@ -53,7 +53,7 @@ class CorpusLayout:
 
     def fields(self, path: str) -> dict[str, str] | None:
         """Return what the name tells of the recording, or None if it is no recording's."""
-        stem = PurePosixPath(path).with_suffix("").as_posix()
+        stem = os.path.splitext(path)[0]
         match = re.search(rf"(?:^|/)(?:{self.pattern})$", stem, re.IGNORECASE)
         return {k: v.lower() for k, v in match.groupdict("").items()} if match else None
 
@@ -95,9 +95,8 @@ def find_files(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
         )
         if real not in entered:
             below = Path(parent).relative_to(folder)
-            found += [
-                (below / name).as_posix() for name in names if name[0] != "." and wanted(name)
-            ]
+            prefix = "" if below == Path() else f"{below.as_posix()}/"
+            found += [prefix + name for name in names if name[0] != "." and wanted(name)]
         entered.add(real)
     return sorted(found, key=lambda path: (path.count("/"), path))
 
@@ -123,6 +122,11 @@ def find_label_file(folder: Path, name: str) -> Path | None:
     beside = folder.resolve().parent
     candidates = [*(folder / path for path in below[:1]), beside / name, beside / last]
     return next((path for path in candidates if path.is_file()), None)
+
+
+def is_text(name: str) -> bool:
+    """Tell a text file by its name."""
+    return name.lower().endswith(".txt")
 
 
 def _is_audio(name: str) -> bool:
@@ -160,13 +164,15 @@ def scan_corpus(
     recordings : list of dict
         Each recording once.
     """
-    root = _corpus_folder(folder, layout)
+    root = corpus_folder(folder, layout)
     audio = find_audio(root)
+    # Resolving asks the file system, so once.
+    name = root.resolve().name
     copies: dict[tuple[str, ...], list[str]] = {}
     fields_of: dict[tuple[str, ...], dict[str, str]] = {}
     unknown, unwanted = [], []
     for path in audio:
-        fields = layout.fields(f"{root.resolve().name}/{path}")
+        fields = layout.fields(f"{name}/{path}")
         if fields is None:
             unknown.append(path)
         elif wanted(fields):
@@ -226,7 +232,8 @@ def warn_missing(
     )
 
 
-def _corpus_folder(folder: str | os.PathLike[str], layout: CorpusLayout) -> Path:
+def corpus_folder(folder: str | os.PathLike[str], layout: CorpusLayout) -> Path:
+    """Return the folder as a path, after a check that it is one."""
     path = Path(folder).expanduser()
     if path.is_dir():
         return path

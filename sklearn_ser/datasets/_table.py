@@ -30,7 +30,7 @@ _USUAL_NAMES = {
 
 
 @dataclass
-class _Table:
+class Table:
     """Columns of any kind, what to call their rows and where relative paths start."""
 
     name: str
@@ -62,7 +62,7 @@ def columns_of_table(
     columns : dict of str to list of str or ndarray
         Each file once.
     """
-    table = _read_frame(source) if is_table(source) else _read_csv(Path(source).expanduser())
+    table = _read_frame(source) if is_table(source) else _read_source(source)
     names = {
         "recording": _column(table, "path", path),
         "emotion": _column(table, "label", label),
@@ -80,7 +80,7 @@ def columns_of_table(
     return {role: [values[row] for row in once] for role, values in texts.items()} | others
 
 
-def _read_frame(source: Any) -> _Table:
+def _read_frame(source: Any) -> Table:
     header = [str(name) for name in source.columns]
     columns = [_values(source[name]) for name in source.columns]
     return _table("source", header, columns, [f"row {n}" for n in range(len(source))], Path())
@@ -95,32 +95,53 @@ def _values(column: Any) -> np.ndarray:
     return values
 
 
-def _read_csv(path: Path) -> _Table:
+def _read_source(source: Any) -> Table:
+    path = Path(source).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
             f"source={str(path)!r} does not exist. It must be a folder with a sub-folder per "
             "emotion, a CSV file or a DataFrame."
         )
+    advice = "Read other tables with pandas or polars and pass the DataFrame."
+    return read_csv(path, f"source={str(path)!r}", advice)
+
+
+def read_csv(path: Path, name: str, advice: str) -> Table:
+    """Return the table in a CSV file with a header.
+
+    Parameters
+    ----------
+    path : Path
+        The file, in UTF-8, with commas, semicolons or tabs.
+
+    name : str
+        What errors call it.
+
+    advice : str
+        What errors tell to do.
+
+    Returns
+    -------
+    table : Table
+        All cells as text.
+    """
     try:
         rows = _csv_rows(path)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"source={str(path)!r} is not a CSV file in UTF-8: {error}. Read other tables with "
-            "pandas or polars and pass the DataFrame."
-        ) from error
+        raise ValueError(f"{name} is not a CSV file in UTF-8: {error}. {advice}") from error
     header = rows[0][1] if rows else []
     wrong = [f"line {line}" for line, cells in rows if len(cells) != len(header)]
     if wrong:
         raise ValueError(
-            f"source={str(path)!r} has {len(header)} columns, but {len(wrong)} lines have more or "
-            f"fewer cells: {some(wrong)}. Put cells that contain the separator in quotes."
+            f"{name} has {len(header)} columns, but {len(wrong)} lines have more or fewer cells: "
+            f"{some(wrong)}. Put cells that contain the separator in quotes. {advice}"
         )
+    if len(rows) < 2:
+        raise ValueError(f"{name} has no rows; its columns are {_listed(header)}. {advice}")
     columns = [
         np.array(cells, dtype=object) for cells in zip(*(r[1] for r in rows[1:]), strict=True)
     ]
-    return _table(
-        f"source={str(path)!r}", header, columns, [f"line {n}" for n, _ in rows[1:]], path.parent
-    )
+    return _table(name, header, columns, [f"line {n}" for n, _ in rows[1:]], path.parent)
 
 
 def read_label_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -139,18 +160,14 @@ def read_label_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     rows : list of dict of str to str
     """
     advice = "Get the file anew from the corpus's own site, or remove it to do without."
-    try:
-        rows = [cells for _, cells in _csv_rows(path)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}. {advice}") from error
-    header = rows[0] if rows else []
-    if not set(columns) <= set(header):
+    table = read_csv(path, str(path), advice)
+    if not set(columns) <= set(table.columns):
         raise ValueError(
-            f"{path} has the columns {_listed(header)}, and {_listed(columns)} are needed. {advice}"
+            f"{path} has the columns {_listed(table.columns)}, and {_listed(columns)} are needed. "
+            f"{advice}"
         )
-    if any(len(cells) != len(header) for cells in rows):
-        raise ValueError(f"{path} has lines with more or fewer cells than its header. {advice}")
-    return [dict(zip(header, cells, strict=True)) for cells in rows[1:]]
+    rows = zip(*(values.tolist() for values in table.columns.values()), strict=True)
+    return [dict(zip(table.columns, cells, strict=True)) for cells in rows]
 
 
 def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -160,12 +177,12 @@ def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
         file.seek(0)
         separator = max(",;\t", key=first.count)
         reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
-        return [(reader.line_num, cells) for cells in reader if cells]
+        return [(reader.line_num, cells) for cells in reader if cells not in ([], [""])]
 
 
 def _table(
     name: str, header: list[str], columns: list[np.ndarray], rows: list[str], folder: Path
-) -> _Table:
+) -> Table:
     """Return the table if it has rows and each of its columns has its own name."""
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
@@ -175,14 +192,14 @@ def _table(
         )
     if not rows:
         raise ValueError(f"{name} has no rows; its columns are {_listed(header)}.")
-    return _Table(name, dict(zip(header, columns, strict=True)), rows, folder)
+    return Table(name, dict(zip(header, columns, strict=True)), rows, folder)
 
 
 def _listed(names) -> str:
     return ", ".join(map(repr, names)) or "(none)"
 
 
-def _column(table: _Table, parameter: str, name: str | None) -> str | None:
+def _column(table: Table, parameter: str, name: str | None) -> str | None:
     """Return the column that is named, or the only one with a usual name."""
     if name is not None:
         if name in table.columns:
@@ -204,7 +221,7 @@ def _column(table: _Table, parameter: str, name: str | None) -> str | None:
     )
 
 
-def _texts(table: _Table, name: str) -> list[str]:
+def _texts(table: Table, name: str) -> list[str]:
     """Return a column as strings without blanks around them, none of them empty."""
     values = table.columns[name].tolist()
     empty = [
@@ -220,7 +237,7 @@ def _texts(table: _Table, name: str) -> list[str]:
     return [str(value).strip() for value in values]
 
 
-def _check_exist(table: _Table, recordings: list[str]) -> None:
+def _check_exist(table: Table, recordings: list[str]) -> None:
     missing = [recording for recording in recordings if not os.path.isfile(recording)]
     if missing:
         raise FileNotFoundError(
@@ -229,7 +246,7 @@ def _check_exist(table: _Table, recordings: list[str]) -> None:
         )
 
 
-def _each_file_once(table: _Table, texts: dict[str, list[str]]) -> list[int]:
+def _each_file_once(table: Table, texts: dict[str, list[str]]) -> list[int]:
     """Return the first row of each file, after a check that its other rows agree."""
     first: dict[str, int] = {}
     repeated, contradicting = [], []

@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sklearn_ser.datasets import _cremad, _emodb, _emovo, _ravdess, _savee, _tess
+from sklearn_ser.datasets import (
+    _cremad,
+    _emodb,
+    _emovo,
+    _iemocap,
+    _msp_podcast,
+    _ravdess,
+    _savee,
+    _tess,
+)
 from sklearn_ser.datasets._bunch import EMOTIONS, make_bunch
 
 KEYS = ("recordings", "target", "target_names", "groups", "frame", "DESCR")
@@ -91,6 +100,16 @@ def test_other_target():
     assert data.frame["mood"].tolist() == ["x", "x"]
 
 
+def test_several_outputs():
+    columns = COLUMNS | {"loud": [1.0, 2.0, 3.0, 4.0]}
+    options = {"outputs": ["loud", "age"], "emotions": ["calm"], "descr": ""}
+    data = make_bunch(PATHS, columns, **options)
+    assert data.target.tolist() == [[1.0, 31.0], [4.0, 34.0]]
+    assert data.target_names == ["loud", "age"]
+    data = make_bunch(PATHS, columns, as_frame=True, **options)
+    pd.testing.assert_frame_equal(data.target, data.frame[["loud", "age"]])
+
+
 def test_return_X_y():
     recordings, target = bunch(emotions=["calm"], return_X_y=True)
     assert recordings.tolist() == ["a.wav", "d.wav"]
@@ -135,7 +154,7 @@ def test_without_pandas(monkeypatch):
 
 def test_corpora_share_one_vocabulary():
     assert sorted(EMOTIONS) == list(EMOTIONS)
-    for module in (_cremad, _emodb, _emovo, _ravdess, _savee, _tess):
+    for module in (_cremad, _emodb, _emovo, _iemocap, _msp_podcast, _ravdess, _savee, _tess):
         assert set(module._EMOTIONS.values()) <= set(EMOTIONS)
 
 

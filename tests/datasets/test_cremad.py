@@ -282,9 +282,10 @@ def test_nothing_left(grow):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("version https://git-lfs.github.com/spec/v1\n", r"has the columns 'version https.*'Age'"),
-        ("", r"has the columns \(none\)"),
-        (DEMOGRAPHICS + "1003,21\n", "has lines with more or fewer cells"),
+        ("version https://git-lfs.github.com/spec/v1\n", "has no rows; its columns are 'version"),
+        ("", r"has no rows; its columns are \(none\)"),
+        ('"ActorID","Sex"\n1001,"Male"\n', "has the columns 'ActorID', 'Sex'.*'Age'"),
+        (DEMOGRAPHICS + "1003,21\n", "has 5 columns, but 1 lines have more or fewer cells"),
         ('"ActorID,\n1', "is not a CSV file in UTF-8"),
     ],
 )
