@@ -86,13 +86,13 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     arousal, valence and dominance. Nothing is downloaded and no audio is read; the labels come
     from the release's own files.
 
-    =================   ====================================================================
+    ==================  ======================================================================
     Emotions            10
     Recordings          10039, of which 7532 have an agreed emotion and 5531 are of the usual four
     Recordings a class  2 (disgust) to 1849 (frustration)
     Speakers            10, in 5 sessions
     Language            English
-    =================   ====================================================================
+    ==================  ======================================================================
 
     Parameters
     ----------
