@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 
 import sklearn_ser
 
@@ -45,8 +47,6 @@ def test_the_nested_search_keeps_speakers_apart_inside_and_outside(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     seen = []
 
-    from sklearn.model_selection import GroupKFold
-
     original = GroupKFold.split
 
     def split(self, X, y=None, groups=None):
@@ -62,14 +62,28 @@ def test_the_nested_search_keeps_speakers_apart_inside_and_outside(tmp_path, mon
     for train, test in zip(*found["result"]["indices"].values(), strict=True):
         assert not set(speakers[train]) & set(speakers[test])
     assert len(found["result"]["estimator"]) == 3
+    assert set(found["nested"]) <= set(found["corpus"].target)
 
 
-def test_routing_off_gives_the_inner_folds_no_groups():
-    # What the guide says of the search without metadata routing.
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+@pytest.mark.parametrize(
+    ("groups", "without"),
+    [
+        ({"params": {"groups": [0, 0, 1, 1, 2, 2] * 2}}, "split"),
+        ({"groups": [0, 0, 1, 1, 2, 2] * 2}, "fit"),
+    ],
+    ids=["params reach the search alone", "groups reach the outer folds alone"],
+)
+def test_what_the_guide_says_happens_without_metadata_routing(groups, without):
+    fitted = []
 
-    X, y, speakers = [[0.0], [1.0]] * 6, [0, 1] * 6, [0, 0, 1, 1, 2, 2] * 2
-    search = GridSearchCV(LogisticRegression(), {"C": [1, 2]}, cv=GroupKFold(2))
+    class Search(GridSearchCV):
+        def fit(self, X, y, **params):
+            fitted.append(params)
+            return super().fit(X, y, **params)
+
+    search = Search(LogisticRegression(), {"C": [1, 2]}, cv=GroupKFold(2))
+    X, y = [[0.0], [1.0]] * 6, [0, 1] * 6
     with pytest.raises(ValueError, match="'groups' parameter should not be None"):
-        cross_validate(search, X, y, cv=GroupKFold(3), groups=speakers, error_score="raise")
+        cross_validate(search, X, y, cv=GroupKFold(3), error_score="raise", **groups)
+    # The outer folds fail before any fit; the inner ones within the first.
+    assert len(fitted) == (0 if without == "split" else 1)

@@ -34,6 +34,11 @@ class ChannelOfFile:
     path: str
     channel: int | str = "louder"
 
+    def __post_init__(self):
+        """Refuse what is no channel."""
+        if isinstance(self.channel, str) and self.channel != "louder":
+            raise ValueError(f"channel={self.channel!r} must be 'louder' or an int.")
+
     def get_all_samples(self):
         """Read the channel, as torchcodec's ``AudioDecoder`` does.
 

@@ -1,5 +1,6 @@
 """The Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D)."""
 
+import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ from sklearn_ser._warnings import warn
 
 from ._bunch import Emotion, make_bunch, read_descr, validated_loader
 from ._scan import CorpusLayout, find_label_file, scan_corpus, some, warn_missing
-from ._table import read_label_file
+from ._table import as_number, read_label_file
 
 _EMOTIONS: dict[str, Emotion] = {
     "ang": "anger",
@@ -66,8 +67,11 @@ _VOICE_ROWS = "1"
 _LAYOUT = CorpusLayout(
     title="CREMA-D",
     # Of one recording, 1040_ITH_SAD_X, the name has lost its last letter in the corpus itself.
+    # The look-ahead: levels are those of acted emotions in the sentence IEO, and only theirs.
     pattern=(
-        rf"(?P<speaker>{'|'.join(_ACTORS)})_(?P<sentence>{'|'.join(_TEXTS)})"
+        rf"(?P<speaker>{'|'.join(_ACTORS)})"
+        r"_(?!IEO_(?!NEU)..._X|IEO_NEU_[LMH]|(?!IEO)..._..._[LMH])"
+        rf"(?P<sentence>{'|'.join(_TEXTS)})"
         rf"_(?P<emotion>{'|'.join(_EMOTIONS)})_(?:(?P<level>LO|MD|HI)|XX?)"
     ),
     example="1001_DFA_ANG_XX.wav",
@@ -247,7 +251,7 @@ def _demographics(found, root):
     of_actor = {row["ActorID"]: row for row in rows}
     actors = [of_actor.get(fields["speaker"], {}) for fields in found]
     return {
-        "age": [int(actor["Age"]) if actor else float("nan") for actor in actors],
+        "age": [as_number(actor.get("Age", "")) for actor in actors],
         "race": [actor.get("Race", "") for actor in actors],
         "ethnicity": [actor.get("Ethnicity", "") for actor in actors],
     }
@@ -263,7 +267,7 @@ def _read_votes(root):
         rows = [row for row in rows if row[""].startswith(_VOICE_ROWS)]
         votes = {_key(row["fileName"]): row["emoVote"] for row in rows}
         counts = {
-            _key(row["fileName"]): [int(row[letter]) for letter in _EMOTION_OF_LETTER]
+            _key(row["fileName"]): [_count(row[letter]) for letter in _EMOTION_OF_LETTER]
             for row in rows
         }
     if summary is not None:
@@ -284,9 +288,17 @@ def _identity(fields):
     return tuple(fields[part] for part in ("speaker", "sentence", "emotion", "level"))
 
 
+def _count(cell):
+    """Return a number of votes; a cell without one has none."""
+    number = as_number(cell)
+    return 0 if math.isnan(number) else int(number)
+
+
 def _spell_out(vote):
     """Turn "A:D" into "anger:disgust", and what is no vote, such as "NA", into ""."""
-    letters = (letter for letter in vote.split(":") if letter in _EMOTION_OF_LETTER)
+    letters = vote.strip().upper().split(":")
+    if not set(letters) <= set(_EMOTION_OF_LETTER):
+        return ""
     return ":".join(_EMOTION_OF_LETTER[letter] for letter in letters)
 
 

@@ -1,6 +1,6 @@
 """Corpora with label files: labels joined with recordings; arousal, valence and dominance."""
 
-import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,13 @@ def read_text(path: Path) -> str:
         return content.decode("cp1252", errors="replace")
 
 
-def as_number(text: str) -> float:
-    """Return a finite number, or NaN where the text is none."""
-    try:
-        number = float(text)
-    except ValueError:
-        return math.nan
-    return number if math.isfinite(number) else math.nan
+def unknown_classes(title: str, unknown: Counter[str], known: Iterable[str]) -> str:
+    """Say which classes of the labels are not the corpus's, and what becomes of their turns."""
+    listed = some(f"{name!r} ({n})" for name, n in unknown.most_common())
+    return (
+        f"{title}: {unknown.total()} turns have an unknown class and count as {NO_AGREEMENT!r}: "
+        f"{listed}. Known are {', '.join(known)}."
+    )
 
 
 def join_labels(title: str, labels: Iterable[str], audio: Mapping[str, str]) -> list[str]:

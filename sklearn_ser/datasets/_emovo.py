@@ -117,10 +117,10 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
             The names that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The speakers, "f1" to "m3".
-        frame : DataFrame of shape (n_recordings, 8) or None
-            The columns recording (the path), emotion, speaker, sex, sentence, text (the Italian
-            transcript), kind (of the sentence: "short", "long", "nonsense" or "question") and
-            language. None if pandas is not installed.
+        frame : DataFrame of shape (n_recordings, 9) or None
+            The columns recording (as in `recordings`), path, emotion, speaker, sex, sentence,
+            text (the Italian transcript), kind (of the sentence: "short", "long", "nonsense" or
+            "question") and language. None if pandas is not installed.
         DESCR : str
             The corpus's origin, licence, protocol and published splits.
 
@@ -183,10 +183,10 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
         Counter(name.split("-")[1] for name in names),
         [name for name in names if name not in present],
     )
-    columns = _columns(found)
+    recordings = _recordings([fields["recording"] for fields in found], channel)
     return make_bunch(
-        _recordings(columns["recording"], channel),
-        columns,
+        recordings,
+        _columns(found, recordings),
         emotions=emotions,
         known_emotions=_EMOTIONS.values(),
         descr=read_descr("emovo"),
@@ -213,10 +213,11 @@ def _recordings(paths, channel):
     return recordings
 
 
-def _columns(found):
+def _columns(found, recordings):
     """Return the frame's columns from the names' fields."""
     return {
-        "recording": [fields["recording"] for fields in found],
+        "recording": recordings,
+        "path": [fields["recording"] for fields in found],
         "emotion": [_EMOTIONS[fields["emotion"]] for fields in found],
         "speaker": [fields["speaker"] for fields in found],
         "sex": [_SEXES[fields["speaker"][0]] for fields in found],

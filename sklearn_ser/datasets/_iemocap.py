@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from ._bunch import Emotion, read_descr, validated_loader
 from ._dimensions import (
     DIMENSIONS,
     NO_AGREEMENT,
-    as_number,
     choose_texts,
     join_labels,
     make_dimensional_bunch,
     read_text,
+    unknown_classes,
 )
 from ._scan import CorpusLayout, find_files, is_text, scan_corpus, some, warn_missing
+from ._table import as_number
 
 _EMOTIONS: dict[str, Emotion] = {
     "ang": "anger",
@@ -63,7 +65,7 @@ _LAYOUT = CorpusLayout(
 # [6.2901 - 8.2357] Ses01F_impro01_F000 neu [2.5000, 2.5000, 2.5000]
 _TURN = re.compile(
     r"\[\s*(?P<start>[\d.]+)\s*-\s*(?P<end>[\d.]+)\s*\]\s*(?P<name>\w+)\s+"
-    rf"(?P<emotion>{'|'.join(_LABELS)})\s*\[(?P<scores>[^],]*,[^],]*,[^],]*)\]",
+    r"(?P<emotion>\w+)\s*\[(?P<scores>[^],]*,[^],]*,[^],]*)\]",
     re.IGNORECASE,
 )
 # C-E2: Neutral; (comment), of categories, or A-E3: val 3; act 2; dom  2; (comment)
@@ -171,7 +173,7 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     UserWarning
         If turns are missing, have no recording, no label or no transcript, if recordings or
         labels are there more than once (each is taken once), if lines of the label files cannot
-        be read (their turns are left out), if numbers are missing, or if audio files have other
+        be read, if numbers are missing, or if audio files have other
         names (they are left out).
 
     See Also
@@ -215,7 +217,9 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     >>> print(*y[0])  # arousal, valence, dominance; the file's order is another
     2.0 2.5 3.0
     """
-    found = scan_corpus(folder, _LAYOUT, wanted=lambda fields: fields["turn"] != "")
+    found = scan_corpus(
+        folder, _LAYOUT, wanted=lambda fields: fields["turn"] != "", asked_for="turns"
+    )
     audio = {f"{fields['dialog']}_{fields['turn']}": fields["recording"] for fields in found}
     warn_missing(_LAYOUT, [fields["session"][1] for fields in found], _N_TURNS, counted="session")
     root = Path(folder).expanduser()
@@ -259,6 +263,9 @@ def _read_labels(root, files):
             key = turn["name"].lower()
             repeated += [f"{turn['name']} in {file}"] if key in turns else []
             turns.setdefault(key, turn)
+    unknown = Counter(turn["code"] for turn in turns.values() if turn["code"] not in _LABELS)
+    if unknown:
+        warn(unknown_classes(_LAYOUT.title, unknown, _LABELS))
     if broken:
         warn(f"{_LAYOUT.title}: {len(broken)} lines of labels cannot be read: {some(broken)}.")
     if repeated:
@@ -277,11 +284,13 @@ def _read_evaluation(file):
             if turn is not None:
                 _add_opinion(turn, match)
         elif line and not line.startswith("%"):
-            turn = _parse_turn(line)
-            if turn is None:
+            parsed = _parse_turn(line)
+            if parsed is None:
                 broken.append(f"{file} line {number}")
             else:
-                turns.append(turn)
+                turns.append(parsed)
+            # What is no turn's line, such as a comment's second one, leaves the turn as it is.
+            turn = parsed if line.startswith("[") else turn
     return turns, broken
 
 
@@ -296,7 +305,8 @@ def _parse_turn(line):
     return {
         "name": match["name"],
         "dialog": match["name"].rpartition("_")[0],
-        "emotion": _LABELS[match["emotion"].lower()],
+        "code": match["emotion"].lower(),
+        "emotion": _LABELS.get(match["emotion"].lower(), NO_AGREEMENT),
         "speaker": f"Ses{fields['session']}{fields['sex'].upper()}",
         "session": int(fields["session"]),
         "sex": {"f": "female", "m": "male"}[fields["sex"]],

@@ -12,14 +12,14 @@ from ._bunch import Emotion, read_descr, validated_loader
 from ._dimensions import (
     DIMENSIONS,
     NO_AGREEMENT,
-    as_number,
     choose_texts,
     join_labels,
     make_dimensional_bunch,
     read_text,
+    unknown_classes,
 )
 from ._scan import CorpusLayout, corpus_folder, find_files, is_text, scan_corpus, some
-from ._table import read_csv
+from ._table import as_number, read_csv
 
 _EMOTIONS: dict[str, Emotion] = {
     "A": "anger",
@@ -311,28 +311,24 @@ def _numbers(texts):
 
 
 def _rows(columns):
-    """Return the first row of each turn with a known class, and name the classes."""
+    """Return the first row of each turn, and name the classes."""
     classes = columns["emotion"].tolist()
     unknown = Counter(name for name in classes if name not in _LABELS)
     if unknown:
-        listed = some(f"{name!r} ({n})" for name, n in unknown.most_common())
-        warn(
-            f"{_LAYOUT.title}: {unknown.total()} turns have an unknown EmoClass and are left out: "
-            f"{listed}. Known are {', '.join(_LABELS)}."
-        )
+        warn(unknown_classes(_LAYOUT.title, unknown, _LABELS))
     rows, repeated = {}, []
-    for row, (file, letter) in enumerate(zip(columns["name"].tolist(), classes, strict=True)):
+    for row, file in enumerate(columns["name"].tolist()):
         name = os.path.splitext(os.path.basename(file))[0].lower()
         if name in rows:
             repeated.append(file)
-        elif letter in _LABELS:
+        else:
             rows[name] = row
     if repeated:
         warn(
             f"{_LAYOUT.title}: {len(repeated)} rows list a turn again: {some(repeated)}. Each turn "
             "is taken once, with its first row."
         )
-    columns["emotion"] = np.array([_LABELS.get(letter, letter) for letter in classes])
+    columns["emotion"] = np.array([_LABELS.get(letter, NO_AGREEMENT) for letter in classes])
     return rows
 
 

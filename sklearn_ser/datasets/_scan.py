@@ -73,6 +73,7 @@ def find_audio(folder: Path) -> list[str]:
 def find_files(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
     """Return the files below a folder, shallowest first, as "/"-separated relative paths.
 
+    At the same depth uncompressed audio comes before compressed audio, then the alphabet decides.
     Hidden files and folders are left out. Linked folders are entered, each folder once.
 
     Parameters
@@ -98,7 +99,7 @@ def find_files(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
             prefix = "" if below == Path() else f"{below.as_posix()}/"
             found += [prefix + name for name in names if name[0] != "." and wanted(name)]
         entered.add(real)
-    return sorted(found, key=lambda path: (path.count("/"), path))
+    return sorted(found, key=lambda path: (path.count("/"), _is_compressed(path), path))
 
 
 def find_label_file(folder: Path, name: str) -> Path | None:
@@ -122,6 +123,10 @@ def find_label_file(folder: Path, name: str) -> Path | None:
     beside = folder.resolve().parent
     candidates = [*(folder / path for path in below[:1]), beside / name, beside / last]
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _is_compressed(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in _COMPRESSED
 
 
 def is_text(name: str) -> bool:
@@ -201,7 +206,7 @@ def warn_missing(
     missing_names: Collection[str] = (),
     counted: str = "speaker",
 ) -> None:
-    """Warn if a corpus is incomplete.
+    """Warn if a corpus is incomplete, or has more recordings than it should.
 
     Parameters
     ----------
@@ -221,14 +226,14 @@ def warn_missing(
         What the recordings are counted by, as the warning calls it.
     """
     found = Counter(speakers)
-    short = [f"{s} has {found[s]} of {n}" for s, n in expected.items() if found[s] < n]
-    if not short:
+    other = [f"{s} has {found[s]} of {n}" for s, n in expected.items() if found[s] != n]
+    if not other:
         return
     names = f" Missing: {some(missing_names)}." if missing_names else ""
     warn(
         f"{layout.title}: {found.total()} of {sum(expected.values())} recordings; "
-        f"{counted} {some(short, _N_SPEAKERS)}.{names} Scores on a part of the corpus do not "
-        "compare with published ones."
+        f"{counted} {some(other, _N_SPEAKERS)}.{names} Scores on other recordings than the "
+        "corpus's do not compare with published ones."
     )
 
 

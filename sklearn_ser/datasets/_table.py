@@ -1,6 +1,7 @@
 """Recordings, emotions and speakers from a CSV file or a DataFrame of any kind."""
 
 import csv
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -168,6 +169,15 @@ def read_label_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         )
     rows = zip(*(values.tolist() for values in table.columns.values()), strict=True)
     return [dict(zip(table.columns, cells, strict=True)) for cells in rows]
+
+
+def as_number(text: str) -> float:
+    """Return a finite number, or NaN where the text is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:

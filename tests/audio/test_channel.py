@@ -118,3 +118,8 @@ def test_what_is_wrong_with_the_file_is_told_as_for_a_path(tmp_path, write, nois
         rows = LogMelSpectrogram(on_error="nan").fit_transform(recordings)
     assert np.isnan(rows[1]).all()
     np.testing.assert_array_equal(rows[0], LogMelSpectrogram().fit_transform(recordings[:1])[0])
+
+
+def test_what_is_no_channel_is_refused():
+    with pytest.raises(ValueError, match="channel='left' must be 'louder' or an int"):
+        ChannelOfFile("a.wav", "left")

@@ -131,12 +131,39 @@ def test_name_tells_everything(grow):
 
 
 def test_layout_takes_the_corpus_names_and_no_others():
-    parts = product(
-        ("1000", "1001", "1092"), ("DFA", "XXX"), ("ANG", "XXX"), ("LO", "XX", "X", "L")
-    )
-    taken = {"_".join(name) for name in parts if _LAYOUT.fields("_".join(name))}
-    assert taken == {"1001_DFA_ANG_LO", "1001_DFA_ANG_XX", "1001_DFA_ANG_X"}
+    sentences = (*OTHERS, "IEO", "XXX")
+    levels = ("LO", "MD", "HI", "XX", "L", "")
+    parts = product(("1000", "1001", "1092"), sentences, (*ACTED, "NEU", "XXX"), levels)
+    taken = {name for name in map("_".join, parts) if _LAYOUT.fields(name)}
+    assert taken == {f"1001_{name}" for name in GRID}
     assert all(_LAYOUT.fields(name) for name in NAMES)
+
+
+def test_more_recordings_than_the_corpus_has_are_told(one_warning, full):
+    (full / f"{min(ABSENT)}.wav").touch()
+    _, message = one_warning(load_cremad, full)
+    assert "7443 of 7442 recordings; emotion anger has 1272 of 1271." in message
+
+
+@pytest.mark.parametrize(("age", "expected"), [("NA", None), ("51.0", 51.0)])
+def test_cells_that_are_no_whole_numbers(few, age, expected):
+    write(few, "VideoDemographics.csv", DEMOGRAPHICS.replace("1001,51,", f"1001,{age},"))
+    with pytest.warns(UserWarning, match="of 7442"):
+        ages = load_cremad(few).frame["age"]
+    assert ages.isna()[0] if expected is None else ages[0] == expected
+
+
+@pytest.mark.parametrize(("vote", "spelt"), [("n", "neutral"), ("A:X", ""), ("D: A", "")])
+def test_votes_of_other_spellings(few, vote, spelt):
+    write(
+        few,
+        "summaryTable.csv",
+        SUMMARY.replace('"1001_IEO_NEU_XX","N"', f'"1001_IEO_NEU_XX","{vote}"'),
+    )
+    with pytest.warns(UserWarning, match="of 7442"):
+        frame = load_cremad(few).frame.set_index("sentence")
+    neutral = frame[frame["intended"] == "neutral"]
+    assert neutral["voice_vote"].iloc[0] == spelt
 
 
 def test_the_misnamed_recording_is_one(one_warning, full):

@@ -67,6 +67,7 @@ def test_name_tells_everything(grow):
     assert data.frame.to_dict("records") == [
         {
             "recording": paths[0],
+            "path": paths[0],
             "emotion": "disgust",
             "speaker": "f1",
             "sex": "female",
@@ -77,6 +78,7 @@ def test_name_tells_everything(grow):
         },
         {
             "recording": paths[1],
+            "path": paths[1],
             "emotion": "sadness",
             "speaker": "m3",
             "sex": "male",
@@ -102,7 +104,8 @@ def test_recordings_are_channels(full, channel):
     data = load_emovo(full, channel=channel, emotions=["anger", "fear"])
     assert isinstance(data.recordings, np.ndarray)
     assert data.recordings.shape == (168,)
-    paths = data.frame["recording"]
+    assert data.recordings.tolist() == data.frame["recording"].tolist()
+    paths = data.frame["path"]
     assert data.recordings.tolist() == [ChannelOfFile(path, channel) for path in paths]
     assert all("/rab-" in path or "/pau-" in path for path in paths)
 
@@ -110,7 +113,8 @@ def test_recordings_are_channels(full, channel):
 def test_as_frame_keeps_the_channels(full):
     data = load_emovo(full, as_frame=True)
     assert isinstance(data.recordings, pd.Series)
-    assert data.recordings.iloc[0] == ChannelOfFile(data.frame["recording"].iloc[0], "louder")
+    assert data.recordings.iloc[0] == ChannelOfFile(data.frame["path"].iloc[0], "louder")
+    pd.testing.assert_series_equal(data.recordings, data.frame["recording"])
     pd.testing.assert_index_equal(data.recordings.index, data.target.index)
     X, y = load_emovo(full, as_frame=True, return_X_y=True)
     pd.testing.assert_series_equal(X, data.recordings)

@@ -215,22 +215,31 @@ def test_missing_transcripts(release):
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "votes"),
     [
-        "[6.3 - 8.2]\tSes01F_impro01_F007\tjoy\t[2.5, 2.5, 2.5]",
-        "[6.3 - 8.2]\tSes01F_impro01_F007\tneu\t[2.5, 2.5]",
-        "[6.3 - 8.2]\tSes01F_impro01\tneu\t[2.5, 2.5, 2.5]",
-        "nonsense",
+        ("[6.3 - 8.2]\tSes01F_impro01_F007\tneu\t[2.5, 2.5]", "E2=Anger"),
+        ("[6.3 - 8.2]\tSes01F_impro01\tneu\t[2.5, 2.5, 2.5]", "E2=Anger"),
+        # The second line of a comment, say: the turn goes on.
+        ("nonsense", "E2=Anger;E4=Sadness"),
     ],
 )
-def test_broken_lines_are_counted(release, line):
+def test_broken_lines_are_counted(release, line, votes):
     # What follows a broken turn belongs to no other turn.
     text = CLEAN + line + "\nC-E4:\tSadness;\t()\n"
     turns = ["Ses01F_impro01_F000", "Ses01F_impro01_M001"]
     data, (warned,) = told(release({"Ses01F_impro01": text}, TEXTS, turns), target="dimensions")
     assert "1 lines of labels cannot be read" in warned
     assert f"Ses01F_impro01.txt line {CLEAN.count(chr(10)) + 1}" in warned
-    assert data.frame["votes"].tolist()[1] == "E2=Anger"
+    assert data.frame["votes"].tolist()[1] == votes
+
+
+def test_an_unknown_class_keeps_its_dimensions(release):
+    text = CLEAN.replace("\tneu\t", "\tjoy\t")
+    turns = ["Ses01F_impro01_F000", "Ses01F_impro01_M001"]
+    folder = release({"Ses01F_impro01": text}, TEXTS, turns)
+    data, (warned,) = told(folder, target="dimensions")
+    assert "1 turns have an unknown class and count as 'no agreement': 'joy' (1)" in warned
+    assert len(data.recordings) == 2
 
 
 def test_score_that_is_no_number(release):

@@ -178,14 +178,14 @@ def test_missing_and_unlabelled_audio(one_warning, release):
 
 def test_unknown_classes(release):
     table = CLEAN.replace(",N,", ",Q,").replace(",H,", ",,")
-    classes = r"2 turns have an unknown EmoClass and are left out: 'Q' \(1\), '' \(1\)\."
-    unlabelled = "2 recordings have no label"
-    with (
-        pytest.warns(UserWarning, match=classes),
-        pytest.warns(UserWarning, match=unlabelled),
-    ):
+    classes = r"2 turns have an unknown class and count as 'no agreement': 'Q' \(1\), '' \(1\)\."
+    with pytest.warns(UserWarning, match=classes) as caught:
         data = load_msp_podcast(release(table))
+    assert len(caught) == 1
     assert data.target.tolist() == ["anger"]
+    with pytest.warns(UserWarning, match=classes):
+        everything = load_msp_podcast(release(table), target="dimensions")
+    assert len(everything.recordings) == 4
 
 
 def test_scores_that_are_no_numbers(one_warning, release):
