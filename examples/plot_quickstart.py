@@ -104,7 +104,6 @@ ConfusionMatrixDisplay.from_predictions(
     xticks_rotation=45,
     cmap="Blues",
     colorbar=False,
-    im_kw={"vmin": 0, "vmax": 1},
     ax=axes,
 )
 axes.set_title(f"Recall {recall:.3f} [{low:.3f}, {high:.3f}], speakers held out")
