@@ -2,11 +2,14 @@
 
 from ._channel import ChannelOfFile
 from ._recordings import (
+    Problems,
     RecordingError,
     as_recordings,
     compute_rows,
+    file_of,
     find_problems,
     is_table,
+    read_each,
 )
 from ._spectrogram import (
     crop_and_pad,
@@ -21,11 +24,13 @@ from ._waveform import SAMPLING_RATES, UnusableRecording, load_waveform
 __all__ = [
     "SAMPLING_RATES",
     "ChannelOfFile",
+    "Problems",
     "RecordingError",
     "UnusableRecording",
     "as_recordings",
     "compute_rows",
     "crop_and_pad",
+    "file_of",
     "find_problems",
     "is_table",
     "load_waveform",
@@ -33,5 +38,6 @@ __all__ = [
     "mel_filterbank",
     "mel_spectrogram",
     "n_frames",
+    "read_each",
     "sample_window",
 ]

@@ -1,10 +1,12 @@
 """What `X` may hold: a sequence of recordings, or a table whose rows are waveforms."""
 
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import effective_n_jobs
 
 from sklearn_ser._warnings import warn
 
@@ -195,6 +197,31 @@ def _path_of(recording):
     return recording if isinstance(recording, PATH_TYPES) else None
 
 
+def file_of(recordings, position):
+    """Tell which file a recording is, and which of its channels, without reading it.
+
+    Parameters
+    ----------
+    recordings : sequence, or ndarray of shape (n_recordings, n_samples)
+        As `as_recordings` returns them, or a table.
+    position : int
+        Of the recording.
+
+    Returns
+    -------
+    path : str or None
+        None where the recording is no file, or can't be known without fetching it.
+    channel : int, str or None
+        The channel that the recording itself asks for.
+    """
+    if isinstance(recordings, np.ndarray) or _is_lazy_sequence(recordings):
+        return None, None
+    recording = recordings[position]
+    path = _path_of(recording)
+    channel = recording.channel if isinstance(recording, ChannelOfFile) else None
+    return (None if path is None else os.fspath(path)), channel
+
+
 def find_problems(recordings):
     """Find what is wrong at a glance, before any work is done.
 
@@ -221,7 +248,7 @@ def find_problems(recordings):
 
 
 def compute_rows(function, recordings, row_shape, *, on_error, n_jobs=None):
-    """Apply a function to each recording, in threads; one recording at a time is decoded in each.
+    """Apply a function to each recording, in threads.
 
     Parameters
     ----------
@@ -242,25 +269,97 @@ def compute_rows(function, recordings, row_shape, *, on_error, n_jobs=None):
     rows : ndarray of shape (n_recordings, *row_shape), float32
     """
     rows = np.full((len(recordings), *row_shape), np.nan, dtype=np.float32)
-    problems = {}
+    problems = Problems(on_error)
+    for position, row in read_each(function, recordings, problems, n_jobs=n_jobs):
+        rows[position] = row
+    problems.tell()
+    return rows
 
-    def fill(position):
+
+class Problems:
+    """The recordings that can't be used: raised at once, or gathered and told together.
+
+    Parameters
+    ----------
+    on_error : {"raise", "nan"}
+        Whether `add` raises `RecordingError`.
+    """
+
+    def __init__(self, on_error):
+        self.on_error = on_error
+        self.by_position: dict[int, str] = {}
+
+    def add(self, position, recording, error):
+        """Take note of a recording and of the `UnusableRecording` that says why."""
+        problem = f"{describe(recording)}: {error}"
+        if self.on_error == "raise":
+            raise RecordingError({position: problem}) from error
+        self.by_position[position] = problem
+
+    def tell(self):
+        """Warn once of all that were gathered."""
+        if self.by_position:
+            problems = dict(sorted(self.by_position.items()))
+            listed = _list_problems(problems, max_named=len(problems))
+            warn(f"{listed} NaN is in their place.")
+
+
+def read_each(function, recordings, problems, *, n_jobs=None, positions=None):
+    """Apply a function to one recording after the other, a few ahead of what is taken.
+
+    Parameters
+    ----------
+    function : callable
+        Of a recording; raises `UnusableRecording` where it can't be used.
+    recordings : sequence, or ndarray of shape (n_recordings, n_samples)
+        As `as_recordings` returns them, or a table.
+    problems : Problems
+        Is told of the recordings that can't be used.
+    n_jobs : int, default=None
+        Number of threads, as in `joblib.Parallel`. Each works at one recording, and at most as
+        many results again wait to be taken.
+    positions : iterable of int, default=None
+        The recordings to read; None for all.
+
+    Yields
+    ------
+    position : int
+        Of the recording, in the order of `positions`.
+    result : object
+        What the function gave.
+    """
+
+    def apply(position):
         recording = None
         try:
             recording = _fetch(recordings, position)
-            rows[position] = function(recording)
+            return recording, function(recording), None
         except UnusableRecording as error:
-            problem = f"{describe(recording)}: {error}"
-            if on_error == "raise":
-                raise RecordingError({position: problem}) from error
-            problems[position] = problem
+            return recording, None, error
 
-    # Threads, whatever backend is the context's: another process would fill rows of its own.
-    Parallel(n_jobs=n_jobs, require="sharedmem")(map(delayed(fill), range(len(recordings))))
-    if problems:
-        listed = _list_problems(dict(sorted(problems.items())), max_named=len(problems))
-        warn(f"{listed} NaN is in their place.")
-    return rows
+    positions = range(len(recordings)) if positions is None else positions
+    for position, (recording, result, error) in _ahead(apply, positions, effective_n_jobs(n_jobs)):
+        if error is None:
+            yield position, result
+        else:
+            problems.add(position, recording, error)
+
+
+def _ahead(function, values, n_threads):
+    """Yield each value with what the function gives for it, computed by threads a little ahead."""
+    if n_threads == 1:
+        yield from ((value, function(value)) for value in values)
+        return
+    with ThreadPoolExecutor(n_threads) as threads:
+        begun = deque()
+        for value in values:
+            begun.append((value, threads.submit(function, value)))
+            if len(begun) == 2 * n_threads:
+                value, future = begun.popleft()
+                yield value, future.result()
+        while begun:
+            value, future = begun.popleft()
+            yield value, future.result()
 
 
 def _fetch(recordings, position):
