@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from sklearn_ser import metrics as metrics
     from sklearn_ser.audio import RecordingError as RecordingError
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
+    from sklearn_ser.store import EmbeddingStore as EmbeddingStore
 
 __version__ = "0.1.0.dev0"
 
 # Public name -> the module that holds it. Names load on first use, so that
 # `import sklearn_ser` costs next to nothing and brings no torch.
 _MODULE_OF: dict[str, str] = {
+    "EmbeddingStore": "sklearn_ser.store",
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
 }

@@ -17,7 +17,7 @@ LAYERS = {
     "audio": ({"_warnings"}, LIGHT | {"soundfile", "soxr"}),
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": ({"audio", "nn"}, LIGHT | {"torch", "transformers", "speechbrain", "encodec"}),
-    "store": (set(), LIGHT),
+    "store": ({"_warnings"}, LIGHT),
     "embedders": (
         {"_sklearn", "audio", "nn", "backbones", "store"},
         LIGHT | {"sklearn", "torch"},
@@ -39,7 +39,7 @@ LAYERS = {
         LIGHT | {"sklearn", "soundfile", "soxr", "pandas", "polars", "pytest"},
     ),
     "__init__": (
-        {"audio", "datasets", "embedders", "estimator_checks", "estimators", "metrics"},
+        {"audio", "datasets", "embedders", "estimator_checks", "estimators", "metrics", "store"},
         set(),
     ),
 }

@@ -1,0 +1,7 @@
+"""Embeddings on disk, by content. Knows NumPy, joblib and SQLite; no recordings, no network."""
+
+from ._content import content_key
+from ._files import FileVersion
+from ._store import EmbeddingStore, as_store
+
+__all__ = ["EmbeddingStore", "FileVersion", "as_store", "content_key"]
