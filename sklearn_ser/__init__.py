@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     from sklearn_ser import estimator_checks as estimator_checks
     from sklearn_ser import metrics as metrics
     from sklearn_ser.audio import RecordingError as RecordingError
+    from sklearn_ser.embedders import HubertEmbedder as HubertEmbedder
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
+    from sklearn_ser.embedders import WavLMEmbedder as WavLMEmbedder
+    from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
 
 __version__ = "0.1.0.dev0"
@@ -17,8 +20,11 @@ __version__ = "0.1.0.dev0"
 # `import sklearn_ser` costs next to nothing and brings no torch.
 _MODULE_OF: dict[str, str] = {
     "EmbeddingStore": "sklearn_ser.store",
+    "HubertEmbedder": "sklearn_ser.embedders",
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
+    "WavLMEmbedder": "sklearn_ser.embedders",
+    "WhisperEmbedder": "sklearn_ser.embedders",
 }
 _SUBPACKAGES = ("datasets", "estimator_checks", "metrics")
 

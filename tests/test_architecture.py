@@ -16,11 +16,14 @@ LIGHT = {"numpy", "scipy", "joblib"}
 LAYERS = {
     "audio": ({"_warnings"}, LIGHT | {"soundfile", "soxr"}),
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
-    "backbones": ({"audio", "nn"}, LIGHT | {"torch", "transformers", "speechbrain", "encodec"}),
+    "backbones": (
+        {"audio", "nn"},
+        LIGHT | {"torch", "transformers", "huggingface_hub", "speechbrain", "encodec"},
+    ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (
         {"_sklearn", "audio", "nn", "backbones", "store"},
-        LIGHT | {"sklearn", "torch"},
+        LIGHT | {"sklearn", "torch", "tqdm"},
     ),
     "estimators": (
         {"_sklearn", "audio", "nn", "backbones", "store", "embedders", "metrics"},

@@ -6,15 +6,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks as sklearn_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_ser import LogMelSpectrogram
+from sklearn_ser import HubertEmbedder, LogMelSpectrogram, WavLMEmbedder, WhisperEmbedder
 from sklearn_ser.estimator_checks import parametrize_with_recording_checks
+from small_networks import small_network
 
 TWO_AXES = [
     LogMelSpectrogram(pooling="mean", n_mels=20),
     LogMelSpectrogram(pooling="mean_std_delta", n_mels=20, duration=None, normalize=None),
+    WavLMEmbedder(small_network("wavlm")),
+    HubertEmbedder(small_network("hubert-large"), layers=[0, 2], flatten=True, pooling="mean_std"),
+    WhisperEmbedder(small_network("whisper"), layers=1, context="recording"),
 ]
 # scikit-learn's generator runs on these too, but for the checks on columns.
-THREE_AXES = [LogMelSpectrogram(n_mels=20, duration=0.1)]
+THREE_AXES = [
+    LogMelSpectrogram(n_mels=20, duration=0.1),
+    WavLMEmbedder(small_network("wavlm-large"), layers="all"),
+]
 PIPELINES = [
     make_pipeline(LogMelSpectrogram(pooling="mean_std", n_mels=20), LogisticRegression()),
 ]

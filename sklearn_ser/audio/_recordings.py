@@ -351,7 +351,7 @@ def _ahead(function, values, n_threads):
         yield from ((value, function(value)) for value in values)
         return
     with ThreadPoolExecutor(n_threads) as threads:
-        begun = deque()
+        begun: deque = deque()
         for value in values:
             begun.append((value, threads.submit(function, value)))
             if len(begun) == 2 * n_threads:

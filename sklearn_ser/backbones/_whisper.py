@@ -1,0 +1,113 @@
+"""Whisper's encoder, on thirty seconds as it was trained, or on the recording's own length."""
+
+import torch
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from ._attention import attend_to
+from ._checkpoint import load_network
+
+
+class WhisperBackbone:
+    """The frozen encoder of Whisper.
+
+    Spectrogram and convolutions see one recording at a time, so that nothing is padded before
+    the transformer blocks; there, padding is hidden from attention.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Where the network is: the whole model, or its encoder alone.
+    device : str
+        Where to run it.
+    dtype : torch.dtype
+        Its precision.
+    context : {"30s", "recording"}
+        Whether silence fills thirty seconds, or the table of positions ends with the recording.
+    """
+
+    name = "whisper"
+
+    def __init__(self, checkpoint, *, device, dtype, context):
+        from transformers import WhisperConfig, WhisperFeatureExtractor
+
+        self.checkpoint = checkpoint
+        self.device = device
+        self.dtype = dtype
+        self.context = context
+        self.config = WhisperConfig.from_pretrained(checkpoint.folder)
+        if (checkpoint.folder / "preprocessor_config.json").exists():
+            self.extractor = WhisperFeatureExtractor.from_pretrained(checkpoint.folder)
+        else:  # as transformers' own default, for this network's number of bands
+            self.extractor = WhisperFeatureExtractor(feature_size=self.config.num_mel_bins)
+        self.sampling_rate = self.extractor.sampling_rate
+        self.n_layers = self.config.encoder_layers + 1
+        self.n_dims = self.config.d_model
+        self.stride = 2 * self.extractor.hop_length
+        self.min_samples = self.extractor.n_fft
+        self.max_samples = self.config.max_source_positions * self.stride
+
+    def n_frames(self, n_samples):
+        """Count the frames of so many samples: half the frames of the spectrogram, rounded up."""
+        return -(-(n_samples // self.extractor.hop_length) // 2)
+
+    def n_samples_seen(self, n_samples):
+        """Return on how many samples the network computes, silence included."""
+        return self.max_samples if self.context == "30s" else n_samples
+
+    def prepare(self, waveform):
+        """Return the recording as it is: Whisper normalises its spectrogram."""
+        return waveform
+
+    @torch.inference_mode()
+    def encode(self, waveforms, depth):
+        """Yield the hidden states of layers 0 to `depth`, one after the other.
+
+        Parameters
+        ----------
+        waveforms : list of ndarray of shape (n_samples,), float32
+            Each of `min_samples` to `max_samples`.
+        depth : int
+            The last layer to compute; the network's last is after its final norm.
+
+        Yields
+        ------
+        hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
+            What follows a recording's own frames is silence or means nothing.
+        """
+        encoder = self._network()
+        embedded = [self._embed(encoder, waveform) for waveform in waveforms]
+        hidden_states = pad_sequence(embedded, batch_first=True)
+        attention_mask = attend_to([len(frames) for frames in embedded], self.device)
+        del embedded
+        yield hidden_states
+        for number, block in enumerate(encoder.layers[:depth], start=1):
+            hidden_states = block(hidden_states, attention_mask)
+            is_last = number == len(encoder.layers)
+            yield encoder.layer_norm(hidden_states) if is_last else hidden_states
+
+    def _embed(self, encoder, waveform):
+        """Return the input of the first block, of shape (n_frames, n_dims), for one recording."""
+        spectrogram = self.extractor(
+            waveform,
+            sampling_rate=self.sampling_rate,
+            padding="max_length" if self.context == "30s" else "do_not_pad",
+            max_length=self.max_samples,
+            return_tensors="pt",
+        )["input_features"].to(self.device, self.dtype)
+        features = F.gelu(encoder.conv2(F.gelu(encoder.conv1(spectrogram))))[0].T
+        return features + encoder.embed_positions.weight[: len(features)]
+
+    def _network(self):
+        import transformers
+
+        encoder_alone = self.config.architectures == ["WhisperEncoder"]
+        return load_network(
+            self.checkpoint,
+            transformers.models.whisper.modeling_whisper.WhisperEncoder
+            if encoder_alone
+            else transformers.WhisperModel,
+            device=self.device,
+            dtype=self.dtype,
+            part=None if encoder_alone else "encoder",
+        )

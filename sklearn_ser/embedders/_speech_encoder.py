@@ -1,0 +1,142 @@
+"""What the embedders over frozen speech encoders share."""
+
+import os
+from numbers import Integral, Real
+
+import numpy as np
+
+from sklearn_ser._sklearn import HasMethods, Interval, StrOptions
+from sklearn_ser.store import as_store
+
+from ._base import RecordingTransformer
+from ._embedding import Embedding
+from ._encoding import Encoder
+
+
+class SpeechEncoder(RecordingTransformer):
+    """Layers of a frozen network as rows, pooled over time.
+
+    A subclass has the parameters constrained here and a `_family` of backbones.
+    """
+
+    _family: str
+    _two_axes_remedy = (
+        "Choose flatten=True for the layers side by side in one row, or a single layer"
+    )
+
+    _parameter_constraints: dict = {
+        **RecordingTransformer._parameter_constraints,
+        "model": [str, os.PathLike],
+        "revision": [str, None],
+        "layers": [StrOptions({"last", "all"}), Integral, "array-like"],
+        "flatten": ["boolean"],
+        "pooling": [StrOptions({"mean", "mean_std", "max"}), callable],
+        "window": [Interval(Real, 0, None, closed="neither"), None],
+        "hop": [Interval(Real, 0, None, closed="neither"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "dtype": [StrOptions({"float32", "bfloat16", "float16"})],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), HasMethods(["load", "save"]), None],
+        "local_files_only": ["boolean"],
+        "verbose": ["verbose"],
+    }
+
+    def _check_parameters(self):
+        if self.hop is not None and self.window is None:
+            raise ValueError(
+                f"hop={self.hop} s has no meaning with window=None: give window in seconds, or "
+                "leave hop out."
+            )
+        if self.hop is not None and self.hop > self.window:
+            raise ValueError(
+                f"hop={self.hop} s is longer than window={self.window} s, so that parts of a "
+                "recording would be skipped: lower hop."
+            )
+        if not isinstance(self.layers, str) and not np.size(self.layers):
+            raise ValueError("layers holds no layer: name one, or pass 'all' or 'last'.")
+
+    def _load_backbone(self):
+        from sklearn_ser.backbones import load_backbone
+
+        return load_backbone(
+            self.model,
+            family=self._family,
+            device=self.device,
+            dtype=self.dtype,
+            revision=self.revision,
+            local_files_only=self.local_files_only,
+            context=getattr(self, "context", None),
+        )
+
+    def _make_encoder(self):
+        backbone = self._load_backbone()
+        longest = backbone.max_samples
+        if longest is not None and (self.window or np.inf) * backbone.sampling_rate > longest:
+            raise ValueError(
+                f"window={self.window} is too long for {self.model!r}, which takes at most "
+                f"{longest / backbone.sampling_rate:g} s at once."
+            )
+        return Encoder(
+            backbone,
+            pooling=self.pooling,
+            window=self.window,
+            hop=self.hop,
+            batch_size=self.batch_size,
+        )
+
+    def _has_layer_axis(self):
+        return not self.flatten and not isinstance(self.layers, Integral) and self.layers != "last"
+
+    def _compute(self, recordings):
+        encoder = self._make_encoder()
+        with _progress_bar(type(self).__name__, self.verbose) as progress:
+            embedding = Embedding(
+                encoder,
+                layers=_resolve_layers(self.layers, encoder.backbone.n_layers),
+                store=as_store(self.memory),
+                sampling_rate=self.sampling_rate,
+                channel=self.channel,
+                on_error=self.on_error,
+                n_jobs=self.n_jobs,
+                progress=progress.update,
+            )
+            rows = embedding.embed(recordings)
+        return rows if self._has_layer_axis() else rows.reshape(len(rows), -1)
+
+    def _names_out(self):
+        if self._has_layer_axis():
+            return None
+        encoder = self._make_encoder()
+        backbone = encoder.backbone
+        return [
+            f"{backbone.name}_layer{layer:02d}_{column}"
+            for layer in _resolve_layers(self.layers, backbone.n_layers)
+            for column in encoder.column_names()
+        ]
+
+
+def _resolve_layers(layers, n_layers):
+    """Turn the parameter `layers` into a list of layers counted from 0."""
+    if isinstance(layers, str):
+        return list(range(n_layers)) if layers == "all" else [n_layers - 1]
+    resolved = []
+    for layer in [layers] if isinstance(layers, Integral) else layers:
+        if not isinstance(layer, Integral) or not -n_layers <= layer < n_layers:
+            raise ValueError(
+                f"layers={layers!r} names {layer!r}, and the network has the layers 0 (the input "
+                f"of the first block) to {n_layers - 1}; negative numbers count from the last, "
+                "and 'all' and 'last' are words for them."
+            )
+        resolved.append(int(layer) % n_layers)
+    return resolved
+
+
+def _progress_bar(name, verbose):
+    from tqdm.auto import tqdm
+
+    return tqdm(
+        desc=name,
+        bar_format="{desc}: {n:.0f} s of audio in {elapsed}, {rate_noinv_fmt}",
+        unit=" s",
+        disable=not verbose,
+    )

@@ -1,0 +1,217 @@
+"""Embeddings of ragged batches against transformers' own forward pass on each recording alone."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+from transformers import AutoFeatureExtractor
+
+from sklearn_ser.backbones import load_backbone
+from small_networks import NETWORKS, make_network, small_network
+
+FAMILY = [name for name in NETWORKS if name != "whisper"]
+TOLERANCE = 1e-5  # of the norm, for each recording and layer, in float32
+RATE = 16000
+
+
+def _load(name, dtype="float32", context=None):
+    family = "whisper" if name == "whisper" else "wav2vec2"
+    return load_backbone(
+        small_network(name), family=family, device="cpu", dtype=dtype, context=context
+    )
+
+
+def _noise(n_samples, seed=0):
+    rng = np.random.default_rng([seed, n_samples])
+    offset, scale = rng.normal(0, 0.1), rng.uniform(0.01, 0.5)  # something to normalise away
+    return (offset + scale * rng.standard_normal(n_samples)).astype(np.float32)
+
+
+def _encode(backbone, waveforms, depth=None):
+    """Return for each waveform its layers, own frames only: a list of (n_frames, n_dims)."""
+    prepared = [backbone.prepare(waveform) for waveform in waveforms]
+    depth = backbone.n_layers - 1 if depth is None else depth
+    layers = [hidden.clone() for hidden in backbone.encode(prepared, depth)]
+    return [
+        [hidden[row, : backbone.n_frames(len(waveform))] for hidden in layers]
+        for row, waveform in enumerate(waveforms)
+    ]
+
+
+def _assert_close(actual, expected):
+    assert len(actual) == len(expected)
+    for own, reference in zip(actual, expected, strict=True):
+        assert own.shape == reference.shape
+        distance = torch.linalg.norm(own - reference) / torch.linalg.norm(reference)
+        assert distance <= TOLERANCE
+
+
+def _forward_by_transformers(name, waveform):
+    """Return the hidden states that feature extractor and network give for one recording."""
+    extractor = AutoFeatureExtractor.from_pretrained(small_network(name))
+    inputs = extractor(waveform, sampling_rate=RATE, return_tensors="pt")
+    with torch.no_grad():
+        output = make_network(name)(inputs["input_values"], output_hidden_states=True)
+    return [*(hidden[0] for hidden in output.hidden_states[:-1]), output.last_hidden_state[0]]
+
+
+def _whisper_by_transformers(waveform, context):
+    """Return the hidden states of Whisper's encoder, its positional table cut to the recording."""
+    extractor = AutoFeatureExtractor.from_pretrained(small_network("whisper"))
+    padding = "max_length" if context == "30s" else "do_not_pad"
+    inputs = extractor(waveform, sampling_rate=RATE, padding=padding, return_tensors="pt")
+    features = inputs["input_features"]
+    encoder = make_network("whisper").encoder
+    if context == "recording":
+        if features.shape[-1] % 2:  # the check in forward() counts whole pairs of frames alone
+            return _whisper_by_hand(encoder, features)
+        n_positions = features.shape[-1] // 2
+        encoder.config.max_source_positions = n_positions
+        table = encoder.embed_positions.weight[:n_positions]
+        encoder.embed_positions = torch.nn.Embedding.from_pretrained(table)
+    with torch.no_grad():
+        output = encoder(features, output_hidden_states=True)
+    n_frames = -(-(len(waveform) // 160) // 2)
+    return [hidden[0, :n_frames] for hidden in output.hidden_states]
+
+
+def _whisper_by_hand(encoder, features):
+    with torch.no_grad():
+        hidden = F.gelu(encoder.conv2(F.gelu(encoder.conv1(features)))).transpose(1, 2)
+        states = [hidden + encoder.embed_positions.weight[: hidden.shape[1]]]
+        for block in encoder.layers:
+            states.append(block(states[-1], None))
+        states[-1] = encoder.layer_norm(states[-1])
+    return [state[0] for state in states]
+
+
+lengths = st.lists(st.integers(400, 3 * RATE), min_size=1, max_size=5)
+few_examples = settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@few_examples
+@given(lengths=lengths)
+def test_ragged_batch_equals_transformers_alone(name, lengths):
+    waveforms = [_noise(length, seed) for seed, length in enumerate(lengths)]
+    for waveform, layers in zip(waveforms, _encode(_load(name), waveforms), strict=True):
+        _assert_close(layers, _forward_by_transformers(name, waveform))
+
+
+@pytest.mark.parametrize("name", ["wavlm", "wavlm-large", "hubert"])
+def test_twenty_seconds_beside_the_shortest(name):
+    waveforms = [_noise(400), _noise(20 * RATE), _noise(7777)]
+    for waveform, layers in zip(waveforms, _encode(_load(name), waveforms), strict=True):
+        _assert_close(layers, _forward_by_transformers(name, waveform))
+
+
+@pytest.mark.parametrize("context", ["30s", "recording"])
+@few_examples
+@given(lengths=lengths)
+def test_whisper_equals_transformers_alone(context, lengths):
+    waveforms = [_noise(length, seed) for seed, length in enumerate(lengths)]
+    encoded = _encode(_load("whisper", context=context), waveforms)
+    for waveform, layers in zip(waveforms, encoded, strict=True):
+        _assert_close(layers, _whisper_by_transformers(waveform, context))
+
+
+@pytest.mark.parametrize("n_samples", [400, 3 * 160 + 80, 5 * 160, 30 * RATE])
+def test_whisper_with_an_odd_number_of_spectrum_frames_and_at_its_limits(n_samples):
+    waveforms = [_noise(n_samples), _noise(8000)]
+    encoded = _encode(_load("whisper", context="recording"), waveforms)
+    _assert_close(encoded[0], _whisper_by_transformers(waveforms[0], "recording"))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_order_is_of_no_consequence(name):
+    waveforms = [_noise(length) for length in (12345, 400, 40000, 16000)]
+    backbone = _load(name, context="recording")
+    forward = _encode(backbone, waveforms)
+    backward = _encode(backbone, waveforms[::-1])[::-1]
+    for own, reference in zip(forward, backward, strict=True):
+        _assert_close(own, reference)
+
+
+def test_zero_padding_with_an_attention_mask_is_not_exact_in_transformers():
+    """What this package does otherwise would not be worth its code if this were small."""
+    waveform = _noise(8000)
+    padded = torch.from_numpy(np.pad(waveform, (0, 24000)))[None]
+    mask = torch.ones(1, 32000, dtype=torch.long)
+    mask[:, 8000:] = 0
+    with torch.no_grad():
+        batched = make_network("hubert")(padded, attention_mask=mask).last_hidden_state[0]
+    alone = make_network("hubert")(torch.from_numpy(waveform)[None]).last_hidden_state[0]
+    moved = torch.linalg.norm(batched[: len(alone)] - alone) / torch.linalg.norm(alone)
+    assert moved > 0.01
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("depth", [0, 2])
+def test_blocks_beyond_the_deepest_layer_do_not_run(name, depth):
+    backbone = _load(name, context="recording")
+    network = backbone._network()
+    blocks = getattr(network, "encoder", network).layers
+    ran = []
+    hooks = [
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
+        for number, block in enumerate(blocks, start=1)
+    ]
+    try:
+        _encode(backbone, [_noise(5000), _noise(9000)], depth=depth)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert ran == list(range(1, depth + 1))  # each once, for the whole batch
+
+
+def test_wavlm_makes_no_attention_weights_of_its_own(monkeypatch):
+    """Fused attention is called once for each block; transformers has the weights in memory."""
+    calls = []
+    fused = F.scaled_dot_product_attention
+
+    def count(*args, **kwargs):
+        calls.append(kwargs["attn_mask"].shape)
+        return fused(*args, **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", count)
+    monkeypatch.setattr(F, "multi_head_attention_forward", None)
+    backbone = _load("wavlm")
+    _encode(backbone, [_noise(5000), _noise(9000)])
+    n_frames = backbone.n_frames(9000)
+    assert calls == [(2, 2, n_frames, n_frames)] * 3
+
+
+def test_layers_are_yielded_one_at_a_time():
+    """The next layer is computed when it is asked for, so that no list of them need be held."""
+    backbone = _load("hubert")
+    layers = backbone.encode([backbone.prepare(_noise(8000))], 3)
+    blocks = backbone._network().encoder.layers
+    ran = []
+    hook = blocks[2].register_forward_hook(lambda *_: ran.append(3))
+    try:
+        for _ in range(3):
+            next(layers)
+        assert not ran
+        next(layers)
+        assert ran == [3]
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("name", ["wavlm", "data2vec", "whisper"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_lower_precision_stays_near(name, dtype):
+    waveforms = [_noise(8000), _noise(20000)]
+    exact = _encode(_load(name, context="recording"), waveforms)
+    rough = _encode(_load(name, dtype=dtype, context="recording"), waveforms)
+    for own, reference in zip(rough, exact, strict=True):
+        for hidden, expected in zip(own, reference, strict=True):
+            distance = torch.linalg.norm(hidden.float() - expected)
+            assert 0 < distance <= 0.05 * torch.linalg.norm(expected)

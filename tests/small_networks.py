@@ -1,0 +1,89 @@
+"""Small networks of the real architectures, with random weights, saved as on the hub."""
+
+import getpass
+import os
+import tempfile
+from pathlib import Path
+
+_FAMILY = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "conv_dim": [16] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
+_LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+_WHISPER = {
+    "d_model": 32,
+    "encoder_layers": 3,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 48,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 48,
+    "vocab_size": 51865,
+}
+
+# Name -> transformers' class, what differs from the class's own base model, and whether the
+# checkpoint normalises each recording. The real models of each shape are named behind.
+NETWORKS = {
+    "wavlm": ("WavLMModel", _FAMILY, False),  # wavlm-base-plus: group norm
+    "wavlm-large": ("WavLMModel", _FAMILY | _LARGE, True),
+    "hubert": ("HubertModel", _FAMILY, True),  # hubert-base-ls960
+    "hubert-large": ("HubertModel", _FAMILY | _LARGE, True),  # hubert-large-ll60k
+    "hubert-batch-norm": ("HubertModel", _FAMILY | {"conv_pos_batch_norm": True}, True),
+    "wav2vec2": ("Wav2Vec2Model", _FAMILY, True),  # wav2vec2-base
+    "xls-r": ("Wav2Vec2Model", _FAMILY | _LARGE, True),  # wav2vec2-xls-r-300m
+    "unispeech-sat": ("UniSpeechSatModel", _FAMILY, False),
+    "data2vec": (
+        "Data2VecAudioModel",
+        _FAMILY | {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 9},
+        True,
+    ),
+    "whisper": ("WhisperModel", _WHISPER, None),
+}
+
+
+def make_network(name):
+    """Build one of the small networks, always with the same weights."""
+    import torch
+    import transformers
+
+    class_name, settings, _ = NETWORKS[name]
+    network_class = getattr(transformers, class_name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return network_class(network_class.config_class(**settings)).eval()
+
+
+def save_network(network, folder, normalize):
+    """Save a network with its preprocessing, as on the hub."""
+    from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+
+    network.save_pretrained(folder)
+    if normalize is None:
+        WhisperFeatureExtractor().save_pretrained(folder)
+    else:
+        Wav2Vec2FeatureExtractor(do_normalize=normalize).save_pretrained(folder)
+
+
+def small_network(name):
+    """Return the folder of a small network; the same in each process, made where it is missing."""
+    import transformers
+
+    home = Path(tempfile.gettempdir()) / f"sklearn_ser-{getpass.getuser()}"
+    home /= f"networks-2-{transformers.__version__}"
+    folder = home / name
+    if not folder.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home) as unfinished:
+            made = Path(unfinished) / name
+            save_network(make_network(name), made, NETWORKS[name][2])
+            try:
+                os.rename(made, folder)
+            except OSError:  # another process was first
+                if not folder.exists():
+                    raise
+    return str(folder)
