@@ -5,6 +5,7 @@ import os
 # scikit-learn's array API checks run only where SciPy was imported under this.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,20 +15,26 @@ import pytest
 mpl.use("Agg")
 
 
+def _find(variable, name):
+    home = os.environ.get(variable)
+    if not home:
+        pytest.skip(f"{variable} is unset: nothing real at hand")
+    folder = Path(home) / name
+    if not folder.is_dir():
+        pytest.skip(f"{variable} has no folder {name}")
+    return folder
+
+
 @pytest.fixture
 def corpus_folder():
     """Return a function from a corpus's name to its folder; skips where there is none."""
+    return partial(_find, "SKLEARN_SER_DATA")
 
-    def find(name):
-        data = os.environ.get("SKLEARN_SER_DATA")
-        if not data:
-            pytest.skip("SKLEARN_SER_DATA is unset: no real recordings at hand")
-        folder = Path(data) / name
-        if not folder.is_dir():
-            pytest.skip(f"SKLEARN_SER_DATA has no folder {name}")
-        return folder
 
-    return find
+@pytest.fixture
+def weights_folder():
+    """Return a function from a pretrained network's name to its folder; skips likewise."""
+    return partial(_find, "SKLEARN_SER_WEIGHTS")
 
 
 @pytest.fixture

@@ -197,6 +197,7 @@ def _load(checkpoint, network_class, dtype, attention):
             output_loading_info=True,
             trust_remote_code=False,
             weights_only=True,
+            ignore_mismatched_sizes=True,  # to be refused below, in our words
         )
     missing = sorted(set(told["missing_keys"]) - _NOT_NEEDED)
     left_over = sorted(key for key in told["unexpected_keys"] if _belongs_to(key, network))
@@ -221,8 +222,14 @@ _NOT_NEEDED = {"masked_spec_embed"}
 
 def _belongs_to(key, network):
     """Tell whether a weight that was left over is one of the network's, not of a head upon it."""
-    key = key.removeprefix(f"{network.base_model_prefix}.")
-    return key.split(".")[0] in dict(network.named_children())
+    prefix = f"{network.base_model_prefix}."
+    if key.startswith(prefix):
+        return True
+    # WavLMForXVector has a linear layer "feature_extractor" upon a network with a whole module
+    # of that name, which has no weight of its own.
+    child, *below = key.split(".")
+    module = dict(network.named_children()).get(child)
+    return module is not None and (len(below) > 1 or any(True for _ in module.parameters(False)))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Waveforms through a frozen network: in windows, in batches, pooled layer by layer."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -145,6 +146,7 @@ class Encoder:
                 hidden_states[row, piece.window.first : piece.window.last]
                 for row, piece in enumerate(batch)
             ]
+            layer: Iterable[np.ndarray]
             if callable(self.pooling):
                 layer = [own.float().cpu().numpy() for own in frames]
             else:  # one copy from the device for the whole batch

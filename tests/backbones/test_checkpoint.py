@@ -1,0 +1,344 @@
+"""Checkpoints: found, loaded whole or refused, safe, and shared."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from sklearn_ser.backbones import load_backbone
+from sklearn_ser.backbones._checkpoint import Checkpoint, find_checkpoint, load_network
+from small_networks import NETWORKS, make_network, save_network, small_network
+
+
+def _load(folder, family="wav2vec2", **settings):
+    settings = {"device": "cpu", "dtype": "float32", "context": "recording"} | settings
+    return load_backbone(folder, family=family, **settings)
+
+
+def _last_layer(backbone):
+    waveform = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
+    *_, last = backbone.encode([backbone.prepare(waveform)], backbone.n_layers - 1)
+    return last.numpy()
+
+
+def _copy(name, tmp_path):
+    return Path(shutil.copytree(small_network(name), tmp_path / name))
+
+
+def _edit_weights(folder, edit):
+    weights = load_file(folder / "model.safetensors")
+    save_file(edit(weights), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _edit_config(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def _with_head(name, class_name, folder):
+    """Save the small network as a checkpoint of another class, with a head upon it."""
+    network = make_network(name)
+    with torch.random.fork_rng(devices=[]):
+        whole = getattr(transformers, class_name)(network.config)
+    getattr(whole, whole.base_model_prefix).load_state_dict(network.state_dict())
+    save_network(whole, folder, NETWORKS[name][2])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name"),
+    [
+        ("wav2vec2", "Wav2Vec2ForPreTraining"),
+        ("hubert-large", "HubertForCTC"),
+        ("wavlm", "WavLMForXVector"),
+        ("unispeech-sat", "UniSpeechSatForPreTraining"),
+        ("data2vec", "Data2VecAudioForCTC"),
+        ("whisper", "WhisperForConditionalGeneration"),
+    ],
+)
+def test_checkpoints_with_a_head_hold_the_same_network(name, class_name, tmp_path):
+    family = "whisper" if name == "whisper" else "wav2vec2"
+    expected = _last_layer(_load(small_network(name), family))
+    headed = _with_head(name, class_name, tmp_path / "headed")
+    np.testing.assert_array_equal(_last_layer(_load(headed, family)), expected)
+
+
+def test_an_encoder_saved_alone_is_the_same_whisper(tmp_path):
+    save_network(make_network("whisper").encoder, tmp_path, None)
+    expected = _last_layer(_load(small_network("whisper"), "whisper"))
+    np.testing.assert_array_equal(_last_layer(_load(tmp_path, "whisper")), expected)
+
+
+def test_older_checkpoints_are_read_without_running_their_pickle(tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    name = "encoder.pos_conv_embed.conv"
+    for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
+        weights[f"{name}.{old}"] = weights.pop(f"{name}.parametrizations.weight.{new}")
+    torch.save(weights, folder / "pytorch_model.bin")
+    expected = _last_layer(_load(small_network("wavlm")))
+    np.testing.assert_array_equal(_last_layer(_load(folder)), expected)
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    (folder / "model.safetensors").unlink()
+    ran = tmp_path / "ran"
+    torch.save({"weight": _RunsCode(str(ran))}, folder / "pytorch_model.bin")
+    with pytest.raises(pickle.UnpicklingError):
+        _last_layer(_load(folder))
+    assert not ran.exists()
+
+
+class _RunsCode:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_missing_weights_are_no_random_weights(tmp_path):
+    folder = _copy("hubert", tmp_path)
+    lost = "encoder.layers.1.attention.k_proj.weight"
+    _edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != lost})
+    with pytest.raises(ValueError, match=rf"1 missing \({lost}\)"):
+        _last_layer(_load(folder))
+
+
+def test_left_over_weights_of_the_network_are_told(tmp_path):
+    folder = _copy("hubert", tmp_path)
+    _edit_config(folder, num_hidden_layers=2)
+    with pytest.raises(ValueError, match=r"16 left over \(encoder\.layers\.2\."):
+        _last_layer(_load(folder))
+
+
+def test_misshapen_weights_are_told(tmp_path):
+    folder = _copy("hubert", tmp_path)
+    _edit_config(folder, intermediate_size=40)
+    with pytest.raises(ValueError, match=r"intermediate_dense"):
+        _last_layer(_load(folder))
+
+
+def test_a_whole_whisper_called_an_encoder_is_no_random_encoder(tmp_path):
+    folder = _copy("whisper", tmp_path)
+    _edit_config(folder, architectures=["WhisperEncoder"])
+    with pytest.raises(ValueError, match="missing"):
+        _last_layer(_load(folder, "whisper"))
+
+
+def test_a_mask_that_only_training_needs_may_be_missing(tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    _edit_weights(folder, lambda w: {k: v for k, v in w.items() if k != "masked_spec_embed"})
+    assert np.isfinite(_last_layer(_load(folder))).all()
+
+
+def test_loading_is_silent_and_leaves_random_state_and_logging_alone(tmp_path, capfd):
+    folder = _copy("hubert", tmp_path)
+    _edit_weights(folder, lambda w: {k: v for k, v in w.items() if k != "masked_spec_embed"})
+    verbosity = transformers.logging.get_verbosity()
+    state = torch.get_rng_state()
+    _load(folder)._network()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert transformers.logging.get_verbosity() == verbosity
+    assert capfd.readouterr() == ("", "")
+
+
+def test_weights_are_loaded_once_and_frozen():
+    first, second = _load(small_network("wavlm")), _load(small_network("wavlm"))
+    assert first._network() is second._network()
+    assert not any(weight.requires_grad for weight in first._network().parameters())
+    assert not first._network().training
+    assert _load(small_network("wavlm"), dtype="bfloat16")._network() is not first._network()
+
+
+def test_replaced_weights_are_loaded_anew(tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    before = _last_layer(_load(folder))
+    _edit_weights(folder, lambda weights: {k: 1.1 * v for k, v in weights.items()})
+    assert not np.array_equal(_last_layer(_load(folder)), before)
+
+
+def test_few_networks_stay_in_memory(monkeypatch):
+    from sklearn_ser.backbones import _checkpoint
+
+    monkeypatch.setattr(_checkpoint, "_networks", type(_checkpoint._networks)())
+    names = ["wavlm", "hubert", "wav2vec2", "data2vec"]
+    for name in [*names, "hubert"]:
+        _load(small_network(name))._network()
+    kept = [key[0].name for key in _checkpoint._networks]
+    assert kept == ["wav2vec2", "data2vec", "hubert"]
+
+
+def test_one_process_loads_once_whatever_the_threads():
+    """Two threads that want the same network wait for one load."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sklearn_ser.backbones import _checkpoint
+
+    _checkpoint._networks.clear()
+    with ThreadPoolExecutor(4) as threads:
+        backbones = [_load(small_network("hubert")) for _ in range(4)]
+        networks = list(threads.map(lambda backbone: backbone._network(), backbones))
+    assert len({id(network) for network in networks}) == 1
+
+
+# Where checkpoints are found
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """An empty cache of the hub's client, and no network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def _put_into_cache(cache, name, hub_id, commit="a" * 40, ref="main"):
+    home = cache / f"models--{hub_id.replace('/', '--')}"
+    shutil.copytree(small_network(name), home / "snapshots" / commit)
+    (home / "refs").mkdir(exist_ok=True)
+    (home / "refs" / ref).write_text(commit)
+    return home / "snapshots" / commit
+
+
+@pytest.mark.parametrize("local_files_only", [True, False])
+def test_hub_id_in_the_cache_needs_no_network(hub_cache, local_files_only):
+    folder = _put_into_cache(hub_cache, "wavlm", "owner/wavlm-small")
+    found = find_checkpoint("owner/wavlm-small", local_files_only=local_files_only)
+    assert found.folder == folder
+    assert {path.name for path in found.files} == {
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+    }
+    expected = _last_layer(_load(small_network("wavlm")))
+    np.testing.assert_array_equal(_last_layer(_load("owner/wavlm-small")), expected)
+
+
+def test_revision_chooses_among_snapshots(hub_cache):
+    _put_into_cache(hub_cache, "wavlm", "owner/net")
+    other = _put_into_cache(hub_cache, "hubert", "owner/net", commit="b" * 40, ref="v2")
+    assert find_checkpoint("owner/net", revision="v2").folder == other
+    assert find_checkpoint("owner/net", revision="v2").model_type == "hubert"
+    assert find_checkpoint("owner/net").model_type == "wavlm"
+
+
+@pytest.mark.parametrize("local_files_only", [True, False])
+def test_a_missing_model_is_named_with_two_remedies(hub_cache, local_files_only):
+    with pytest.raises(OSError, match="owner/absent") as caught:
+        find_checkpoint("owner/absent", revision="v1", local_files_only=local_files_only)
+    message = str(caught.value)
+    assert "hf download owner/absent --revision v1" in message
+    assert "model='path/to/folder'" in message
+
+
+def test_a_download_that_broke_off_is_not_taken_for_the_model(hub_cache):
+    folder = _put_into_cache(hub_cache, "wavlm", "owner/half")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(OSError, match="owner/half"):
+        find_checkpoint("owner/half")
+
+
+def test_a_mistyped_folder_is_no_hub_id(tmp_path):
+    for model in (str(tmp_path / "absent"), tmp_path / "absent", "absent", "./absent/one"):
+        with pytest.raises(FileNotFoundError, match=r"absent.*no such folder"):
+            find_checkpoint(model)
+
+
+@pytest.mark.parametrize("lost", ["config.json", "model.safetensors"])
+def test_a_folder_that_holds_no_model_says_what_is_missing(lost, tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    (folder / lost).unlink()
+    with pytest.raises(FileNotFoundError, match=lost):
+        find_checkpoint(folder)
+
+
+def test_revision_of_a_folder_is_refused():
+    with pytest.raises(ValueError, match="revision='v1' is for models on the hub"):
+        find_checkpoint(small_network("wavlm"), revision="v1")
+
+
+def test_another_family_names_the_class_that_runs_it():
+    with pytest.raises(ValueError, match=r"type 'whisper'.*use WhisperEmbedder"):
+        _load(small_network("whisper"))
+    with pytest.raises(ValueError, match=r"type 'wavlm'.*use HubertEmbedder"):
+        _load(small_network("wavlm"), "whisper")
+
+
+def test_an_unknown_family_is_refused(tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    _edit_config(folder, model_type="bert")
+    with pytest.raises(ValueError, match=r"type 'bert'.*wavlm, hubert.*choose another model"):
+        _load(folder)
+
+
+def test_remote_code_is_not_run(tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    ran = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: pass\n")
+    _edit_config(folder, auto_map={"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"})
+    _last_layer(_load(folder))
+    assert not ran.exists()
+
+
+def test_sharded_weights_are_one_checkpoint(tmp_path):
+    network = make_network("wavlm")
+    save_network(network, tmp_path, False)
+    (tmp_path / "model.safetensors").unlink()
+    network.save_pretrained(tmp_path, max_shard_size="40KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    expected = _last_layer(_load(small_network("wavlm")))
+    np.testing.assert_array_equal(_last_layer(_load(tmp_path)), expected)
+    assert len(find_checkpoint(tmp_path).files) > 4
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(ValueError, match=f"device='{device}'"):
+        _load(small_network("wavlm"), device=device)
+
+
+def test_auto_is_a_gpu_where_there_is_one():
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert _load(small_network("wavlm"), device="auto").device == expected
+
+
+def test_versions_tell_replaced_files(tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    checkpoint = find_checkpoint(folder)
+    assert isinstance(checkpoint, Checkpoint)
+    before = checkpoint.version
+    _edit_config(folder, layer_norm_eps=1e-3)
+    assert find_checkpoint(folder).version != before
+
+
+def test_preprocessing_that_the_checkpoint_lacks_is_transformers_default(tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    (folder / "preprocessor_config.json").unlink()
+    waveform = 3 + np.random.default_rng(0).standard_normal(5000).astype(np.float32)
+    prepared = _load(folder).prepare(waveform)
+    assert abs(prepared.mean()) < 1e-3  # do_normalize=True
+    np.testing.assert_array_equal(_load(small_network("wavlm")).prepare(waveform), waveform)
+
+
+def test_real_whisper_weights_load(weights_folder):
+    folder = weights_folder("whisper-tiny.en-encoder")
+    backbone = _load(folder, "whisper")
+    network = load_network(
+        backbone.checkpoint,
+        transformers.models.whisper.modeling_whisper.WhisperEncoder,
+        device="cpu",
+        dtype=torch.float32,
+    )
+    expected = load_file(Path(folder) / "model.safetensors")["layers.3.fc2.weight"]
+    assert (backbone.n_layers, backbone.n_dims) == (5, 384)
+    assert torch.equal(network.layers[3].fc2.weight, expected.float())
