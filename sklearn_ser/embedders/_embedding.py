@@ -17,6 +17,8 @@ from ._encoding import SECONDS_PER_WINDOW
 _BATCHES_AHEAD = 16
 # Entries fetched from the store at once.
 _ENTRIES_AT_ONCE = 256
+# Beyond this, sums of squares over a recording overflow, and statistics come out finite but wrong.
+_LOUDEST = 1e12
 # To be raised when the same settings come to give other numbers.
 _FORMAT = 1
 
@@ -125,13 +127,17 @@ class Embedding:
             target_rate=backbone.sampling_rate,
             channel=self.channel,
         )
-        with np.errstate(all="ignore"):  # what overflows is told when the network has run
-            return Reading(
-                waveform=backbone.prepare(waveform),
-                content=content_key(waveform) if self.store is not None else "",
-                loudest=max(waveform.max(), -waveform.min()),
-                seconds=len(waveform) / backbone.sampling_rate,
+        loudest = max(waveform.max(), -waveform.min())
+        if loudest > _LOUDEST:
+            raise UnusableRecording(
+                f"its samples reach {loudest:.2g}, too large for a network; scale them to [-1, 1]"
             )
+        return Reading(
+            waveform=backbone.prepare(waveform),
+            content=content_key(waveform) if self.store is not None else "",
+            loudest=loudest,
+            seconds=len(waveform) / backbone.sampling_rate,
+        )
 
     def _fill(self, rows, ahead, recordings, files):
         """Fill the rows of these readings, from the store or by the network."""

@@ -1,0 +1,575 @@
+"""WavLMEmbedder, HubertEmbedder and WhisperEmbedder: what users see of frozen networks."""
+
+import pickle
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from joblib import Memory
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from transformers import WhisperFeatureExtractor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from sklearn_ser import EmbeddingStore, HubertEmbedder, RecordingError, WavLMEmbedder
+from sklearn_ser import WhisperEmbedder as _WhisperEmbedder
+from sklearn_ser.backbones._wav2vec2 import Wav2Vec2Backbone
+from sklearn_ser.backbones._whisper import WhisperBackbone
+from sklearn_ser.datasets import load_emodb
+from sklearn_ser.embedders import _encoding
+from small_networks import make_network, save_network, small_network
+
+RATE = 16000
+
+
+def _wavlm(**parameters):
+    return WavLMEmbedder(small_network("wavlm"), **parameters)
+
+
+def _whisper(**parameters):
+    return _WhisperEmbedder(small_network("whisper"), **({"context": "recording"} | parameters))
+
+
+def _voices(*durations, seed=0):
+    rng = np.random.default_rng(seed)
+    return [(0.1 * rng.standard_normal(int(d * RATE))).astype(np.float32) for d in durations]
+
+
+def _write(recordings, folder):
+    paths = [str(folder / f"{number}.wav") for number in range(len(recordings))]
+    for path, recording in zip(paths, recordings, strict=True):
+        soundfile.write(path, recording, RATE, subtype="FLOAT")
+    return paths
+
+
+def _hidden_states(waveform):
+    """Return transformers' hidden states of the small WavLM, which does not normalise."""
+    with torch.no_grad():
+        output = make_network("wavlm")(torch.from_numpy(waveform)[None], output_hidden_states=True)
+    return [hidden[0].numpy() for hidden in output.hidden_states]
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Return a list that gets the lengths of each batch that passes through a network."""
+    batches = []
+    for backbone in (Wav2Vec2Backbone, WhisperBackbone):
+
+        def encode(self, waveforms, depth, original=backbone.encode):
+            batches.append([len(waveform) for waveform in waveforms])
+            return original(self, waveforms, depth)
+
+        monkeypatch.setattr(backbone, "encode", encode)
+    return batches
+
+
+def _count(passes):
+    n_recordings = sum(len(batch) for batch in passes)
+    passes.clear()
+    return n_recordings
+
+
+# What comes out
+
+
+def test_rows_are_the_mean_of_transformers_hidden_states(tmp_path):
+    recordings = _voices(0.5, 1.3, 0.1, 0.5, 2.0)
+    mixed = [*_write(recordings[:2], tmp_path), recordings[2], (recordings[3], RATE), recordings[4]]
+    rows = _wavlm(layers="all").fit_transform(mixed)
+    assert rows.shape == (5, 4, 32)
+    assert rows.dtype == np.float32
+    for row, waveform in zip(rows, recordings, strict=True):
+        expected = np.stack([hidden.mean(axis=0) for hidden in _hidden_states(waveform)])
+        assert np.linalg.norm(row - expected) <= 1e-5 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kept"),
+    [("last", 3), (0, 0), (2, 2), (-2, 2), (np.int64(1), 1), ([1], [1]), ([3, -4], [3, 0])],
+)
+def test_layers_are_counted_as_transformers_does(layers, kept):
+    recordings = _voices(0.4, 0.7)
+    rows = _wavlm(layers=layers).fit_transform(recordings)
+    everything = _wavlm(layers="all").fit_transform(recordings)
+    np.testing.assert_allclose(rows, everything[:, kept], rtol=1e-5, atol=1e-6)
+
+
+def test_flattened_layers_lie_side_by_side_the_first_first():
+    recordings = _voices(0.4, 0.7)
+    embedder = _wavlm(layers=[0, 2], flatten=True)
+    stacked = _wavlm(layers=[0, 2]).fit_transform(recordings)
+    np.testing.assert_array_equal(embedder.fit_transform(recordings), stacked.reshape(2, -1))
+    names = embedder.get_feature_names_out()
+    assert list(names[[0, 31, 32, 63]]) == [
+        "wavlm_layer00_dim0000",
+        "wavlm_layer00_dim0031",
+        "wavlm_layer02_dim0000",
+        "wavlm_layer02_dim0031",
+    ]
+
+
+def test_columns_are_named_after_the_network_not_the_class():
+    names = HubertEmbedder(small_network("xls-r"), pooling="mean_std").get_feature_names_out()
+    assert list(names[[0, 32]]) == [
+        "wav2vec2_layer03_mean_dim0000",
+        "wav2vec2_layer03_std_dim0000",
+    ]
+    assert _whisper(layers=0).get_feature_names_out()[0] == "whisper_layer00_dim0000"
+
+
+@pytest.mark.parametrize("layers", [4, -5, [0, 4], [True, 0.5], ["last"]])
+def test_layers_that_are_not_there_are_told_with_the_range(layers):
+    with pytest.raises(ValueError, match=r"layers=.*0 \(the input of the first block\) to 3"):
+        _wavlm(layers=layers).fit_transform(_voices(0.2))
+
+
+def test_no_layer_at_all_is_refused():
+    with pytest.raises(ValueError, match="holds no layer"):
+        _wavlm(layers=[]).fit(_voices(0.2))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "statistics"),
+    [
+        ("mean_std", lambda frames: [frames.mean(axis=0), frames.std(axis=0)]),
+        ("max", lambda frames: [frames.max(axis=0)]),
+        (lambda frames: np.median(frames, axis=0), lambda frames: [np.median(frames, axis=0)]),
+    ],
+)
+def test_pooling(pooling, statistics):
+    recordings = _voices(0.5, 1.1)
+    rows = _wavlm(layers=1, pooling=pooling).fit_transform(recordings)
+    for row, waveform in zip(rows, recordings, strict=True):
+        expected = np.concatenate(statistics(_hidden_states(waveform)[1]))
+        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_function_that_does_not_pool_is_told():
+    with pytest.raises(ValueError, match=r"shape \(2, 32\).*1-D array"):
+        _wavlm(pooling=lambda frames: frames).fit_transform(_voices(0.2))
+
+
+def test_what_is_too_short_is_normalised_and_then_padded_with_zeros():
+    short = (3 + _voices(0.01)[0]).astype(np.float32)
+    row = HubertEmbedder(small_network("hubert")).fit_transform([short])[0]
+    normalised = (short - short.mean()) / np.sqrt(short.var() + 1e-7)
+    padded = torch.from_numpy(np.pad(normalised, (0, 400 - len(short))))[None]
+    with torch.no_grad():
+        expected = make_network("hubert")(padded).last_hidden_state[0].mean(dim=0).numpy()
+    np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_recordings_are_resampled_to_the_rate_of_the_network(passes):
+    _wavlm(sampling_rate=8000).fit_transform([np.ones(8000), (np.ones(44100), 44100)])
+    assert passes == [[RATE, RATE]]
+
+
+# Bad input
+
+
+def test_bad_recordings_cost_no_other(tmp_path):
+    good = _voices(0.3, 0.6)
+    mixed = [good[0], str(tmp_path / "absent.wav"), np.array([np.nan, 0.0]), good[1]]
+    with pytest.raises(RecordingError, match=r"Recording 1: .*absent\.wav"):
+        _wavlm().fit_transform(mixed)
+    with pytest.warns(UserWarning, match=r"recording 1: .*recording 2: "):
+        rows = _wavlm(on_error="nan").fit_transform(mixed)
+    assert np.isnan(rows[1:3]).all()
+    np.testing.assert_allclose(rows[[0, 3]], _wavlm().fit_transform(good), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loudness", "dtype", "says"),
+    [(1e30, "float32", r"reach 1e\+30, too large"), (1e6, "float16", r"not finite.*float16")],
+)
+def test_samples_too_large_name_the_recording(loudness, dtype, says, tmp_path):
+    quiet, loud = _voices(0.3, 0.3)
+    recordings = [quiet, loud / np.abs(loud).max() * loudness]
+    with pytest.raises(RecordingError, match=f"Recording 1: .*{says}"):
+        _wavlm(dtype=dtype).fit_transform(recordings)
+    store = EmbeddingStore(tmp_path)
+    with pytest.warns(UserWarning, match="Recording 1"):
+        rows = _wavlm(dtype=dtype, on_error="nan", memory=store).fit_transform(recordings)
+    assert np.isfinite(rows[0]).all()
+    assert np.isnan(rows[1]).all()
+    assert len(store) == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"window": None, "hop": 1.0}, "hop=1.0 s has no meaning with window=None"),
+        ({"window": 2.0, "hop": 3.0}, "hop=3.0 s is longer than window=2.0"),
+        ({"memory": 3}, "memory"),
+        ({"dtype": "float64"}, "dtype"),
+        ({"pooling": "median"}, "pooling"),
+        ({"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused(parameters, says):
+    with pytest.raises(ValueError, match=says):
+        _wavlm(**parameters).fit(_voices(0.2))
+
+
+def test_whisper_takes_no_window_beyond_its_positions():
+    for window in (31.0, None):
+        with pytest.raises(ValueError, match=rf"window={window} is too long.*at most 30 s"):
+            _whisper(window=window).fit_transform(_voices(0.2))
+
+
+def test_three_axes_are_refused_for_data_frames_before_any_work(passes):
+    embedder = _wavlm(layers="all").set_output(transform="pandas")
+    with pytest.raises(ValueError, match="flatten=True"):
+        embedder.fit_transform(_voices(0.2))
+    with pytest.raises(ValueError, match="flatten=True"):
+        embedder.get_feature_names_out()
+
+
+# Batches and windows
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_batches_are_bounded_in_number_and_in_seconds(batch_size, passes):
+    recordings = _voices(0.3, 5.0, 0.5, 0.4, 2.0, 0.3, 0.2, 1.0)
+    rows = _wavlm(batch_size=batch_size).fit_transform(recordings)
+    np.testing.assert_allclose(rows, _wavlm().fit_transform(recordings), rtol=1e-4, atol=1e-5)
+    for batch in passes[: -len(passes) // 2]:
+        assert len(batch) <= batch_size
+        assert len(batch) == 1 or max(batch) * len(batch) <= batch_size * 2 * RATE
+    assert sum(len(batch) for batch in passes) == 16
+
+
+def test_recordings_of_like_length_share_a_batch(passes):
+    _wavlm(batch_size=2).fit_transform(_voices(0.3, 1.0, 0.31, 1.01))
+    assert passes == [[16160, 16000], [4960, 4800]]
+
+
+def test_decoding_is_lazy(passes):
+    """No more recordings are read than some batches need, however many there are."""
+    fetched = []
+
+    class Column:
+        def __len__(self):
+            return 120
+
+        def __getitem__(self, position):
+            if passes and len(fetched) < 120:
+                ahead.append(len(fetched))
+            fetched.append(position)
+            return _voices(1.0, seed=position)[0]
+
+    ahead = []
+    _wavlm(batch_size=1).fit_transform(Column())
+    assert min(ahead) == 32  # sixteen batches of two seconds
+    assert fetched == list(range(120))
+
+
+@pytest.mark.parametrize("make", [_wavlm, _whisper])
+def test_long_recordings_are_seen_in_windows_and_every_frame_is_pooled_once(make, passes):
+    recording = _voices(7.3)[0]
+    embedder = make(window=2.0, hop=1.5, pooling=lambda frames: frames[:, 0])
+    rows = embedder._make_encoder()  # frames of a recording are no row: count them one by one
+    frames = next(rows.encode([recording, recording[:4000]], 1))
+    assert max(max(batch) for batch in passes) <= 2 * RATE
+    del frames
+    counted = make(window=2.0, hop=1.5, pooling=lambda frames: np.array([len(frames)]))
+    backbone = counted._load_backbone()
+    assert counted.fit_transform([recording])[0, 0] == backbone.n_frames(len(recording))
+
+
+def test_windows_agree_with_the_whole_recording():
+    """Frames whose surroundings all lie in their window are those of the whole recording."""
+    recording = _voices(6.0)[0]
+    whole = _wavlm(window=None).fit_transform([recording])
+    windows = _wavlm(window=4.0).fit_transform([recording])
+    other = _wavlm(window=None).fit_transform(_voices(6.0, seed=1))
+    distance = np.linalg.norm(windows - whole)
+    assert 0 < distance < 0.2 * np.linalg.norm(other - whole)
+
+
+def test_windows_do_not_depend_on_the_batch():
+    recordings = _voices(7.3, 0.4, 3.1)
+    together = _wavlm(window=2.0, batch_size=50, pooling="mean_std").fit_transform(recordings)
+    for row, recording in zip(together, recordings, strict=True):
+        alone = _wavlm(window=2.0, batch_size=1, pooling="mean_std").fit_transform([recording])[0]
+        assert np.linalg.norm(row - alone) <= 1e-5 * np.linalg.norm(alone)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_where_memory_runs_out_the_batch_is_halved(error, monkeypatch):
+    recordings = _voices(0.3, 0.4, 0.5, 0.6, 0.7)
+    expected = _wavlm().fit_transform(recordings)
+    sizes = []
+    encode = Wav2Vec2Backbone.encode
+
+    def encode_two_at_most(self, waveforms, depth):
+        sizes.append(len(waveforms))
+        if len(waveforms) > 2:
+            raise error
+        return encode(self, waveforms, depth)
+
+    monkeypatch.setattr(Wav2Vec2Backbone, "encode", encode_two_at_most)
+    np.testing.assert_allclose(_wavlm().fit_transform(recordings), expected, rtol=1e-4, atol=1e-5)
+    assert sizes == [5, 2, 3, 1, 2]
+
+
+def test_a_window_that_never_fits_says_what_to_do(monkeypatch):
+    def encode(self, waveforms, depth):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Wav2Vec2Backbone, "encode", encode)
+    with pytest.raises(MemoryError, match=r"0\.3 s does not fit.*shorter window="):
+        _wavlm().fit_transform(_voices(0.3, 0.3))
+
+
+def test_other_errors_of_the_network_pass_through(monkeypatch):
+    def encode(self, waveforms, depth):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Wav2Vec2Backbone, "encode", encode)
+    with pytest.raises(RuntimeError, match="something else"):
+        _wavlm().fit_transform(_voices(0.3, 0.3))
+
+
+# scikit-learn
+
+
+def test_nothing_is_loaded_before_the_first_recording_passes(monkeypatch):
+    from sklearn_ser.backbones import _wav2vec2
+
+    loaded = []
+    monkeypatch.setattr(
+        _wav2vec2, "load_network", lambda *a, **k: loaded.append(a) or make_network("wavlm")
+    )
+    embedder = clone(_wavlm()).fit(_voices(0.2))
+    embedder.get_feature_names_out()
+    assert not loaded
+    embedder.transform(_voices(0.2))
+    assert len(loaded) == 1
+
+
+def test_pickles_carry_no_weights():
+    embedder = _wavlm()
+    before = len(pickle.dumps(embedder))
+    recordings = _voices(0.2, 0.4)
+    rows = embedder.fit_transform(recordings)
+    assert len(pickle.dumps(embedder)) == before
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(embedder)).transform(recordings), rows)
+
+
+def test_grid_search_in_two_processes(tmp_path):
+    recordings = _voices(*np.linspace(0.2, 0.5, 12))
+    pipeline = make_pipeline(_wavlm(memory=tmp_path), LogisticRegression())
+    search = GridSearchCV(pipeline, {"wavlmembedder__layers": [0, 1, 3]}, cv=2, n_jobs=2)
+    search.fit(recordings, np.arange(12) % 2)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert len(EmbeddingStore(tmp_path)) == 12
+
+
+def test_progress_is_shown_in_seconds_where_asked_for(capfd):
+    _wavlm(verbose=1).fit_transform(_voices(1.0, 2.0))
+    assert "WavLMEmbedder: 3 s of audio" in capfd.readouterr().err
+    _wavlm().fit_transform(_voices(1.0))
+    assert capfd.readouterr() == ("", "")
+
+
+# The store
+
+
+def test_each_recording_passes_once_whatever_is_asked_for(tmp_path, passes):
+    recordings = _voices(0.3, 0.4, 0.5)
+    embedder = _wavlm(memory=tmp_path, layers="all")
+    rows = embedder.fit_transform(recordings)
+    assert _count(passes) == 3
+    np.testing.assert_array_equal(embedder.transform(recordings[::-1]), rows[::-1])
+    np.testing.assert_array_equal(clone(embedder).fit_transform(recordings), rows)
+    for layer in (0, 1, 3, -2):
+        one = embedder.set_params(layers=layer).transform(recordings)
+        np.testing.assert_array_equal(one, rows[:, layer])
+    assert _count(passes) == 0
+
+
+def test_a_deeper_layer_is_computed_and_kept(tmp_path, passes):
+    recordings = _voices(0.3, 0.4)
+    _wavlm(memory=tmp_path, layers=1).fit_transform(recordings)
+    _wavlm(memory=tmp_path, layers=0).fit_transform(recordings)
+    assert _count(passes) == 2
+    deep = _wavlm(memory=tmp_path).fit_transform(recordings)
+    assert _count(passes) == 2
+    np.testing.assert_array_equal(_wavlm(memory=tmp_path).fit_transform(recordings), deep)
+    _wavlm(memory=tmp_path, layers=1).fit_transform(recordings)
+    assert _count(passes) == 0
+    assert len(EmbeddingStore(tmp_path)) == 2
+
+
+def test_the_same_content_is_one_entry_in_whatever_form(tmp_path, passes):
+    recording = _voices(0.3)[0]
+    [path] = _write([recording], tmp_path)
+    forms = [path, recording, (recording, RATE), {"array": recording, "sampling_rate": RATE}]
+    rows = _wavlm(memory=tmp_path).fit_transform([*forms, recording.copy()])
+    assert _count(passes) == 1
+    assert (rows == rows[0]).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pooling": "max"},
+        {"dtype": "bfloat16"},
+        {"window": 0.2},
+        {"model": small_network("hubert")},
+    ],
+)
+def test_what_shapes_the_output_is_another_entry(change, tmp_path, passes):
+    recordings = _voices(0.3)
+    _wavlm(memory=tmp_path).fit_transform(recordings)
+    passes.clear()
+    _wavlm(memory=tmp_path).set_params(**change).fit_transform(recordings)
+    assert _count(passes) >= 1
+    assert len(EmbeddingStore(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"batch_size": 1}, {"n_jobs": 2}, {"layers": 0}, {"verbose": 1}]
+)
+def test_what_does_not_shape_the_output_is_not(change, tmp_path, passes):
+    recordings = _voices(0.3)
+    _wavlm(memory=tmp_path).fit_transform(recordings)
+    _wavlm(memory=tmp_path).set_params(**change).fit_transform(recordings)
+    assert _count(passes) == 1
+
+
+def test_whisper_in_another_context_is_another_entry(tmp_path, passes):
+    recordings = _voices(0.3)
+    for context in ("30s", "recording", "30s"):
+        _whisper(memory=tmp_path, context=context).fit_transform(recordings)
+    assert _count(passes) == 2
+
+
+def test_the_network_is_known_by_its_files_wherever_they_lie(tmp_path, passes):
+    recordings = _voices(0.3)
+    network = make_network("wavlm")
+    for name in ("here", "there"):
+        save_network(network, tmp_path / name, normalize=False)
+        WavLMEmbedder(tmp_path / name, memory=tmp_path / "store").fit_transform(recordings)
+    assert _count(passes) == 1
+    save_network(network, tmp_path / "there", normalize=True)  # the preprocessing alone
+    WavLMEmbedder(tmp_path / "there", memory=tmp_path / "store").fit_transform(recordings)
+    assert _count(passes) == 1
+
+
+def _half(frames, share=0.5):
+    return np.quantile(frames, share, axis=0)
+
+
+def test_functions_are_told_apart_by_what_they_do(tmp_path, passes):
+    recordings = _voices(0.3)
+
+    def above(share):
+        return lambda frames: np.quantile(frames, share, axis=0)
+
+    for pooling in (_half, above(0.5), above(0.9), lambda frames: frames.min(axis=0)):
+        _wavlm(memory=tmp_path, pooling=pooling).fit_transform(recordings)
+    assert _count(passes) == 4
+    _wavlm(memory=tmp_path, pooling=above(0.9)).fit_transform(recordings)
+    assert _count(passes) == 0
+
+
+def test_unchanged_files_are_not_read_again(tmp_path, passes, monkeypatch):
+    import time
+
+    paths = _write(_voices(0.3, 0.4), tmp_path)
+    time.sleep(0.3)  # a file younger than the clock can tell is not yet taken for unchanged
+    rows = _wavlm(memory=tmp_path / "store").fit_transform(paths)
+    monkeypatch.setattr(soundfile, "read", None)
+    np.testing.assert_array_equal(_wavlm(memory=tmp_path / "store").fit_transform(paths), rows)
+    monkeypatch.undo()
+    soundfile.write(paths[1], _voices(0.4, seed=7)[0], RATE, subtype="FLOAT")
+    changed = _wavlm(memory=tmp_path / "store").fit_transform(paths)
+    np.testing.assert_array_equal(changed[0], rows[0])
+    assert not np.allclose(changed[1], rows[1])
+
+
+def test_another_channel_of_a_file_is_another_content(tmp_path):
+    both = np.stack(_voices(0.3, 0.3), axis=1)
+    path = str(tmp_path / "stereo.wav")
+    soundfile.write(path, both, RATE, subtype="FLOAT")
+    for channel in (0, 1, None, 0):
+        row = _wavlm(memory=tmp_path / "store", channel=channel).fit_transform([path])
+        expected = _wavlm(channel=channel).fit_transform([path])
+        np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_that_breaks_off_has_lost_one_batch_at_most(tmp_path, passes, monkeypatch):
+    recordings = _voices(0.3, 0.4, 0.5, 0.6)
+    merge = _encoding.Encoder._merge
+    done = []
+
+    def break_off(self, parts):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(parts)
+        return merge(self, parts)
+
+    embedder = _wavlm(memory=tmp_path, batch_size=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(_encoding.Encoder, "_merge", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            embedder.fit_transform(recordings)
+    assert len(EmbeddingStore(tmp_path)) == 3
+    passes.clear()
+    embedder.fit_transform(recordings)
+    assert _count(passes) == 1
+
+
+def test_a_joblib_memory_is_a_place_too(tmp_path, passes):
+    recordings = _voices(0.3)
+    for _ in range(2):
+        _wavlm(memory=Memory(tmp_path, verbose=0)).fit_transform(recordings)
+    assert _count(passes) == 1
+    _wavlm(memory=Memory(None)).fit_transform(recordings)
+    assert _count(passes) == 1
+
+
+# Real weights on real recordings
+
+
+def test_whisper_on_emodb_equals_transformers(corpus_folder, weights_folder):
+    folder = weights_folder("whisper-base-encoder")
+    recordings = load_emodb(corpus_folder("emodb")).recordings[:3]
+    rows = _WhisperEmbedder(str(folder), layers="all").fit_transform(recordings)
+    encoder = WhisperEncoder.from_pretrained(folder, dtype=torch.float32)
+    extractor = WhisperFeatureExtractor.from_pretrained(folder)
+    for row, path in zip(rows, recordings, strict=True):
+        waveform, rate = soundfile.read(path, dtype="float32")
+        inputs = extractor(waveform, sampling_rate=rate, return_tensors="pt")
+        with torch.no_grad():
+            states = encoder(inputs["input_features"], output_hidden_states=True).hidden_states
+        n_frames = -(-(len(waveform) // 160) // 2)
+        for layer, hidden in zip(row, states, strict=True):
+            expected = hidden[0, :n_frames].mean(dim=0).numpy()
+            assert np.linalg.norm(layer - expected) <= 1e-5 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("context", ["30s", "recording"])
+def test_bfloat16_stays_within_five_per_cent_on_real_weights(
+    context, corpus_folder, weights_folder
+):
+    folder = str(weights_folder("whisper-base-encoder"))
+    recordings = load_emodb(corpus_folder("emodb")).recordings[:4]
+    exact = _WhisperEmbedder(folder, layers="all", context=context).fit_transform(recordings)
+    rough = _WhisperEmbedder(folder, layers="all", context=context, dtype="bfloat16").fit_transform(
+        recordings
+    )
+    distance = np.linalg.norm(rough - exact, axis=2) / np.linalg.norm(exact, axis=2)
+    assert 0 < distance.max() <= 0.05
