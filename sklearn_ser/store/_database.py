@@ -52,8 +52,7 @@ _PAGE_BYTES = 16384
 _PATIENCE = 60.0
 _PATIENCE_AFTER_THAT = 1.0
 
-# No sound file violates a constraint, since what is inserted is looked up before.
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 _told: dict[tuple[str, str], object] = {}
