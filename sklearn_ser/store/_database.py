@@ -63,6 +63,14 @@ class _OtherLayoutError(Exception):
     """The file is sound, but not one that this version writes."""
 
 
+class _DamagedTablesError(Exception):
+    """The file has no longer the tables that were made in it."""
+
+
+# Where a message of SQLite quotes what is damaged, Python can't decode it.
+_FAILURES = (sqlite3.Error, _DamagedTablesError, UnicodeDecodeError)
+
+
 def read(location, work):
     """Call `work` with a connection for reading, if there is a file and it can be read.
 
@@ -81,8 +89,8 @@ def read(location, work):
         _read(_connect(location), work)
     except _OtherLayoutError as error:
         _tell_unread(location, error)
-    except sqlite3.Error as error:
-        if _is(error, _DAMAGE):
+    except _FAILURES as error:
+        if _is_damage(error):
             _set_aside(location, identity, error)
         elif _is(error, _BUSY) or not _read_unlocked(location, work):
             _tell_unread(location, error)
@@ -102,7 +110,7 @@ def _read_unlocked(location, work):
     uri = f"{Path(location, FILE).as_uri()}?mode=ro&immutable=1"
     try:
         _read(_connect(location, uri), work)
-    except (_OtherLayoutError, sqlite3.Error):
+    except (_OtherLayoutError, *_FAILURES):
         return False
     return True
 
@@ -125,11 +133,11 @@ def write(location, work, *, silent=False):
         identity = _identity(os.path.join(location, FILE))
         try:
             _write(location, work)
-        except sqlite3.Error as error:
-            if not _is(error, _DAMAGE) or not _set_aside(location, identity, error):
+        except _FAILURES as error:
+            if not _is_damage(error) or not _set_aside(location, identity, error):
                 raise
             _write(location, work)
-    except (OSError, sqlite3.Error, _OtherLayoutError) as error:
+    except (OSError, _OtherLayoutError, *_FAILURES) as error:
         reason = _reason(location, error)
         if not silent:
             tell_once(
@@ -142,9 +150,9 @@ def write(location, work, *, silent=False):
 
 def _write(location, work):
     with closing(_connect(location)) as connection:
-        # These two count only where the file is new.
-        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-        connection.execute("PRAGMA auto_vacuum = FULL")
+        if not _has_tables(connection):  # only now, and outside of a transaction, can these be set
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            connection.execute("PRAGMA auto_vacuum = FULL")  # gives freed space back
         connection.execute("BEGIN IMMEDIATE")
         if not _has_tables(connection):
             for statement in _TABLES:
@@ -171,11 +179,14 @@ def _connect(location, uri=None):
 
 def _has_tables(connection):
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == VERSION:
-        return True
-    (n_tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    if version == 0 and n_tables == 0:
+    made_by = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
+    tables = [sql for (sql,) in connection.execute(made_by)]
+    if version == 0 and not tables:
         return False
+    if version == VERSION:
+        if tables != [statement.encode() for statement in _TABLES]:
+            raise _DamagedTablesError("its tables are not as they were made")
+        return True
     raise _OtherLayoutError(
         f"{FILE} is of layout {version}, not {VERSION}: another version of sklearn_ser made it. "
         "It is left alone; choose another folder, or delete it"
@@ -191,7 +202,7 @@ def _set_aside(location, identity, error):
         Absolute path of the folder.
     identity : tuple
         Of the file in which damage was seen.
-    error : sqlite3.Error
+    error : Exception
         By which it was seen.
     """
     path = os.path.join(location, FILE)
@@ -225,16 +236,14 @@ def _rename_when_unused(location):
         try:
             connection.execute("BEGIN EXCLUSIVE")  # waits for those that did not meet the damage
         except sqlite3.Error as error:
-            if not _is(error, _DAMAGE):
+            if not _is_damage(error):
                 raise
             # What can't be locked can't be in use.
         if os.name == "nt":
             connection.close()  # an open file can't be renamed there, nor one that others use
-        # The journal goes first: left alone, it would be played back into the new file.
-        for suffix in ("-journal", ""):
-            with_suffix = os.path.join(location, FILE + suffix)
-            if os.path.exists(with_suffix):
-                os.replace(with_suffix, os.path.join(location, DAMAGED + suffix))
+        # No journal is left: taking the lock has played it back, or deleted it if it made no
+        # sense. The new file would take it for its own.
+        os.replace(os.path.join(location, FILE), os.path.join(location, DAMAGED))
 
 
 def _identity(path):
@@ -243,6 +252,10 @@ def _identity(path):
     except OSError:
         return None
     return stat.st_dev, stat.st_ino
+
+
+def _is_damage(error):
+    return isinstance(error, (_DamagedTablesError, UnicodeDecodeError)) or _is(error, _DAMAGE)
 
 
 def _is(error, codes):

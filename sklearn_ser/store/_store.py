@@ -103,7 +103,7 @@ class EmbeddingStore:
         Returns
         -------
         arrays : dict of str to ndarray
-            float32, read-only, of the contents that were found.
+            Read-only, float32, of the contents that were found.
         """
         arrays, damaged = {}, set()
 
