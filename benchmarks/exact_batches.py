@@ -1,0 +1,132 @@
+"""Ragged batches beside transformers on each recording alone: real geometries, 25 ms to 20 s.
+
+python benchmarks/exact_batches.py [--whisper path/to/whisper-base-encoder]
+"""
+
+import argparse
+import tempfile
+import warnings
+
+import numpy as np
+import torch
+import transformers
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from sklearn_ser import HubertEmbedder, WavLMEmbedder, WhisperEmbedder
+
+RATE = 16000
+SECONDS = (0.025, 0.1, 0.4, 1.0, 2.5, 5.0, 10.0, 20.0)
+LARGE = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "conv_bias": True,
+}
+# Name -> transformers' class, what differs from its default geometry, and our class.
+NETWORKS = {
+    "WavLM base": ("WavLMModel", {}, WavLMEmbedder),
+    "WavLM large": ("WavLMModel", LARGE, WavLMEmbedder),
+    "HuBERT base": ("HubertModel", {}, HubertEmbedder),
+    "wav2vec 2.0 base": ("Wav2Vec2Model", {}, HubertEmbedder),
+    "data2vec-audio base": ("Data2VecAudioModel", {}, HubertEmbedder),
+}
+
+
+def recordings():
+    """Make noise of each duration, at levels of its own."""
+    rng = np.random.default_rng(0)
+    return [
+        (rng.uniform(0.01, 0.3) * rng.standard_normal(round(s * RATE))).astype(np.float32)
+        for s in SECONDS
+    ]
+
+
+def hidden_states(network, inputs, **kwargs):
+    """Return each layer as transformers computes it, the last after the final norm."""
+    with torch.no_grad():
+        output = network(inputs, output_hidden_states=True, **kwargs)
+    return [*output.hidden_states[:-1], output.last_hidden_state]
+
+
+def worst(rows, reference):
+    """Return the largest distance of a recording's layer, relative to its norm."""
+    distance = np.linalg.norm(rows - reference, axis=-1) / np.linalg.norm(reference, axis=-1)
+    return distance.max()
+
+
+def padded_batch(network, waveforms):
+    """Do what most code does: pad with zeros, pass the attention mask, average the valid frames."""
+    longest = max(map(len, waveforms))
+    padded = np.stack([np.pad(waveform, (0, longest - len(waveform))) for waveform in waveforms])
+    mask = np.stack([np.arange(longest) < len(waveform) for waveform in waveforms])
+    layers = hidden_states(
+        network, torch.from_numpy(padded), attention_mask=torch.from_numpy(mask).long()
+    )
+    n_frames = [network._get_feat_extract_output_lengths(len(waveform)) for waveform in waveforms]
+    return np.stack(
+        [
+            np.stack([layer[row, :n].mean(dim=0).numpy() for layer in layers])
+            for row, n in enumerate(n_frames)
+        ]
+    )
+
+
+def compare(name, class_name, settings, embedder_class):
+    """Print how far our batch, and a padded batch, are from each recording alone."""
+    torch.manual_seed(0)
+    network_class = getattr(transformers, class_name)
+    network = network_class(network_class.config_class(**settings)).eval()
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
+    with tempfile.TemporaryDirectory() as folder:
+        network.save_pretrained(folder)
+        extractor.save_pretrained(folder)
+        embedder = embedder_class(folder, layers="all", batch_size=100, local_files_only=True)
+        rows = embedder.fit_transform(recordings())
+    prepared = [extractor(w, sampling_rate=RATE)["input_values"][0] for w in recordings()]
+    alone = np.stack(
+        [
+            np.stack([layer[0].mean(dim=0).numpy() for layer in hidden_states(network, w)])
+            for w in (torch.from_numpy(waveform)[None] for waveform in prepared)
+        ]
+    )
+    print(
+        f"{name:20} {worst(rows, alone):.1e}; transformers, padded with a mask "
+        f"{worst(padded_batch(network, prepared), alone):.1e}",
+        flush=True,
+    )
+
+
+def compare_whisper(folder):
+    """Print how far our batch is from the encoder alone, real weights, thirty seconds."""
+    encoder = WhisperEncoder.from_pretrained(folder, dtype=torch.float32)
+    extractor = transformers.WhisperFeatureExtractor.from_pretrained(folder)
+    rows = WhisperEmbedder(folder, layers="all", batch_size=100).fit_transform(recordings())
+    alone = []
+    for waveform in recordings():
+        features = extractor(waveform, sampling_rate=RATE, return_tensors="pt")["input_features"]
+        n_frames = -(-(len(waveform) // 160) // 2)
+        layers = hidden_states(encoder, features)
+        alone.append(np.stack([layer[0, :n_frames].mean(dim=0).numpy() for layer in layers]))
+    print(f"{'Whisper base (real)':20} {worst(rows, np.stack(alone)):.1e}")
+
+
+def main():
+    """Compare each network."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--whisper", help="folder of Whisper base or of its encoder")
+    arguments = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    warnings.simplefilter("ignore", FutureWarning)
+    print("largest relative distance of a recording's pooled layer from transformers alone")
+    for name, network in NETWORKS.items():
+        compare(name, *network)
+    if arguments.whisper:
+        compare_whisper(arguments.whisper)
+
+
+if __name__ == "__main__":
+    main()
