@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sklearn_ser import estimator_checks as estimator_checks
     from sklearn_ser import metrics as metrics
     from sklearn_ser.audio import RecordingError as RecordingError
+    from sklearn_ser.embedders import LayerSelector as LayerSelector
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
 
 __version__ = "0.1.0.dev0"
@@ -15,6 +16,7 @@ __version__ = "0.1.0.dev0"
 # Public name -> the module that holds it. Names load on first use, so that
 # `import sklearn_ser` costs next to nothing and brings no torch.
 _MODULE_OF: dict[str, str] = {
+    "LayerSelector": "sklearn_ser.embedders",
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
 }

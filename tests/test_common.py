@@ -6,7 +6,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks as sklearn_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_ser import LogMelSpectrogram
+from sklearn_ser import LayerSelector, LogMelSpectrogram
 from sklearn_ser.estimator_checks import parametrize_with_recording_checks
 
 TWO_AXES = [
@@ -15,6 +15,16 @@ TWO_AXES = [
 ]
 # scikit-learn's generator runs on these too, but for the checks on columns.
 THREE_AXES = [LogMelSpectrogram(n_mels=20, duration=0.1)]
+# Estimators over tables, which take no recordings. scikit-learn's own tables have columns of
+# every number, so that they are one layer here; layers proper are in test_layer_selector.py.
+TABLES = [
+    LayerSelector(),
+    LayerSelector([0]),
+    LayerSelector(n_layers=1),
+    LayerSelector("mean"),
+    LayerSelector("weighted"),
+    LayerSelector("best"),
+]
 PIPELINES = [
     make_pipeline(LogMelSpectrogram(pooling="mean_std", n_mels=20), LogisticRegression()),
 ]
@@ -33,13 +43,13 @@ LEFT_OUT = [
 ]
 
 
-@parametrize_with_checks(TWO_AXES + THREE_AXES, xfail_strict=True)
+@parametrize_with_checks(TWO_AXES + THREE_AXES + TABLES, xfail_strict=True)
 def test_scikit_learn(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize("check", LEFT_OUT, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("estimator", TWO_AXES, ids=str)
+@pytest.mark.parametrize("estimator", TWO_AXES + TABLES, ids=str)
 def test_scikit_learn_checks_left_out(estimator, check):
     check(type(estimator).__name__, estimator)
 
