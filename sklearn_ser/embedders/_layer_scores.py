@@ -43,8 +43,6 @@ def split_targets(y, estimator):
     targets = check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=estimator)
     if targets.ndim == 1:
         return [_settle_dtype(targets)], None
-    if targets.ndim != 2:
-        raise ValueError(f"y has shape {targets.shape}; it may have one axis or two.")
     names = getattr(y, "columns", [f"target{number}" for number in range(targets.shape[1])])
     return [_settle_dtype(column) for column in targets.T], [str(name) for name in names]
 
@@ -67,7 +65,7 @@ def kind_of_target(column, target_type):
             "or, with target_type='continuous', by numbers."
         )
     if len(np.unique(column)) < 2:
-        raise ValueError(f"y has one class, {column[0]!r}: layers can't be told apart by it.")
+        raise ValueError(f"y has one class, {column[0]}: layers can't be told apart by it.")
     return "classes"
 
 

@@ -81,7 +81,7 @@ class LayerSelector(TransformerMixin, BaseEstimator):
         recordings. ``C`` of `LogisticRegression` is ``1 / (alpha * n_recordings)``.
     max_iter : int, default=1000
         With "weighted", largest number of iterations of L-BFGS.
-    tol : float, default=1e-4
+    tol : float, default=0.0001
         With "weighted", L-BFGS ends where no entry of the gradient is larger.
     n_jobs : int, default=None
         With "best", number of layers scored at the same time; with "weighted", number of
