@@ -32,7 +32,7 @@ from ._layer_scores import (
     score_layers,
     split_targets,
 )
-from ._layer_weights import learn_weights, standardization, weighted_sum
+from ._layer_weights import correlations, learn_weights, standardization, weighted_sum
 
 
 class LayerSelector(TransformerMixin, BaseEstimator):
@@ -78,7 +78,8 @@ class LayerSelector(TransformerMixin, BaseEstimator):
         defaults of "best".
     alpha : float, default=0.01
         With "weighted", strength of the L2 penalty on the head, relative to the mean loss over
-        recordings. ``C`` of `LogisticRegression` is ``1 / (alpha * n_recordings)``.
+        recordings, as in `SGDClassifier`; ``C`` of `LogisticRegression` is
+        ``1 / (alpha * n_recordings)``.
     max_iter : int, default=1000
         With "weighted", largest number of iterations of L-BFGS.
     tol : float, default=0.0001
@@ -125,15 +126,19 @@ class LayerSelector(TransformerMixin, BaseEstimator):
     Notes
     -----
     With "weighted", the weights are a softmax over free logits, and minimise the mean
-    cross-entropy of a multinomial logistic head, or the mean squared error of a linear one,
-    plus ``alpha / 2`` times the squared norm of its coefficients. L-BFGS finds logits and head
-    together, in float64 and from equal weights; a target of numbers is standardised first. The
-    head is then let go. What is summed are the layers after each of their dimensions was
-    brought to zero mean and unit variance over the training recordings, in the optimisation
-    and in the output alike: the layers of a network may differ in scale by orders of magnitude,
-    so that weights of the layers as they are would tell about their scales, and could not be
-    compared. "mean" learns nothing and takes the layers as they are, so that those of large
-    scale prevail in it.
+    cross-entropy of a multinomial logistic head, or half the mean squared error of a linear
+    one, plus ``alpha / 2`` times the squared norm of its coefficients. L-BFGS finds logits and
+    head together, in float64 and from equal weights; a target of numbers is standardised first.
+    The head is then let go.
+
+    What is summed are the layers after each of their dimensions was brought to zero mean and
+    unit variance over the training recordings, in the optimisation and in the output alike. The
+    layers of a network may differ in scale by orders of magnitude, so that weights of the layers
+    as they are would tell about their scales, and could not be compared. For the penalty, a
+    coefficient counts in units of the standard deviation that its dimension has in the sum:
+    otherwise it would weigh more on sums of layers that differ, as these have less variance, and
+    draw all weight to one layer. "mean" learns nothing and takes the layers as they are, so that
+    those of large scale prevail in it.
 
     `groups` reach the inner cross-validation by scikit-learn's metadata routing, as they reach
     `GridSearchCV`: with ``sklearn.set_config(enable_metadata_routing=True)``, groups passed to a
@@ -406,12 +411,14 @@ class LayerSelector(TransformerMixin, BaseEstimator):
     def _learn_weights(self, layers, columns):
         kinds = [kind_of_target(column, self.target_type) for column in columns]
         self.mean_, self.scale_ = standardization(layers)
+        correlation = correlations(layers, self.mean_, self.scale_)
         learned = Parallel(n_jobs=self.n_jobs)(
             delayed(learn_weights)(
                 layers,
                 column,
                 self.mean_,
                 self.scale_,
+                correlation,
                 kind=kind,
                 alpha=self.alpha,
                 max_iter=self.max_iter,

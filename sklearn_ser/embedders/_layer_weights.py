@@ -15,6 +15,9 @@ from sklearn.utils import gen_batches
 
 # Values in one batch of rows: 4 MiB in float64, about what a processor's cache holds.
 _BATCH_VALUES = 2**19
+# Steps that L-BFGS remembers. Its usual 10 took up to four times as many iterations where a layer
+# has about as many dimensions as there are recordings.
+_N_CORRECTIONS = 100
 
 
 class LearnedWeights(NamedTuple):
@@ -42,6 +45,19 @@ def standardization(layers):
     for rows in batches(layers):
         scaler.partial_fit(layers[rows].reshape(rows.stop - rows.start, -1).astype(np.float64))
     return scaler.mean_.reshape(layers.shape[1:]), scaler.scale_.reshape(layers.shape[1:])
+
+
+def correlations(layers, mean, scale):
+    """Compute how each dimension correlates between layers, (n_dims, n_layers, n_layers).
+
+    With ``C`` for a dimension, ``w @ C @ w`` is its variance in the sum under weights ``w``.
+    """
+    n_samples, n_layers, n_dims = layers.shape
+    total = np.zeros((n_dims, n_layers, n_layers))
+    for rows in batches(layers):
+        by_dim = np.moveaxis((layers[rows] - mean) / scale, 2, 0)
+        total += np.swapaxes(by_dim, 1, 2) @ by_dim
+    return total / n_samples
 
 
 def weighted_sum(layers, weights, mean, scale):
@@ -98,11 +114,14 @@ HEADS: dict[str, tuple[Callable, Callable]] = {
 }
 
 
-def objective(parameters, layers, mean, scale, targets, loss, alpha):
+def objective(parameters, layers, mean, scale, correlation, targets, loss, alpha):
     """Compute mean loss plus penalty, and its gradient.
 
     With weights ``w = softmax(logits)`` over the standardised layers ``Z``, a head ``W, b`` and
-    `n` samples, this is ``loss((sum_l w_l Z_l) W + b, targets) / n + alpha / 2 * ||W||^2``.
+    `n` samples, this is ``loss((sum_l w_l Z_l) W + b, targets) / n + alpha / 2 * ||s W||^2``,
+    where ``s`` holds the standard deviation of each dimension of the sum. So the penalty is what
+    it would be if the sum were standardised. Without ``s`` it would weigh more on sums of layers
+    that differ, as these have less variance, and would draw all weight to one layer.
 
     Parameters
     ----------
@@ -112,6 +131,8 @@ def objective(parameters, layers, mean, scale, targets, loss, alpha):
         Layers as they are.
     mean, scale : ndarray of shape (n_layers, n_dims)
         What `standardization` returned.
+    correlation : ndarray of shape (n_dims, n_layers, n_layers)
+        What `correlations` returned.
     targets : ndarray of shape (n_samples, n_outputs)
         One column per class, or the standardised target.
     loss : callable
@@ -141,14 +162,18 @@ def objective(parameters, layers, mean, scale, targets, loss, alpha):
         by_weights += (standardized @ by_mixed[:, :, np.newaxis]).sum(axis=(0, 2))
         by_coef += mixed.T @ residuals
         by_intercept += residuals.sum(axis=0)
-    value = value / n_samples + alpha / 2 * np.sum(coef**2)
+    # The penalty, and what it adds to the sums of gradients over samples.
+    covariance = correlation @ weights
+    variance, squares = covariance @ weights, np.sum(coef**2, axis=1)
+    value = value / n_samples + alpha / 2 * (variance @ squares)
+    by_weights += n_samples * alpha * (squares @ covariance)
+    by_coef += n_samples * alpha * variance[:, np.newaxis] * coef
     by_logits = weights * (by_weights - weights @ by_weights)
     gradient = np.concatenate([by_logits, by_coef.ravel(), by_intercept]) / n_samples
-    gradient[n_layers : n_layers + coef.size] += alpha * coef.ravel()
     return value, gradient
 
 
-def learn_weights(layers, y, mean, scale, *, kind, alpha, max_iter, tol):
+def learn_weights(layers, y, mean, scale, correlation, *, kind, alpha, max_iter, tol):
     """Learn weights over the layers and a linear head together, by L-BFGS in float64.
 
     The search begins at equal weights and a head of zeros, and draws nothing at random. The
@@ -162,10 +187,12 @@ def learn_weights(layers, y, mean, scale, *, kind, alpha, max_iter, tol):
         Classes or numbers.
     mean, scale : ndarray of shape (n_layers, n_dims)
         What `standardization` returned.
+    correlation : ndarray of shape (n_dims, n_layers, n_layers)
+        What `correlations` returned.
     kind : {"classes", "continuous"}
         What `y` holds.
     alpha : float
-        Strength of the L2 penalty on the head's coefficients.
+        Strength of the penalty on the head's coefficients.
     max_iter : int
         Largest number of iterations.
     tol : float
@@ -182,11 +209,15 @@ def learn_weights(layers, y, mean, scale, *, kind, alpha, max_iter, tol):
     result = minimize(
         objective,
         np.zeros(n_layers + (n_dims + 1) * targets.shape[1]),
-        args=(layers, mean, scale, targets, loss, alpha),
+        args=(layers, mean, scale, correlation, targets, loss, alpha),
         jac=True,
         method="L-BFGS-B",
-        # scikit-learn's logistic regression stops on the gradient alone, by the same ftol.
-        options={"maxiter": max_iter, "gtol": tol, "ftol": 64 * np.finfo(float).eps},
+        options={
+            "maxiter": max_iter,
+            "maxcor": _N_CORRECTIONS,
+            "gtol": tol,
+            "ftol": 64 * np.finfo(float).eps,  # so that the gradient decides
+        },
     )
     logits, coef, intercept = _unpack(result.x, n_layers, n_dims)
     return LearnedWeights(softmax(logits), coef, intercept, int(result.nit), result.status == 0)

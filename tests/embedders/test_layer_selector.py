@@ -233,7 +233,7 @@ def test_weights_lie_on_the_layer_that_holds_the_emotions(layers, emotions):
     selector = LayerSelector("weighted").fit(layers, emotions)
     assert selector.layer_weights_.shape == (N_LAYERS,)
     assert selector.layer_weights_.sum() == pytest.approx(1, abs=1e-15)
-    assert selector.layer_weights_[2] > 0.9
+    assert selector.layer_weights_[2] > 0.8
     standardized = StandardScaler().fit_transform(layers.reshape(N, -1)).reshape(layers.shape)
     expected = np.tensordot(standardized, selector.layer_weights_, axes=(1, 0))
     np.testing.assert_allclose(selector.transform(layers), expected, atol=1e-12)
