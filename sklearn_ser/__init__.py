@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sklearn_ser import datasets as datasets
     from sklearn_ser import estimator_checks as estimator_checks
+    from sklearn_ser import inspection as inspection
     from sklearn_ser import metrics as metrics
     from sklearn_ser.audio import RecordingError as RecordingError
     from sklearn_ser.embedders import LayerSelector as LayerSelector
@@ -20,7 +21,7 @@ _MODULE_OF: dict[str, str] = {
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
 }
-_SUBPACKAGES = ("datasets", "estimator_checks", "metrics")
+_SUBPACKAGES = ("datasets", "estimator_checks", "inspection", "metrics")
 
 __all__ = sorted([*_MODULE_OF, *_SUBPACKAGES, "__version__"])
 

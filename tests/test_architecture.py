@@ -39,7 +39,15 @@ LAYERS = {
         LIGHT | {"sklearn", "soundfile", "soxr", "pandas", "polars", "pytest"},
     ),
     "__init__": (
-        {"audio", "datasets", "embedders", "estimator_checks", "estimators", "metrics"},
+        {
+            "audio",
+            "datasets",
+            "embedders",
+            "estimator_checks",
+            "estimators",
+            "inspection",
+            "metrics",
+        },
         set(),
     ),
 }
