@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sklearn_ser import datasets as datasets
     from sklearn_ser import estimator_checks as estimator_checks
+    from sklearn_ser import inspection as inspection
     from sklearn_ser import metrics as metrics
     from sklearn_ser.audio import RecordingError as RecordingError
     from sklearn_ser.embedders import HubertEmbedder as HubertEmbedder
+    from sklearn_ser.embedders import LayerSelector as LayerSelector
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
     from sklearn_ser.embedders import WavLMEmbedder as WavLMEmbedder
     from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
@@ -21,12 +23,13 @@ __version__ = "0.1.0.dev0"
 _MODULE_OF: dict[str, str] = {
     "EmbeddingStore": "sklearn_ser.store",
     "HubertEmbedder": "sklearn_ser.embedders",
+    "LayerSelector": "sklearn_ser.embedders",
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
     "WavLMEmbedder": "sklearn_ser.embedders",
     "WhisperEmbedder": "sklearn_ser.embedders",
 }
-_SUBPACKAGES = ("datasets", "estimator_checks", "metrics")
+_SUBPACKAGES = ("datasets", "estimator_checks", "inspection", "metrics")
 
 __all__ = sorted([*_MODULE_OF, *_SUBPACKAGES, "__version__"])
 

@@ -42,7 +42,16 @@ LAYERS = {
         LIGHT | {"sklearn", "soundfile", "soxr", "pandas", "polars", "pytest"},
     ),
     "__init__": (
-        {"audio", "datasets", "embedders", "estimator_checks", "estimators", "metrics", "store"},
+        {
+            "audio",
+            "datasets",
+            "embedders",
+            "estimator_checks",
+            "estimators",
+            "inspection",
+            "metrics",
+            "store",
+        },
         set(),
     ),
 }

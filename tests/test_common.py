@@ -6,7 +6,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks as sklearn_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_ser import HubertEmbedder, LogMelSpectrogram, WavLMEmbedder, WhisperEmbedder
+from sklearn_ser import (
+    HubertEmbedder,
+    LayerSelector,
+    LogMelSpectrogram,
+    WavLMEmbedder,
+    WhisperEmbedder,
+)
 from sklearn_ser.estimator_checks import parametrize_with_recording_checks
 from small_networks import small_network
 
@@ -22,8 +28,23 @@ THREE_AXES = [
     LogMelSpectrogram(n_mels=20, duration=0.1),
     WavLMEmbedder(small_network("wavlm-large"), layers="all"),
 ]
+# Estimators over tables, which take no recordings. scikit-learn's own tables have columns of
+# every number, so that they are one layer here; layers proper are in test_layer_selector.py.
+TABLES = [
+    LayerSelector(),
+    LayerSelector([0]),
+    LayerSelector(n_layers=1),
+    LayerSelector("mean"),
+    LayerSelector("weighted"),
+    LayerSelector("best"),
+]
 PIPELINES = [
     make_pipeline(LogMelSpectrogram(pooling="mean_std", n_mels=20), LogisticRegression()),
+    make_pipeline(
+        WavLMEmbedder(small_network("wavlm"), layers="all"),
+        LayerSelector("mean"),
+        LogisticRegression(),
+    ),
 ]
 
 # What scikit-learn's generator leaves out.
@@ -40,13 +61,13 @@ LEFT_OUT = [
 ]
 
 
-@parametrize_with_checks(TWO_AXES + THREE_AXES, xfail_strict=True)
+@parametrize_with_checks(TWO_AXES + THREE_AXES + TABLES, xfail_strict=True)
 def test_scikit_learn(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize("check", LEFT_OUT, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("estimator", TWO_AXES, ids=str)
+@pytest.mark.parametrize("estimator", TWO_AXES + TABLES, ids=str)
 def test_scikit_learn_checks_left_out(estimator, check):
     check(type(estimator).__name__, estimator)
 

@@ -52,7 +52,17 @@ def test_import_loads_no_more_than_scikit_learn_would():
     assert ours - base == {"sklearn_ser"}
 
 
-@pytest.mark.parametrize("name", ["LogMelSpectrogram", "datasets", "metrics", "estimator_checks"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LayerSelector",
+        "LogMelSpectrogram",
+        "datasets",
+        "estimator_checks",
+        "inspection",
+        "metrics",
+    ],
+)
 def test_names_without_networks_bring_no_torch(name):
     loaded = set(_run(f"import sys; from sklearn_ser import {name}; print(*sys.modules)"))
     assert not loaded & {"torch", "transformers", "torchaudio", "matplotlib", "pytest"}

@@ -1,8 +1,15 @@
-"""scikit-learn transformers from recordings to arrays."""
+"""scikit-learn transformers from recordings to arrays, and over what these hold."""
 
 from ._hubert import HubertEmbedder
+from ._layer_selector import LayerSelector
 from ._log_mel_spectrogram import LogMelSpectrogram
 from ._wavlm import WavLMEmbedder
 from ._whisper import WhisperEmbedder
 
-__all__ = ["HubertEmbedder", "LogMelSpectrogram", "WavLMEmbedder", "WhisperEmbedder"]
+__all__ = [
+    "HubertEmbedder",
+    "LayerSelector",
+    "LogMelSpectrogram",
+    "WavLMEmbedder",
+    "WhisperEmbedder",
+]
