@@ -53,9 +53,9 @@ def report(seconds, reference):
     """Print each way's median, and how many times as long the reference takes."""
     for name, times in seconds.items():
         ratios = [a / b for a, b in zip(seconds[reference], times, strict=True)]
+        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         print(
-            f"  {name:45} {statistics.median(times):6.2f} s; {reference} takes "
-            f"{statistics.median(ratios):.2f} times as long ({min(ratios):.2f} to {max(ratios):.2f})",
+            f"  {name:45} {statistics.median(times):6.2f} s; {reference} takes {ratio} times",
             flush=True,
         )
 

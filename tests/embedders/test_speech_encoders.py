@@ -11,10 +11,17 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from transformers import WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from sklearn_ser import EmbeddingStore, HubertEmbedder, RecordingError, WavLMEmbedder
+from sklearn_ser import (
+    EmbeddingStore,
+    HubertEmbedder,
+    LayerSelector,
+    RecordingError,
+    WavLMEmbedder,
+)
 from sklearn_ser import WhisperEmbedder as _WhisperEmbedder
 from sklearn_ser.backbones._wav2vec2 import Wav2Vec2Backbone
 from sklearn_ser.backbones._whisper import WhisperBackbone
@@ -397,6 +404,32 @@ def test_each_recording_passes_once_whatever_is_asked_for(tmp_path, passes):
         one = embedder.set_params(layers=layer).transform(recordings)
         np.testing.assert_array_equal(one, rows[:, layer])
     assert _count(passes) == 0
+
+
+def test_a_grid_search_makes_one_pass_and_the_next_none(tmp_path, passes):
+    recordings = _voices(*np.linspace(0.1, 0.3, 20))
+    target = np.arange(20) % 2
+
+    def search(memory):
+        pipeline = make_pipeline(
+            _wavlm(layers="all", memory=memory),
+            LayerSelector(),
+            StandardScaler(),
+            LogisticRegression(),
+        )
+        grid = {"layerselector__layer": range(-1, 4), "logisticregression__C": [0.1, 1]}
+        return GridSearchCV(pipeline, grid, cv=5).fit(recordings, target)
+
+    kept = search(tmp_path)
+    assert _count(passes) == 20
+    again = search(tmp_path)
+    assert _count(passes) == 0
+    stock = search(None)
+    assert _count(passes) == 51 * 20
+    for other in (again, stock):
+        np.testing.assert_allclose(
+            other.cv_results_["mean_test_score"], kept.cv_results_["mean_test_score"]
+        )
 
 
 def test_a_deeper_layer_is_computed_and_kept(tmp_path, passes):
