@@ -143,7 +143,9 @@ class LayerSelector(TransformerMixin, BaseEstimator):
     `groups` reach the inner cross-validation by scikit-learn's metadata routing, as they reach
     `GridSearchCV`: with ``sklearn.set_config(enable_metadata_routing=True)``, groups passed to a
     pipeline or a search keep speakers apart in the inner folds too. `cv` asks for them, not
-    `layer`, so that a search may compare layers with "best".
+    `layer`, so that a search may compare layers with "best". Where routing may be off, give a
+    `cv` that splits by groups, such as `GroupKFold`: it raises if none come, and a number of
+    folds does not.
 
     Rows of NaN, which embedders give for recordings they can't use, pass through indices, lists
     and "mean"; "weighted" and "best" refuse them.

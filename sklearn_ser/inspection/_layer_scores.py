@@ -81,7 +81,8 @@ def other_parameters(results, param):
 def scores_of_layers(results, param, metric):
     """Collect the test scores of each layer.
 
-    Where several candidates have the same layer, those of the highest mean score are taken.
+    Where several candidates have the same layer, those of the highest mean score are taken; a
+    mean that is not a number is the lowest.
     """
     n_splits = sum(
         1 for name in results if re.fullmatch(rf"split\d+_test_{re.escape(metric)}", name)
@@ -92,7 +93,7 @@ def scores_of_layers(results, param, metric):
         if param in params:
             layer = _hashable(params[param])
             known = best.get(layer)
-            if known is None or not known.mean() >= of_candidate.mean():
+            if known is None or np.isnan(known.mean()) or of_candidate.mean() > known.mean():
                 best[layer] = of_candidate
     layers = sorted(best, key=_order)
     return LayerScores(layers, np.array([best[layer] for layer in layers]))

@@ -516,6 +516,25 @@ def test_nothing_is_learned_from_nan(layers, emotions, layer):
 
 
 @pytest.mark.parametrize("layer", ["weighted", "best"])
+def test_targets_may_come_in_any_table(layers, dimensions, emotions, layer):
+    targets = dimensions.assign(emotion=emotions)
+    expected = LayerSelector(layer).fit(layers, targets)
+    assert expected.target_names_ == ["arousal", "valence", "emotion"]
+    for given in (
+        pl.DataFrame(targets.to_dict("list")),
+        targets.astype(object),
+        targets.to_numpy(),
+    ):
+        found = LayerSelector(layer).fit(layers, given)
+        np.testing.assert_array_equal(found.transform(layers), expected.transform(layers))
+    names = ["anger", "fear"]
+    for given in (pd.Series(emotions, dtype="category"), pl.Series(emotions), list(emotions)):
+        found = LayerSelector(layer).fit(layers, given)
+        alone = LayerSelector(layer).fit(layers, np.array(names)[np.arange(N) % 2])
+        np.testing.assert_array_equal(found.transform(layers), alone.transform(layers))
+
+
+@pytest.mark.parametrize("layer", ["weighted", "best"])
 @pytest.mark.parametrize(
     ("y", "message"),
     [
@@ -695,6 +714,16 @@ def test_metadata_of_the_estimator_and_the_scorer_arrive(layers, emotions, speak
     unset = LayerSelector("best", estimator=LogisticRegression())
     with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
         unset.fit(layers, emotions, sample_weight=weight)
+
+
+@pytest.mark.parametrize("layer", [2, "weighted", "best"])
+def test_metadata_for_other_steps_are_let_by(layers, emotions, speakers, routing, layer):
+    head = LogisticRegression().set_fit_request(sample_weight=True)
+    pipeline = make_pipeline(LayerSelector(layer), head)
+    pipeline.fit(layers, emotions, sample_weight=np.ones(N), groups=speakers)
+    expected = make_pipeline(LayerSelector(layer), LogisticRegression())
+    expected.fit(layers, emotions, groups=speakers)
+    np.testing.assert_array_equal(pipeline.predict(layers), expected.predict(layers))
 
 
 def test_an_alias_for_groups_is_followed(layers, emotions, speakers, routing):

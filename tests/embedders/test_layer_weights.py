@@ -137,7 +137,7 @@ def _torch_objective(layers, targets, kind, alpha):
         codes = torch.tensor((number - number.mean()) / number.std())[:, None]
 
     def compute():
-        mixed = torch.einsum("l,nld->nd", torch.softmax(logits, dim=0), standardized)
+        mixed = torch.tensordot(torch.softmax(logits, dim=0), standardized, dims=([0], [1]))
         if kind == "classes":
             loss = torch.nn.functional.cross_entropy(head(mixed), codes)
         else:
