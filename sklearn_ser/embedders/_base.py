@@ -88,14 +88,12 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         self._check_parameters()
-        recordings = self._check_recordings(X, reset=False)
-        rows = self._compute(recordings)
-        if rows.ndim != 2 and is_data_frame_asked_for(self):
+        if is_data_frame_asked_for(self) and self._names_out() is None:
             raise ValueError(
-                f"The output of {type(self).__name__} has shape {rows.shape}, and a data frame "
-                f"has two axes. {self._two_axes_remedy}, or set_output(transform='default')."
+                f"The output of {type(self).__name__} has three axes, and a data frame has two. "
+                f"{self._two_axes_remedy}, or set_output(transform='default')."
             )
-        return rows
+        return self._compute(self._check_recordings(X, reset=False))
 
     def get_feature_names_out(self, input_features=None):
         """Name the columns of the output.

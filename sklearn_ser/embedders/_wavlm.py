@@ -1,9 +1,9 @@
 """Layers of WavLM as a scikit-learn transformer."""
 
-from ._speech_encoder import SpeechEncoder
+from ._pretrained import LAYER_CONSTRAINTS, PretrainedEmbedder
 
 
-class WavLMEmbedder(SpeechEncoder):
+class WavLMEmbedder(PretrainedEmbedder):
     """Layers of a frozen WavLM, pooled over time.
 
     Each recording becomes one row for each layer asked for: the mean of the network's frames, or
@@ -130,6 +130,11 @@ class WavLMEmbedder(SpeechEncoder):
     """
 
     _family = "wav2vec2"
+
+    _parameter_constraints: dict = {
+        **PretrainedEmbedder._parameter_constraints,
+        **LAYER_CONSTRAINTS,
+    }
 
     def __init__(
         self,

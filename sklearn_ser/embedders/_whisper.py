@@ -2,10 +2,10 @@
 
 from sklearn_ser._sklearn import StrOptions
 
-from ._speech_encoder import SpeechEncoder
+from ._pretrained import LAYER_CONSTRAINTS, PretrainedEmbedder
 
 
-class WhisperEmbedder(SpeechEncoder):
+class WhisperEmbedder(PretrainedEmbedder):
     """Layers of the frozen encoder of Whisper, pooled over time.
 
     Each recording becomes one row for each layer asked for: the mean of the encoder's frames, or
@@ -130,7 +130,8 @@ class WhisperEmbedder(SpeechEncoder):
     _family = "whisper"
 
     _parameter_constraints: dict = {
-        **SpeechEncoder._parameter_constraints,
+        **PretrainedEmbedder._parameter_constraints,
+        **LAYER_CONSTRAINTS,
         "context": [StrOptions({"30s", "recording"})],
     }
 
@@ -174,3 +175,6 @@ class WhisperEmbedder(SpeechEncoder):
         self.local_files_only = local_files_only
         self.verbose = verbose
         self.n_jobs = n_jobs
+
+    def _backbone_settings(self):
+        return {"context": self.context}

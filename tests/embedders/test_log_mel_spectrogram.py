@@ -143,7 +143,7 @@ def test_threads_change_nothing(tone):
 
 def test_three_axes_refuse_a_data_frame_and_name_the_remedy(tone):
     front_end = LogMelSpectrogram().set_output(transform="pandas")
-    with pytest.raises(ValueError, match=r"\(1, 128, 188\).*pooling='mean_std'"):
+    with pytest.raises(ValueError, match=r"three axes.*pooling='mean_std'"):
         front_end.transform([tone])
     with pytest.raises(ValueError, match="pooling='mean_std'"):
         front_end.get_feature_names_out()

@@ -95,7 +95,16 @@ def test_rows_are_the_mean_of_transformers_hidden_states(tmp_path):
 
 @pytest.mark.parametrize(
     ("layers", "kept"),
-    [("last", 3), (0, 0), (2, 2), (-2, 2), (np.int64(1), 1), ([1], [1]), ([3, -4], [3, 0])],
+    [
+        ("last", 3),
+        (0, 0),
+        (2, 2),
+        (-2, 2),
+        (np.int64(1), 1),
+        ([1], [1]),
+        ([3, -4], [3, 0]),
+        (np.array([0, 2]), [0, 2]),
+    ],
 )
 def test_layers_are_counted_as_transformers_does(layers, kept):
     recordings = _voices(0.4, 0.7)
@@ -233,6 +242,7 @@ def test_three_axes_are_refused_for_data_frames_before_any_work(passes):
         embedder.fit_transform(_voices(0.2))
     with pytest.raises(ValueError, match="flatten=True"):
         embedder.get_feature_names_out()
+    assert not passes
 
 
 # Batches and windows

@@ -1,7 +1,8 @@
-"""What the embedders over frozen speech encoders share."""
+"""What the embedders over frozen networks share."""
 
 import os
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,12 @@ from ._embedding import Embedding
 from ._encoding import Encoder
 
 
-class SpeechEncoder(RecordingTransformer):
-    """Layers of a frozen network as rows, pooled over time.
+class PretrainedEmbedder(RecordingTransformer):
+    """Rows that a frozen network makes of recordings, pooled over time.
 
-    A subclass has the parameters constrained here and a `_family` of backbones.
+    A subclass stores the parameters that are constrained here, and names the `_family` of
+    backbones that it runs. It may have those of `LAYER_CONSTRAINTS`, for which others stand here
+    as constants.
     """
 
     _family: str
@@ -24,15 +27,16 @@ class SpeechEncoder(RecordingTransformer):
         "Choose flatten=True for the layers side by side in one row, or a single layer"
     )
 
+    layers: Any = "last"
+    flatten = False
+    pooling: Any = "mean"
+    window: float | None = None
+    hop: float | None = None
+
     _parameter_constraints: dict = {
         **RecordingTransformer._parameter_constraints,
         "model": [str, os.PathLike],
         "revision": [str, None],
-        "layers": [StrOptions({"last", "all"}), Integral, "array-like"],
-        "flatten": ["boolean"],
-        "pooling": [StrOptions({"mean", "mean_std", "max"}), callable],
-        "window": [Interval(Real, 0, None, closed="neither"), None],
-        "hop": [Interval(Real, 0, None, closed="neither"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
         "dtype": [StrOptions({"float32", "bfloat16", "float16"})],
@@ -47,7 +51,7 @@ class SpeechEncoder(RecordingTransformer):
                 f"hop={self.hop} s has no meaning with window=None: give window in seconds, or "
                 "leave hop out."
             )
-        if self.hop is not None and self.hop > self.window:
+        if self.hop is not None and self.window is not None and self.hop > self.window:
             raise ValueError(
                 f"hop={self.hop} s is longer than window={self.window} s, so that parts of a "
                 "recording would be skipped: lower hop."
@@ -65,8 +69,12 @@ class SpeechEncoder(RecordingTransformer):
             dtype=self.dtype,
             revision=self.revision,
             local_files_only=self.local_files_only,
-            context=getattr(self, "context", None),
+            **self._backbone_settings(),
         )
+
+    def _backbone_settings(self):
+        """Return what backbones of this family are told beside."""
+        return {}
 
     def _make_encoder(self):
         backbone = self._load_backbone()
@@ -85,7 +93,9 @@ class SpeechEncoder(RecordingTransformer):
         )
 
     def _has_layer_axis(self):
-        return not self.flatten and not isinstance(self.layers, Integral) and self.layers != "last"
+        if self.flatten or isinstance(self.layers, Integral):
+            return False
+        return not isinstance(self.layers, str) or self.layers == "all"
 
     def _compute(self, recordings):
         encoder = self._make_encoder()
@@ -113,6 +123,15 @@ class SpeechEncoder(RecordingTransformer):
             for layer in _resolve_layers(self.layers, backbone.n_layers)
             for column in encoder.column_names()
         ]
+
+
+LAYER_CONSTRAINTS: dict = {
+    "layers": [StrOptions({"last", "all"}), Integral, "array-like"],
+    "flatten": ["boolean"],
+    "pooling": [StrOptions({"mean", "mean_std", "max"}), callable],
+    "window": [Interval(Real, 0, None, closed="neither"), None],
+    "hop": [Interval(Real, 0, None, closed="neither"), None],
+}
 
 
 def _resolve_layers(layers, n_layers):
