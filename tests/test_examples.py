@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,8 @@ def run(example, *arguments, folder):
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_by_itself(example, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
+    for variable in ("SKLEARN_SER_DATA", "SKLEARN_SER_WEIGHTS"):
+        monkeypatch.delenv(variable, raising=False)
     run(example, folder=tmp_path)
 
 
@@ -61,3 +64,25 @@ def test_quickstart_asks_for_the_folder(tmp_path):
     with pytest.raises(subprocess.CalledProcessError) as caught:
         run(ROOT / "examples/plot_quickstart.py", "--corpus", "emodb", folder=tmp_path)
     assert "--corpus emodb needs --data" in caught.value.stderr
+
+
+def test_layer_analysis_on_real_recordings(tmp_path, monkeypatch, corpus_folder, weights_folder):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    output = run(
+        ROOT / "examples/plot_layer_analysis.py",
+        *("--data", str(corpus_folder("emodb"))),
+        *("--model", str(weights_folder("whisper-base-encoder"))),
+        folder=tmp_path,
+    )
+    assert "535 recordings, 7 layers of 512 dimensions" in output
+    curves = {
+        line.rsplit(maxsplit=7)[0].strip(): np.array(line.split()[-7:], dtype=float)
+        for line in output.splitlines()
+        if line.startswith(("arousal", "valence"))
+    }
+    # What the text of the example says of them.
+    assert curves["arousal"].min() >= 0.95
+    valence = curves["valence at high arousal"]
+    assert valence.argmax() in (2, 3)
+    assert valence.max() - max(valence[0], valence[-1]) >= 0.1
+    assert (tmp_path / "layers.png").stat().st_size > 10_000
