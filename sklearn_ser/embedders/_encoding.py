@@ -119,8 +119,11 @@ class Encoder:
 
     def _encode_batch(self, batch, depth):
         """Return one part for each window; where memory runs out, in two halves."""
+        from sklearn_ser.nn import exact_convolutions
+
         try:
-            return self._encode_at_once(batch, depth)
+            with exact_convolutions():
+                return self._encode_at_once(batch, depth)
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
