@@ -8,9 +8,9 @@ on Emo-DB, with whole speakers held out::
 
     python examples/plot_layer_analysis.py --data path/to/emodb --model openai/whisper-base
 
-Without arguments it looks for both where ``SKLEARN_SER_DATA`` and ``SKLEARN_SER_WEIGHTS`` say,
-and where there are none it runs on synthetic voices and a small network with random weights:
-then the curves show how it is done, and nothing else.
+It needs both. Without arguments it looks for them where ``SKLEARN_SER_DATA`` and
+``SKLEARN_SER_WEIGHTS`` say, and where they are not it runs on synthetic voices and a small
+network with random weights: then the curves show how it is done, and nothing else.
 """
 
 import argparse
@@ -68,7 +68,8 @@ def make_small_model():
 # ``layers="all"`` gives each recording as many vectors as the network has layers, 0 being the
 # input of the first block. The network sees each recording once.
 
-if arguments.data is None or arguments.model is None:
+is_real = arguments.data is not None and arguments.model is not None
+if not is_real:
     print("synthetic voices, and a small network with random weights: the curves mean nothing")
     corpus = make_emotional_speech(n_speakers=5, n_sentences=2, random_state=0)
     model = make_small_model()
@@ -128,7 +129,7 @@ for question in QUESTIONS:
     print(f"{question:25}", " ".join(f"{mean:.3f}" for mean in means))
 
 display = LayerProbeDisplay.from_cv_results(searches)
-display.ax_.set_title(f"{'Whisper' if arguments.model else 'Random network'}, speakers held out")
+display.ax_.set_title(f"{'Whisper' if is_real else 'Random network'}, speakers held out")
 display.figure_.savefig(arguments.output, dpi=100)
 plt.show()
 

@@ -22,8 +22,8 @@ LAYERS = {
     ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (
-        {"_sklearn", "audio", "nn", "backbones", "store"},
-        LIGHT | {"sklearn", "torch", "tqdm"},
+        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store"},
+        LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
     "estimators": (
         {"_sklearn", "audio", "nn", "backbones", "store", "embedders", "metrics"},

@@ -10,12 +10,14 @@ from threading import Lock
 
 import torch
 
+# Older checkpoints have the first, those that transformers 5 saves with a tokenizer the second.
+PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 # Safe tensors first; the pickled format of older checkpoints only where there is nothing else.
 _WEIGHTS = (
     ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
 )
-_SETTINGS = ("config.json", "preprocessor_config.json")
+_SETTINGS = ("config.json", *PREPROCESSING)
 # Networks kept in memory: those of a pipeline that joins a few. The least recently used goes.
 _MAX_NETWORKS = 3
 
@@ -41,8 +43,19 @@ class Checkpoint:
     @property
     def model_type(self):
         """The family of the network, as its ``config.json`` tells it."""
-        with open(self.folder / "config.json", encoding="utf-8") as file:
-            return json.load(file).get("model_type")
+        try:
+            config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"The config.json of model={self.model!r} can't be read ({error}). Download the "
+                "model again."
+            ) from error
+        return config.get("model_type")
+
+    @property
+    def has_preprocessing(self):
+        """Whether the checkpoint says how recordings are prepared for it."""
+        return any((self.folder / name).exists() for name in PREPROCESSING)
 
     @property
     def version(self):
@@ -86,7 +99,7 @@ def find_checkpoint(model, *, revision=None, local_files_only=False):
             f"model={name!r}: there is no such folder, and it is no hub id, which has the form "
             "'owner/name'."
         )
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):  # the latter for what can be no hub id
         return _checkpoint_in(name, _download(name, revision, local_files_only=True))
     if local_files_only:
         raise OSError(_explain_missing(name, revision, "local_files_only=True"))
@@ -178,8 +191,7 @@ def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", 
     key = (checkpoint.folder, checkpoint.version, network_class, part, device, dtype)
     with _networks_lock:
         if key not in _networks:
-            network = _load(checkpoint, network_class, dtype, attention)
-            network = getattr(network, part) if part else network
+            network = _load(checkpoint, network_class, dtype, attention, part)
             _networks[key] = network.requires_grad_(False).eval().to(device)
         _networks.move_to_end(key)
         while len(_networks) > _MAX_NETWORKS:
@@ -187,20 +199,34 @@ def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", 
         return _networks[key]
 
 
-def _load(checkpoint, network_class, dtype, attention):
-    with _quiet(), torch.random.fork_rng(devices=[]):
-        network, told = network_class.from_pretrained(
-            checkpoint.folder,
-            dtype=dtype,
-            attn_implementation=attention,
-            local_files_only=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-            weights_only=True,
-            ignore_mismatched_sizes=True,  # to be refused below, in our words
-        )
-    missing = sorted(set(told["missing_keys"]) - _NOT_NEEDED)
-    left_over = sorted(key for key in told["unexpected_keys"] if _belongs_to(key, network))
+def _load(checkpoint, network_class, dtype, attention, part):
+    try:
+        with _quiet(), torch.random.fork_rng(devices=[]):
+            network, told = network_class.from_pretrained(
+                checkpoint.folder,
+                dtype=dtype,
+                attn_implementation=attention,
+                local_files_only=True,
+                output_loading_info=True,
+                trust_remote_code=False,
+                weights_only=True,
+                ignore_mismatched_sizes=True,  # to be refused below, in our words
+            )
+    except Exception as error:  # of the file format, of pickle, of the disk
+        raise OSError(
+            f"The weights of model={checkpoint.model!r} can't be read ({type(error).__name__}: "
+            f"{error}). Download the model again."
+        ) from error
+    needed = f"{part}." if part else ""
+    missing = sorted(
+        key for key in told["missing_keys"] if key.startswith(needed) and key not in _NOT_NEEDED
+    )
+    left_over = sorted(
+        key
+        for key in told["unexpected_keys"]
+        if _belongs_to(key, network)
+        and key.removeprefix(f"{network.base_model_prefix}.").startswith(needed)
+    )
     wrong = sorted(str(key) for key in told["mismatched_keys"])
     problems = [
         f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
@@ -213,7 +239,7 @@ def _load(checkpoint, network_class, dtype, attention):
             f"{'; '.join([*problems, *told['error_msgs']])}. With them it would compute at random. "
             "Download the model again, or save it with transformers' save_pretrained."
         )
-    return network
+    return getattr(network, part) if part else network
 
 
 # Used in training alone, to hide frames; checkpoints may lack it.

@@ -43,7 +43,7 @@ class Wav2Vec2Backbone:
         self.dtype = dtype
         self.config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
         self.class_name, self.name = FAMILY[self.config.model_type]
-        if (checkpoint.folder / "preprocessor_config.json").exists():
+        if checkpoint.has_preprocessing:
             self.extractor = Wav2Vec2FeatureExtractor.from_pretrained(checkpoint.folder)
         else:  # as transformers' own default
             self.extractor = Wav2Vec2FeatureExtractor()

@@ -36,7 +36,7 @@ class WhisperBackbone:
         self.dtype = dtype
         self.context = context
         self.config = WhisperConfig.from_pretrained(checkpoint.folder)
-        if (checkpoint.folder / "preprocessor_config.json").exists():
+        if checkpoint.has_preprocessing:
             self.extractor = WhisperFeatureExtractor.from_pretrained(checkpoint.folder)
         else:  # as transformers' own default, for this network's number of bands
             self.extractor = WhisperFeatureExtractor(feature_size=self.config.num_mel_bins)
@@ -101,7 +101,7 @@ class WhisperBackbone:
     def _network(self):
         import transformers
 
-        encoder_alone = self.config.architectures == ["WhisperEncoder"]
+        encoder_alone = self.config.architectures in (["WhisperEncoder"], None)
         return load_network(
             self.checkpoint,
             transformers.models.whisper.modeling_whisper.WhisperEncoder

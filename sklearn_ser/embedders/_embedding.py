@@ -3,11 +3,13 @@
 import contextlib
 import hashlib
 import json
+import pickle
 from collections import defaultdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from sklearn_ser._warnings import warn
 from sklearn_ser.audio import Problems, UnusableRecording, file_of, load_waveform, read_each
 from sklearn_ser.store import FileVersion, content_key
 
@@ -55,8 +57,8 @@ class Embedding:
         self.encoder = encoder
         self.layers = layers
         self.depth = max(layers)
-        self.store = store
-        self.network = network_key(encoder, store) if store is not None else None
+        self.network = None if store is None else _key_or_none(encoder, store)
+        self.store: Any = None if self.network is None else store
         self.sampling_rate = sampling_rate
         self.channel = channel
         self.n_jobs = n_jobs
@@ -219,17 +221,12 @@ def _pooling_key(pooling):
     """Return the name of a pooling, or what tells a function from another: code and values."""
     if not callable(pooling):
         return pooling
-    import joblib
+    import cloudpickle
 
-    function = getattr(pooling, "func", pooling)  # of functools.partial
-    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
-    if code is None:  # compiled, such as a ufunc
-        return joblib.hash(pooling)
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    held = [cells, getattr(function, "__defaults__", None), getattr(function, "__dict__", None)]
-    if function is not pooling:
-        held += [pooling.args, pooling.keywords]
-    return joblib.hash([_code_key(code), held])
+    # By value what was defined in a notebook or in another function, with all that it holds; by
+    # name what can be imported, whose code is added.
+    code = getattr(pooling, "__code__", None)
+    return content_key(cloudpickle.dumps(pooling), repr(code and _code_key(code)))
 
 
 def _code_key(code):
@@ -238,3 +235,15 @@ def _code_key(code):
         _code_key(value) if hasattr(value, "co_code") else repr(value) for value in code.co_consts
     ]
     return [code.co_code, constants, code.co_names, code.co_varnames]
+
+
+def _key_or_none(encoder, store):
+    """Return what embeddings are kept under; None, with a warning, where that can't be told."""
+    try:
+        return network_key(encoder, store)
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+        warn(
+            f"pooling={encoder.pooling!r} can't be told from other functions ({error}), so that "
+            "memory= is left out for it. The results are right. Define it in a module."
+        )
+        return None

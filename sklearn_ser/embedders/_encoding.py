@@ -21,6 +21,7 @@ class Piece:
     index: int
     window: Window
     waveform: np.ndarray
+    is_whole: bool
 
 
 class Encoder:
@@ -55,7 +56,7 @@ class Encoder:
         from sklearn_ser.nn import POOLINGS
 
         if callable(self.pooling):  # as many as it makes of any frames
-            return len(_call(self.pooling, np.zeros((2, self.backbone.n_dims), np.float32)))
+            return len(_pool_by(self.pooling, np.zeros((2, self.backbone.n_dims), np.float32)))
         return len(POOLINGS[self.pooling]) * self.backbone.n_dims
 
     def column_names(self):
@@ -98,10 +99,12 @@ class Encoder:
         missing = self.backbone.min_samples - len(waveform)
         if missing > 0:
             waveform = np.pad(waveform, (0, missing))
-        for window in cut_into_windows(
+        windows = cut_into_windows(
             len(waveform), window=self.window, hop=self.hop, backbone=self.backbone
-        ):
-            yield Piece(index, window, waveform[window.start : window.stop])
+        )
+        for window in windows:
+            seen = waveform[window.start : window.stop]
+            yield Piece(index, window, seen, is_whole=len(windows) == 1)
 
     def _batches(self, pieces):
         """Group windows of like length, the longest first, so that memory fails early or never."""
@@ -151,12 +154,28 @@ class Encoder:
             ]
             layer: Iterable[np.ndarray]
             if callable(self.pooling):
-                layer = [own.float().cpu().numpy() for own in frames]
+                layer = [
+                    self._pool_if_whole(piece, own.float().cpu().numpy())
+                    for piece, own in zip(batch, frames, strict=True)
+                ]
             else:  # one copy from the device for the whole batch
                 layer = torch.stack([pool_frames(own) for own in frames]).cpu().numpy()
             for part, own in zip(parts, layer, strict=True):
                 part.append(own)
         return [np.stack(part) for part in parts]
+
+    def _pool_if_whole(self, piece, frames):
+        """Pool a recording of one window at once; frames of several wait for each other."""
+        return self._pool(frames) if piece.is_whole else frames
+
+    def _pool(self, frames):
+        pooled = _pool_by(self.pooling, frames)
+        if len(pooled) != self.n_columns:
+            raise ValueError(
+                f"pooling={self.pooling!r} gave {len(pooled)} numbers for frames of shape "
+                f"{frames.shape} and {self.n_columns} for others; it must give as many for all."
+            )
+        return pooled
 
     def _merge(self, parts):
         """Pool a recording from its windows, of shape (n_layers, ...) each."""
@@ -164,19 +183,27 @@ class Encoder:
 
         windows, layers = zip(*sorted(parts, key=lambda part: part[0]), strict=True)
         if callable(self.pooling):
-            frames_of_layers = np.concatenate(layers, axis=1)
-            return np.stack([_call(self.pooling, frames) for frames in frames_of_layers])
+            if len(windows) == 1:
+                return layers[0]
+            return np.stack([self._pool(frames) for frames in np.concatenate(layers, axis=1)])
         n_frames = [window.last - window.first for window in windows]
         return merge_statistics(np.stack(layers), n_frames, self.pooling)
 
 
-def _call(pooling, frames):
+def _pool_by(pooling, frames):
     """Pool frames by a user's function, and check what it gives."""
-    pooled = np.asarray(pooling(frames), dtype=np.float32)
-    if pooled.ndim != 1:
+    try:
+        pooled = np.asarray(pooling(frames), dtype=np.float32)
+    except Exception as error:
+        raise ValueError(
+            f"pooling={pooling!r} failed on frames of shape {frames.shape} "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    if pooled.ndim != 1 or (np.isfinite(frames).all() and not np.isfinite(pooled).all()):
         raise ValueError(
             f"pooling={pooling!r} gave an array of shape {pooled.shape} for frames of shape "
-            f"{frames.shape}; it must give a 1-D array, such as frames.mean(axis=0)."
+            f"{frames.shape}, {np.isfinite(pooled).mean():.0%} of it finite; it must give a 1-D "
+            "array of finite numbers, such as frames.mean(axis=0)."
         )
     return pooled
 

@@ -22,7 +22,8 @@ class HubertEmbedder(PretrainedEmbedder):
         Hidden states to return, counted as transformers does: 0 is the input of the first block,
         1 the output of the first block, and so on; negative numbers count from the last.
         With stable layer norm (the large networks) the last layer is after the final norm, as
-        ``last_hidden_state`` is. The network stops at the deepest layer asked for.
+        ``last_hidden_state`` is (and ``hidden_states[-1]`` is not). The network stops at the
+        deepest layer asked for.
     flatten : bool, default=False
         With several layers, whether they lie side by side in one row, the first layer first, or
         have an axis of their own.
@@ -53,7 +54,8 @@ class HubertEmbedder(PretrainedEmbedder):
     memory : str, path, `EmbeddingStore` or `joblib.Memory`, default=None
         Folder where embeddings are kept, by the content of the recording: each passes through
         the network once, whatever the fold, the candidate, the process or the day. All layers
-        down to the deepest are kept, so that another choice of `layers` costs nothing.
+        down to the deepest are kept, so that another choice of `layers` costs nothing. Before a
+        search in several processes, fill it by one call of `transform`.
     on_error : {"raise", "nan"}, default="raise"
         Whether a recording that can't be used raises `RecordingError`, or gives a row of NaN
         and one warning that lists all of them.
@@ -89,9 +91,9 @@ class HubertEmbedder(PretrainedEmbedder):
     networks with a group norm over time, such as this family's base models, by a quarter and
     more.
 
-    The checkpoint's own preprocessing is honoured: where its ``preprocessor_config.json`` says
-    ``do_normalize``, each recording is normalised over its own samples. A recording too short for
-    one frame (400 samples) is padded with zeros on the right.
+    The checkpoint's own preprocessing is honoured: where it says ``do_normalize``, each recording
+    is normalised over its own samples; where it says nothing, too, as transformers does. A
+    recording too short for one frame (400 samples) is padded with zeros on the right.
 
     Weights are loaded when the first recording passes through, once per process: clones share
     them, and pickles carry none. Missing or left-over weights raise an error.

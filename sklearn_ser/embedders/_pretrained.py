@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_ser._sklearn import HasMethods, Interval, StrOptions
-from sklearn_ser.store import as_store
+from sklearn_ser.store import EmbeddingStore, as_store
 
 from ._base import RecordingTransformer
 from ._embedding import Embedding
@@ -40,12 +40,13 @@ class PretrainedEmbedder(RecordingTransformer):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
         "dtype": [StrOptions({"float32", "bfloat16", "float16"})],
-        "memory": [str, os.PathLike, HasMethods(["cache"]), HasMethods(["load", "save"]), None],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), EmbeddingStore, None],
         "local_files_only": ["boolean"],
         "verbose": ["verbose"],
     }
 
     def _check_parameters(self):
+        as_store(self.memory)
         if self.hop is not None and self.window is None:
             raise ValueError(
                 f"hop={self.hop} s has no meaning with window=None: give window in seconds, or "
@@ -83,6 +84,12 @@ class PretrainedEmbedder(RecordingTransformer):
             raise ValueError(
                 f"window={self.window} is too long for {self.model!r}, which takes at most "
                 f"{longest / backbone.sampling_rate:g} s at once."
+            )
+        shortest = (backbone.min_samples + backbone.stride) / backbone.sampling_rate
+        if self.window is not None and self.window < shortest:
+            raise ValueError(
+                f"window={self.window} s is too short for {self.model!r}, which needs at least "
+                f"{shortest:g} s at once; some seconds are usual."
             )
         return Encoder(
             backbone,
@@ -140,13 +147,16 @@ def _resolve_layers(layers, n_layers):
         return list(range(n_layers)) if layers == "all" else [n_layers - 1]
     resolved = []
     for layer in [layers] if isinstance(layers, Integral) else layers:
-        if not isinstance(layer, Integral) or not -n_layers <= layer < n_layers:
+        is_number = isinstance(layer, Integral) and not isinstance(layer, bool)
+        if not is_number or not -n_layers <= layer < n_layers:
             raise ValueError(
                 f"layers={layers!r} names {layer!r}, and the network has the layers 0 (the input "
                 f"of the first block) to {n_layers - 1}; negative numbers count from the last, "
                 "and 'all' and 'last' are words for them."
             )
         resolved.append(int(layer) % n_layers)
+    if len(set(resolved)) < len(resolved):
+        raise ValueError(f"layers={layers!r} names a layer twice; the network has {n_layers}.")
     return resolved
 
 

@@ -58,7 +58,8 @@ class WhisperEmbedder(PretrainedEmbedder):
     memory : str, path, `EmbeddingStore` or `joblib.Memory`, default=None
         Folder where embeddings are kept, by the content of the recording: each passes through
         the network once, whatever the fold, the candidate, the process or the day. All layers
-        down to the deepest are kept, so that another choice of `layers` costs nothing.
+        down to the deepest are kept, so that another choice of `layers` costs nothing. Before a
+        search in several processes, fill it by one call of `transform`.
     on_error : {"raise", "nan"}, default="raise"
         Whether a recording that can't be used raises `RecordingError`, or gives a row of NaN
         and one warning that lists all of them.

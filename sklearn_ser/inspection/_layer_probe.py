@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ._layer_scores import (
+from ._search_results import (
     find_metrics,
     find_parameter,
     find_selector,
@@ -34,8 +34,8 @@ class LayerProbeDisplay:
     Parameters
     ----------
     layers : dict of str to list of int, tuple or str
-        The layers of each line by its name: indices; and tuples or words such as "mean", which
-        are no place on the axis and are drawn beside the line.
+        The layers of each line by its name: indices; and tuples, words such as "mean" or negative
+        numbers, which have no place on the axis and are drawn beside the line.
     scores : dict of str to ndarray of shape (n_layers, n_splits)
         Test scores of each line, by the same names.
     score_name : str, default=None
@@ -288,8 +288,8 @@ class LayerProbeDisplay:
         beside = _places_beside(self.layers)
         for number, (name, layers) in enumerate(self.layers.items()):
             scores = -self.scores[name] if negate_score else self.scores[name]
-            is_index = np.array([isinstance(layer, int) for layer in layers])
-            places = np.array([layer for layer in layers if isinstance(layer, int)])
+            is_index = np.array([_is_index(layer) for layer in layers])
+            places = np.array([layer for layer in layers if _is_index(layer)])
             style = {**_style(number), **(line_kw or {})}
             best = self._best(places, self.scores[name][is_index])
             self.best_layers_[name] = best
@@ -354,9 +354,10 @@ class LayerProbeDisplay:
 
     def _label_axes(self, score_name, beside):
         layers = [layer for layers in self.layers.values() for layer in layers]
-        shown = _thin(sorted({layer for layer in layers if isinstance(layer, int)}))
+        shown = _thin(sorted({layer for layer in layers if _is_index(layer)}))
         names = [
-            ", ".join(map(str, layer)) if isinstance(layer, tuple) else layer for layer in beside
+            ", ".join(map(str, layer)) if isinstance(layer, tuple) else str(layer)
+            for layer in beside
         ]
         self.ax_.set_xticks([*shown, *beside.values()], [*map(str, shown), *names])
         for text in self.ax_.get_xticklabels()[len(shown) :]:
@@ -399,9 +400,14 @@ def _style(number):
 def _places_beside(layers_of):
     """Return the places of what is no index, to the right of the highest index."""
     layers = [layer for layers in layers_of.values() for layer in layers]
-    highest = max((layer for layer in layers if isinstance(layer, int)), default=-2)
-    beside = dict.fromkeys(layer for layer in layers if not isinstance(layer, int))
+    highest = max((layer for layer in layers if _is_index(layer)), default=-2)
+    beside = dict.fromkeys(layer for layer in layers if not _is_index(layer))
     return {layer: highest + 2 + place for place, layer in enumerate(beside)}
+
+
+def _is_index(layer):
+    """Tell whether a layer has a place on the axis, which one counted from the end has not."""
+    return isinstance(layer, int) and layer >= 0
 
 
 def _thin(indices):

@@ -13,7 +13,7 @@ def exact_convolutions():
     what the CPU gives, and from the promise of exact batches. Matrix products have no such
     default. The setting is the process's, and is put back.
     """
-    convolutions = torch.backends.cudnn.conv
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolutions.fp32_precision
     convolutions.fp32_precision = "ieee"
     try:

@@ -382,11 +382,13 @@ def as_store(memory):
     TypeError
         If `memory` is of another type.
     ValueError
-        If it is a `joblib.Memory` that is not kept in a folder.
+        If it is an empty path, or a `joblib.Memory` that is not kept in a folder.
     """
     if memory is None or isinstance(memory, EmbeddingStore):
         return memory
     if isinstance(memory, (str, os.PathLike)):
+        if not os.fspath(memory):
+            raise ValueError("memory is an empty path; name a folder, or pass None.")
         return EmbeddingStore(memory)
     if not isinstance(memory, joblib.Memory):
         raise TypeError(

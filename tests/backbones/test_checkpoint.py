@@ -47,7 +47,10 @@ def _with_head(name, class_name, folder):
     network = make_network(name)
     with torch.random.fork_rng(devices=[]):
         whole = getattr(transformers, class_name)(network.config)
-    getattr(whole, whole.base_model_prefix).load_state_dict(network.state_dict())
+    if class_name == "WhisperForAudioClassification":  # an encoder and no decoder
+        whole.encoder.load_state_dict(network.encoder.state_dict())
+    else:
+        getattr(whole, whole.base_model_prefix).load_state_dict(network.state_dict())
     save_network(whole, folder, NETWORKS[name][2])
     return folder
 
@@ -61,6 +64,7 @@ def _with_head(name, class_name, folder):
         ("unispeech-sat", "UniSpeechSatForPreTraining"),
         ("data2vec", "Data2VecAudioForCTC"),
         ("whisper", "WhisperForConditionalGeneration"),
+        ("whisper", "WhisperForAudioClassification"),
     ],
 )
 def test_checkpoints_with_a_head_hold_the_same_network(name, class_name, tmp_path):
@@ -93,9 +97,37 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
     (folder / "model.safetensors").unlink()
     ran = tmp_path / "ran"
     torch.save({"weight": _RunsCode(str(ran))}, folder / "pytorch_model.bin")
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(OSError, match="can't be read") as caught:
         _last_layer(_load(folder))
+    assert isinstance(caught.value.__cause__, pickle.UnpicklingError)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_file_cut_off_names_the_model(file, tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    (folder / file).write_bytes((folder / file).read_bytes()[:50])
+    with pytest.raises((OSError, ValueError), match=rf"{folder}.*can't be read.*Download"):
+        _last_layer(_load(folder))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_preprocessing_nested_in_a_processor_is_honoured(normalize, tmp_path):
+    folder = _copy("hubert", tmp_path)
+    (folder / "preprocessor_config.json").unlink()
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=normalize)
+    nested = {"feature_extractor": extractor.to_dict(), "processor_class": "Wav2Vec2Processor"}
+    (folder / "processor_config.json").write_text(json.dumps(nested))
+    expected = transformers.AutoFeatureExtractor.from_pretrained(folder).do_normalize
+    assert _load(folder).extractor.do_normalize == expected == normalize
+    assert folder / "processor_config.json" in find_checkpoint(folder).files
+
+
+def test_an_encoder_whose_config_names_no_class_is_an_encoder(tmp_path):
+    save_network(make_network("whisper").encoder, tmp_path, None)
+    _edit_config(tmp_path, architectures=None)
+    expected = _last_layer(_load(small_network("whisper"), "whisper"))
+    np.testing.assert_array_equal(_last_layer(_load(tmp_path, "whisper")), expected)
 
 
 class _RunsCode:
@@ -252,6 +284,11 @@ def test_a_mistyped_folder_is_no_hub_id(tmp_path):
     for model in (str(tmp_path / "absent"), tmp_path / "absent", "absent", "./absent/one"):
         with pytest.raises(FileNotFoundError, match=r"absent.*no such folder"):
             find_checkpoint(model)
+
+
+def test_what_can_be_no_hub_id_is_told_like_a_missing_model(hub_cache):
+    with pytest.raises(OSError, match=r"'owner/a b' is not on this machine"):
+        find_checkpoint("owner/a b")
 
 
 @pytest.mark.parametrize("lost", ["config.json", "model.safetensors"])

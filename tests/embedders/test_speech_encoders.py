@@ -1,6 +1,8 @@
 """WavLMEmbedder, HubertEmbedder and WhisperEmbedder: what users see of frozen networks."""
 
+import functools
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -136,10 +138,22 @@ def test_columns_are_named_after_the_network_not_the_class():
     assert _whisper(layers=0).get_feature_names_out()[0] == "whisper_layer00_dim0000"
 
 
-@pytest.mark.parametrize("layers", [4, -5, [0, 4], [True, 0.5], ["last"]])
+@pytest.mark.parametrize("layers", [4, -5, [0, 4], True, [0.5], ["last"]])
 def test_layers_that_are_not_there_are_told_with_the_range(layers):
     with pytest.raises(ValueError, match=r"layers=.*0 \(the input of the first block\) to 3"):
         _wavlm(layers=layers).fit_transform(_voices(0.2))
+
+
+def test_a_layer_named_twice_is_refused():
+    with pytest.raises(ValueError, match="names a layer twice"):
+        _wavlm(layers=[1, -3]).fit_transform(_voices(0.2))
+
+
+@pytest.mark.parametrize(("make", "shortest"), [(_wavlm, "0.045"), (_whisper, "0.045")])
+def test_a_window_shorter_than_a_frame_is_refused(make, shortest):
+    with pytest.raises(ValueError, match=rf"window=0\.04 s is too short.*at least {shortest} s"):
+        make(window=0.04).fit_transform(_voices(0.5))
+    assert np.isfinite(make(window=0.045).fit_transform(_voices(0.5))).all()
 
 
 def test_no_layer_at_all_is_refused():
@@ -163,9 +177,30 @@ def test_pooling(pooling, statistics):
         np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_function_that_does_not_pool_is_told():
-    with pytest.raises(ValueError, match=r"shape \(2, 32\).*1-D array"):
-        _wavlm(pooling=lambda frames: frames).fit_transform(_voices(0.2))
+@pytest.mark.parametrize(
+    ("pooling", "says"),
+    [
+        (lambda frames: frames, r"shape \(2, 32\) for frames of shape \(2, 32\).*1-D array"),
+        (lambda frames: frames[5], r"failed on frames of shape \(2, 32\) \(IndexError"),
+        (lambda frames: frames[0] * np.nan, r"0% of it finite"),
+        (lambda frames: frames[: 1 + len(frames) // 10, 0], r"gave 2 numbers .* and 1 for others"),
+    ],
+)
+def test_a_function_that_does_not_pool_is_told(pooling, says):
+    with pytest.raises(ValueError, match=f"pooling=.*{says}"):
+        _wavlm(pooling=pooling).fit_transform(_voices(0.4))
+
+
+def test_a_function_sees_one_layer_of_one_recording_at_a_time():
+    """So that frames of all layers are held for recordings of several windows alone."""
+    seen = []
+
+    def pooling(frames):
+        seen.append(frames.shape)
+        return frames.mean(axis=0)
+
+    _wavlm(pooling=pooling, layers=1).fit_transform(_voices(0.4, 0.2))
+    assert seen == [(2, 32), (19, 32), (9, 32), (19, 32), (9, 32)]
 
 
 def test_what_is_too_short_is_normalised_and_then_padded_with_zeros():
@@ -220,6 +255,7 @@ def test_samples_too_large_name_the_recording(loudness, dtype, says, tmp_path):
         ({"window": None, "hop": 1.0}, "hop=1.0 s has no meaning with window=None"),
         ({"window": 2.0, "hop": 3.0}, "hop=3.0 s is longer than window=2.0"),
         ({"memory": 3}, "memory"),
+        ({"memory": ""}, "memory is an empty path"),
         ({"dtype": "float64"}, "dtype"),
         ({"pooling": "median"}, "pooling"),
         ({"batch_size": 0}, "batch_size"),
@@ -287,14 +323,11 @@ def test_decoding_is_lazy(passes):
 @pytest.mark.parametrize("make", [_wavlm, _whisper])
 def test_long_recordings_are_seen_in_windows_and_every_frame_is_pooled_once(make, passes):
     recording = _voices(7.3)[0]
-    embedder = make(window=2.0, hop=1.5, pooling=lambda frames: frames[:, 0])
-    rows = embedder._make_encoder()  # frames of a recording are no row: count them one by one
-    frames = next(rows.encode([recording, recording[:4000]], 1))
-    assert max(max(batch) for batch in passes) <= 2 * RATE
-    del frames
-    counted = make(window=2.0, hop=1.5, pooling=lambda frames: np.array([len(frames)]))
-    backbone = counted._load_backbone()
-    assert counted.fit_transform([recording])[0, 0] == backbone.n_frames(len(recording))
+    embedder = make(window=2.0, hop=1.5, pooling=lambda frames: np.array([len(frames)]))
+    n_frames = embedder._load_backbone().n_frames(len(recording))
+    assert embedder.fit_transform([recording, recording[:4000]])[0, 0] == n_frames
+    assert max(max(batch) for batch in passes) == 2 * RATE
+    assert _count(passes) == 6
 
 
 def test_windows_agree_with_the_whole_recording():
@@ -470,6 +503,7 @@ def test_the_same_content_is_one_entry_in_whatever_form(tmp_path, passes):
         {"pooling": "max"},
         {"dtype": "bfloat16"},
         {"window": 0.2},
+        {"hop": 10.0},
         {"model": small_network("hubert")},
     ],
 )
@@ -513,6 +547,70 @@ def test_the_network_is_known_by_its_files_wherever_they_lie(tmp_path, passes):
 
 def _half(frames, share=0.5):
     return np.quantile(frames, share, axis=0)
+
+
+class _Quantile:
+    __slots__ = ("share",)
+
+    def __init__(self, share):
+        self.share = share
+
+    def __call__(self, frames):
+        return np.quantile(frames, self.share, axis=0)
+
+    def pool(self, frames):
+        return self(frames)
+
+
+def _with_keyword(share):
+    def pool(frames, *, share=share):
+        return np.quantile(frames, share, axis=0)
+
+    return pool
+
+
+def _wrapped(share):
+    function = _with_keyword(share)
+
+    @functools.wraps(function)
+    def pool(frames):
+        return function(frames)
+
+    return pool
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _Quantile,
+        _with_keyword,
+        _wrapped,
+        lambda share: _Quantile(share).pool,
+        lambda share: functools.partial(_Quantile(share).pool),
+        lambda share: functools.partial(np.quantile, q=share, axis=0),
+    ],
+)
+def test_functions_are_told_apart_by_what_they_hold(make, tmp_path, passes):
+    recordings = _voices(0.3)
+    for share in (0.1, 0.9, 0.1):
+        row = _wavlm(memory=tmp_path, pooling=make(share)).fit_transform(recordings)
+        np.testing.assert_array_equal(row, _wavlm(pooling=make(share)).fit_transform(recordings))
+    assert _count(passes) == 2 + 3
+    assert len(EmbeddingStore(tmp_path)) == 2
+
+
+def test_a_function_that_cannot_be_told_costs_the_store_alone(tmp_path):
+    lock = threading.Lock()
+
+    def pool(frames):
+        with lock:
+            return frames.mean(axis=0)
+
+    recordings = _voices(0.3)
+    with pytest.warns(UserWarning, match="can't be told from other functions"):
+        row = _wavlm(memory=tmp_path, pooling=pool).fit_transform(recordings)
+    np.testing.assert_allclose(row, _wavlm().fit_transform(recordings), rtol=1e-5, atol=1e-6)
+    assert len(EmbeddingStore(tmp_path)) == 0
 
 
 def test_functions_are_told_apart_by_what_they_do(tmp_path, passes):

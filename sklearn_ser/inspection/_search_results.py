@@ -111,6 +111,7 @@ def find_selector(estimator):
 
 
 def _selectors(estimator):
+    estimator = getattr(estimator, "best_estimator_", estimator)  # of a search
     if isinstance(estimator, Pipeline):
         for _, step in estimator.steps:
             yield from _selectors(step)
