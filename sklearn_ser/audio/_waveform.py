@@ -4,6 +4,7 @@ Each function here raises `UnusableRecording` with the reason alone; the caller
 knows the recording's position and adds it.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping
 from numbers import Real
@@ -15,6 +16,9 @@ import soxr
 # Full scale of each PCM type: what libsndfile divides by when it reads floats.
 _PCM_SCALE = {"int16": 2.0**15, "int32": 2.0**31, "uint8": 2.0**7}
 
+# Samples of all channels: about six minutes in mono, from where on files are read in blocks.
+_LONG = 2**24
+_BLOCK = 2**17
 PATH_TYPES = (str, os.PathLike)
 # Hz. Beyond these a rate is a mistake, and resampling from it may take for ever.
 SAMPLING_RATES = (1_000, 1_000_000)
@@ -50,13 +54,19 @@ def load_waveform(recording, *, sampling_rate, target_rate=None, channel=None):
     UnusableRecording
         With the reason why this is not a recording that can be used.
     """
+    if isinstance(recording, PATH_TYPES) and _is_long(recording):
+        return _check_samples(_load_in_blocks(recording, target_rate or sampling_rate, channel))
     samples, rate = _decode(recording, sampling_rate)
-    waveform = to_mono(samples, channel)
+    waveform = _check_samples(to_mono(samples, channel))
+    return _resample(waveform, rate, target_rate or sampling_rate)
+
+
+def _check_samples(waveform):
     if waveform.size == 0:
         raise UnusableRecording("it is empty (no samples)")
     if not np.isfinite(waveform).all():
         raise UnusableRecording(NOT_FINITE)
-    return _resample(waveform, rate, target_rate or sampling_rate)
+    return waveform
 
 
 def _resample(waveform, rate, target_rate):
@@ -87,14 +97,43 @@ def _decode(recording, sampling_rate):
     return samples, sampling_rate
 
 
+def _is_long(path):
+    """Tell whether a file is to be read in blocks; what is wrong with it, reading it will tell."""
+    try:
+        info = soundfile.info(os.fspath(path))
+    except (soundfile.LibsndfileError, OSError, TypeError, ValueError):
+        return False
+    return info.frames * info.channels > _LONG
+
+
+def _load_in_blocks(path, target_rate, channel):
+    """Read one mono waveform from a file, never holding its channels or its own rate at whole."""
+    with _told_as_unusable(path), soundfile.SoundFile(os.fspath(path)) as file:
+        blocks = (to_mono(block, channel) for block in file.blocks(_BLOCK, dtype="float32"))
+        if file.samplerate == target_rate:
+            return np.concatenate(list(blocks))
+        stream = soxr.ResampleStream(file.samplerate, target_rate, 1, quality="HQ")
+        resampled = [stream.resample_chunk(block) for block in blocks]
+        resampled.append(stream.resample_chunk(np.empty(0, dtype=np.float32), last=True))
+    return np.concatenate(resampled)
+
+
 def read_file(path):
     """Return float32 samples, ``(n_samples,)`` or ``(n_samples, n_channels)``, and their rate."""
+    with _told_as_unusable(path):
+        return soundfile.read(path, dtype="float32")
+
+
+@contextlib.contextmanager
+def _told_as_unusable(path):
     if os.path.isdir(path):
         raise UnusableRecording("it is a folder")
     if not os.path.exists(path):
         raise UnusableRecording(NO_SUCH_FILE)
     try:
-        return soundfile.read(path, dtype="float32")
+        yield
+    except UnusableRecording:
+        raise
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError, MemoryError) as error:
         # The last two: a header that gives no length, or one that cannot be.
         if os.path.exists(path) and os.path.getsize(path) == 0:

@@ -1,5 +1,6 @@
 """One recording to one waveform: exact reading, resampling, channels, and clear refusals."""
 
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 
-from sklearn_ser.audio import load_waveform
+from sklearn_ser.audio import _waveform, load_waveform
 from sklearn_ser.audio._waveform import UnusableRecording
 
 FORMATS = [
@@ -203,3 +204,47 @@ def test_real_recordings_read_exactly(corpus_folder):
         expected, rate = soundfile.read(path, dtype="float32")
         assert rate == 16000
         np.testing.assert_array_equal(load(path), expected)
+
+
+@pytest.mark.parametrize("channel", [None, 0, -1])
+@pytest.mark.parametrize(
+    ("ending", "subtype"), [("wav", "PCM_16"), ("flac", "PCM_16"), ("mp3", None)]
+)
+@pytest.mark.parametrize("rate", [16000, 44100, 8000])
+def test_long_files_are_read_in_blocks_to_the_same_samples(
+    tmp_path, noise, monkeypatch, ending, subtype, channel, rate
+):
+    path = tmp_path / f"noise.{ending}"
+    soundfile.write(path, np.tile(noise, (3, 1)), rate, subtype=subtype)
+    expected = load(path, channel=channel)
+    monkeypatch.setattr(_waveform, "_LONG", 20_000)
+    monkeypatch.setattr(_waveform, "_BLOCK", 1000)
+    monkeypatch.setattr(soundfile, "read", None)  # all at once
+    in_blocks = load(path, channel=channel)
+    assert in_blocks.dtype == np.float32
+    assert abs(len(in_blocks) - len(expected)) <= 1
+    np.testing.assert_allclose(in_blocks[: len(expected)], expected[: len(in_blocks)], atol=1e-6)
+
+
+def test_long_files_that_are_no_good_are_told_like_others(tmp_path, noise, monkeypatch):
+    monkeypatch.setattr(_waveform, "_LONG", 5000)
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, noise, 44100)
+    with pytest.raises(UnusableRecording, match=r"2 channel\(s\), so there is no channel=2"):
+        load(path, channel=2)
+    noise[100] = np.nan
+    soundfile.write(path, noise, 44100, subtype="FLOAT")
+    with pytest.raises(UnusableRecording, match="NaN"):
+        load(path)
+
+
+def test_long_files_are_never_held_with_all_their_channels(tmp_path):
+    path = tmp_path / "long.wav"
+    n_samples = 3_000_000
+    soundfile.write(path, np.zeros((n_samples, 8), dtype=np.int16), 48000)
+    tracemalloc.start()
+    waveform = load(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(waveform) == n_samples // 3
+    assert peak < 0.5 * n_samples * 8 * 4
