@@ -16,8 +16,8 @@ import transformers
 from sklearn_ser import WavLMEmbedder, WhisperEmbedder
 from sklearn_ser.datasets import load_emodb
 
-N_RECORDINGS = 16
-N_RUNS = 5
+N_RECORDINGS = 8
+N_RUNS = 3
 
 
 def one_by_one(network):

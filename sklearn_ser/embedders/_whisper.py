@@ -89,8 +89,8 @@ class WhisperEmbedder(PretrainedEmbedder):
     -----
     **Context.** Whisper was trained on thirty seconds, mostly followed by silence, and
     ``context="30s"`` gives it these; it is the default because it is what the published network
-    is, and because it recognised emotions better where both were measured (see the benchmarks).
-    ``context="recording"`` costs a fraction of the time on utterances of a few seconds.
+    is, and what other code computes. ``context="recording"`` costs a fraction of the time on
+    utterances of a few seconds, and recognised emotions as well where both were measured.
 
     **Exact batches.** A recording's embedding is the same alone, in any batch and in any order,
     in float32 to below 1e-5 of its norm for each layer. With ``context="30s"`` it is the one that
