@@ -1,6 +1,7 @@
 """Small networks of the real architectures, with random weights, saved as on the hub."""
 
 import getpass
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -71,10 +72,12 @@ def save_network(network, folder, normalize):
 
 def small_network(name):
     """Return the folder of a small network; the same in each process, made where it is missing."""
+    import torch
     import transformers
 
+    made_of = f"{NETWORKS} {torch.__version__} {transformers.__version__}"
     home = Path(tempfile.gettempdir()) / f"sklearn_ser-{getpass.getuser()}"
-    home /= f"networks-2-{transformers.__version__}"
+    home /= f"networks-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
     folder = home / name
     if not folder.exists():
         home.mkdir(parents=True, exist_ok=True)
