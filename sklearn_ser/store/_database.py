@@ -177,10 +177,21 @@ def _connect(location, uri=None):
     return connection
 
 
-def _has_tables(connection):
+def _read_layout(connection):
+    """Return the number of the layout, and what made the tables, as they are at one moment."""
+    begins = not connection.in_transaction
+    if begins:  # or another process might make the tables in between
+        connection.execute("BEGIN")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     made_by = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
     tables = [sql for (sql,) in connection.execute(made_by)]
+    if begins:
+        connection.execute("ROLLBACK")
+    return version, tables
+
+
+def _has_tables(connection):
+    version, tables = _read_layout(connection)
     if version == 0 and not tables:
         return False
     if version == VERSION:

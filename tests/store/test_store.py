@@ -965,3 +965,51 @@ def test_memory_that_is_no_folder_is_refused(tmp_path):
     memory.backend = "s3"
     with pytest.raises(ValueError, match=r"memory is a joblib\.Memory with the backend 's3'"):
         as_store(memory)
+
+
+def test_tables_that_another_process_makes_meanwhile_are_no_other_layout(tmp_path):
+    """Number and tables of the layout are read as they are at one moment."""
+    path = tmp_path / "embeddings.sqlite"
+
+    def make_tables():
+        with closing(sqlite3.connect(path, timeout=0.1, isolation_level=None)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+                for statement in database._TABLES:
+                    other.execute(statement)
+                other.execute(f"PRAGMA user_version = {database.VERSION}")
+                other.execute("COMMIT")
+            except sqlite3.OperationalError:  # locked out, as it should be
+                return
+
+    class Interrupted:
+        """A connection during whose reading of the layout's number the tables are made."""
+
+        def __init__(self, connection):
+            self.connection = connection
+
+        @property
+        def in_transaction(self):
+            return self.connection.in_transaction
+
+        def execute(self, statement):
+            self.rows = self.connection.execute(statement).fetchall()
+            if "user_version" in statement:
+                make_tables()
+            return self
+
+        def fetchone(self):
+            return self.rows[0]
+
+        def __iter__(self):
+            return iter(self.rows)
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.text_factory = bytes
+        connection.execute("CREATE TABLE gone (id INTEGER)")  # so that there is a file to lock
+        connection.execute("DROP TABLE gone")
+        assert not database._has_tables(Interrupted(connection))
+    make_tables()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.text_factory = bytes
+        assert database._has_tables(connection)
