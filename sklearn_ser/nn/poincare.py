@@ -7,11 +7,11 @@ tensor, perhaps learned, that broadcasts against ``x[..., :1]``. Vectors lie alo
 geoopt 0.5.1 gives the same numbers in float64 (the tests compare), and its conformal factor,
 exp₀ and projection are sound in float32 too. The rest is not: artanh as log(1 + x) − log(1 − x)
 leaves log₀ three digits at norms of 1e-5 and none at 1e-8, and so distances, geodesics and
-midpoints; sums of nearly opposite points are off by 1e-4, distances to hyperplanes by as much
-where the norm is .9, and by a factor of 3 behind a hyperplane near the rim. All its functions
-with a root of c have the wrong sign in their derivative by c for 0 < c < 1e-8, and take up to
-twice as long as those here, which a training step feels. So points are moved by the functions
-below, and what geoopt gives is Riemannian Adam and the parameters that it knows.
+midpoints; at norms of .9, sums of nearly opposite points are off by 1e-4 and distances to
+hyperplanes by nearly 1e-3, and behind a hyperplane near the rim they are three times too long.
+For 0 < c < 1e-8 what has a root of c has a wrong derivative by c, most with the sign turned. And
+all take up to twice as long as what is below, which a training step feels. So points are moved
+by the functions here, and what geoopt gives is Riemannian Adam and the parameters that it knows.
 
 Here a function of c‖x‖² has its derivative in closed form, and Möbius addition is written as
 
