@@ -257,7 +257,7 @@ class _Convolutions(nn.Sequential):
 class _Hyperplanes(nn.Module):
     """Hyperbolic multinomial logistic regression, with a point on the ball for each class.
 
-    `curvature` is None if it is learned; the points' manifold then follows it.
+    `curvature` is None if it is learned.
     """
 
     def __init__(self, n_dims, n_classes, curvature):
@@ -273,12 +273,21 @@ class _Hyperplanes(nn.Module):
         self.normals = nn.Parameter(torch.empty(n_classes, n_dims).uniform_(-bound, bound))
 
     def forward(self, fused, c):
+        if self.is_learned and self.training:
+            self._follow(c.detach())
         points = _widen(self.points)
         if self.is_learned:
             points = poincare.project(points, c)
-            if self.training:
-                self.points.manifold.k.data.copy_(-c.detach())
         return poincare.hyperplane_logits(fused, points, _widen(self.normals), c)
+
+    @torch.no_grad()
+    def _follow(self, c):
+        """Make the ball of the points the one at hand: the optimiser's step is on it.
+
+        Of points outside it, which a larger c leaves, Riemannian Adam makes NaN.
+        """
+        self.points.manifold.k.copy_(-c)
+        self.points.data = poincare.project(self.points.data, c)
 
 
 def _make_linear_layers(width, sizes, n_dims):

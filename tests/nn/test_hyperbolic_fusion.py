@@ -350,6 +350,23 @@ def test_riemannian_adam_moves_the_points_along_the_ball(curvature):
         torch.testing.assert_close(c.item(), curvature)
 
 
+@pytest.mark.parametrize("curvature", ["learn", "learn_each"])
+def test_a_training_step_has_the_points_on_the_ball_as_it_is_now(curvature):
+    # Outside of it, Riemannian Adam multiplies its momentum by 1e11 with each step.
+    network = _network(curvature=curvature, head="mlr").train()
+    points = network.head.points
+    with torch.no_grad():
+        points[:] = 0.99 * _features(3, [6]) / _features(3, [6]).norm(dim=1, keepdim=True)
+        network.log_curvatures += 1.0
+    before = points.detach().clone()
+    network.eval()(_features())
+    assert torch.equal(points, before)
+    network.train()(_features())
+    c = network.curvature().detach()
+    assert torch.equal(points.manifold.k, -c)
+    torch.testing.assert_close(points, poincare.project(before, c))
+
+
 @every_head
 @every_branch
 @every_fusion
