@@ -5,6 +5,8 @@ all branches side by side and then *fuses* them, and a *stage* is a chain of mod
 more than the stage before it.
 """
 
+from functools import reduce
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -245,38 +247,40 @@ class _Module(nn.Module):
             for width in widths
         )
         self.fusions = nn.ModuleList(
-            nn.ModuleList(
-                nn.Sequential(*_resize(widths, source, target, device))
-                for source in range(len(widths))
-            )
+            _Fusion(_resize(widths, source, target, device) for source in range(len(widths)))
             for target in range(len(widths))
         )
 
     def forward(self, branches):
         branches = [branch(maps) for branch, maps in zip(self.branches, branches, strict=True)]
-        return [
-            functional.relu_(
-                sum(resize(maps) for resize, maps in zip(fusion, branches, strict=True))
-            )
-            for fusion in self.fusions
-        ]
+        return [fusion(branches) for fusion in self.fusions]
+
+
+class _Fusion(nn.ModuleList):
+    """The sum of all branches, brought to the size of one of them."""
+
+    def forward(self, branches):
+        resized = (resize(maps) for resize, maps in zip(self, branches, strict=True))
+        return functional.relu_(reduce(torch.add, resized))
 
 
 def _resize(widths, source, target, device):
     """Return the layers from one branch to the resolution and channels of another."""
     n_in, n_out = widths[source], widths[target]
     if source == target:
-        return []
+        return nn.Sequential()
     if source > target:
         upsampling = nn.Upsample(scale_factor=2 ** (source - target), mode="nearest")
-        return [*_convolution(n_in, n_out, size=1, relu=False, device=device), upsampling]
+        layers = _convolution(n_in, n_out, size=1, relu=False, device=device)
+        return nn.Sequential(*layers, upsampling)
     steps = target - source
     layers = [
         layer
         for _ in range(steps - 1)
         for layer in _convolution(n_in, n_in, stride=2, device=device)
     ]
-    return [*layers, *_convolution(n_in, n_out, stride=2, relu=False, device=device)]
+    layers += _convolution(n_in, n_out, stride=2, relu=False, device=device)
+    return nn.Sequential(*layers)
 
 
 class _Head(nn.Module):
@@ -291,7 +295,7 @@ class _Head(nn.Module):
         )
         self.shrink = nn.ModuleList(
             nn.Sequential(*_convolution(n_in, n_out, stride=2, bias=True, device=device))
-            for n_in, n_out in zip(outputs[:-1], outputs[1:], strict=True)
+            for n_in, n_out in pairwise(outputs)
         )
         self.last = nn.Sequential(
             *_convolution(outputs[-1], N_FEATURES, size=1, bias=True, device=device)
