@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
     from sklearn_ser.embedders import WavLMEmbedder as WavLMEmbedder
     from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
+    from sklearn_ser.estimators import EmoHRNetClassifier as EmoHRNetClassifier
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
 
 __version__ = "0.1.0.dev0"
@@ -22,6 +23,7 @@ __version__ = "0.1.0.dev0"
 # `import sklearn_ser` costs next to nothing and brings no torch.
 _MODULE_OF: dict[str, str] = {
     "EmbeddingStore": "sklearn_ser.store",
+    "EmoHRNetClassifier": "sklearn_ser.estimators",
     "HubertEmbedder": "sklearn_ser.embedders",
     "LayerSelector": "sklearn_ser.embedders",
     "LogMelSpectrogram": "sklearn_ser.embedders",

@@ -26,7 +26,7 @@ LAYERS = {
         LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
     "estimators": (
-        {"_sklearn", "audio", "nn", "backbones", "store", "embedders", "metrics"},
+        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store", "embedders", "metrics"},
         LIGHT | {"sklearn", "torch", "skorch", "geoopt", "transformers"},
     ),
     "metrics": ({"_sklearn"}, LIGHT | {"sklearn"}),

@@ -1,16 +1,21 @@
 """Torch modules and tensor functions. Knows neither scikit-learn nor the hub."""
 
-from .hrnet import VARIANTS, HRNet, initialize_network, pad_with_silence
+from .hrnet import VARIANTS, HRNet, initialize_network, pad_spectrograms
 from .pooling import POOLINGS, merge_statistics, pool_frames
 from .precision import exact_convolutions
+from .spec_augment import add_noise, crop_spectrograms, mask_spectrograms, mix_up
 
 __all__ = [
     "POOLINGS",
     "VARIANTS",
     "HRNet",
+    "add_noise",
+    "crop_spectrograms",
     "exact_convolutions",
     "initialize_network",
+    "mask_spectrograms",
     "merge_statistics",
-    "pad_with_silence",
+    "mix_up",
+    "pad_spectrograms",
     "pool_frames",
 ]

@@ -19,9 +19,8 @@ STRIDE = 32
 _STEM_CHANNELS = 64
 # Bottlenecks give so many times the channels that they compute with.
 _EXPANSION = 4
-# Bottleneck channels of the head, one number for each branch, and the length of its output.
-_HEAD_CHANNELS = (32, 64, 128, 256)
-N_FEATURES = 2048
+# The head's last convolution gives so many times the channels of its finest bottleneck.
+_HEAD_EXPANSION = 64
 
 
 class Variant(NamedTuple):
@@ -55,12 +54,14 @@ VARIANTS = {
 }
 
 
-def pad_with_silence(spectrograms, multiple=STRIDE):
+def pad_spectrograms(spectrograms, multiple=STRIDE):
     """Continue spectrograms to the next multiple of a number of bands and of frames.
 
-    Each is continued with its own smallest value. On a logarithmic scale that is silence,
-    whatever the level, unit or normalisation, and what `LogMelSpectrogram` puts behind short
-    recordings. Zero would be any loudness: the mean, or in decibel the loudest.
+    After the last frame comes the recording's own smallest value. On a logarithmic scale that is
+    silence, whatever the level, unit or normalisation, and what `LogMelSpectrogram` puts behind
+    short recordings; zero would be any loudness: the mean, or in decibel the loudest. Above the
+    highest band that one is repeated: nothing is known of what lies there, and a single band fills
+    the picture.
 
     Parameters
     ----------
@@ -72,16 +73,18 @@ def pad_with_silence(spectrograms, multiple=STRIDE):
     Returns
     -------
     padded : Tensor
-        Bands are added above the highest, frames after the last.
+        `spectrograms` themselves where they fit.
     """
     n_bands, n_frames = spectrograms.shape[-2:]
     bands, frames = -n_bands % multiple, -n_frames % multiple
-    if not bands and not frames:
-        return spectrograms
-    silence = spectrograms.amin(dim=(-2, -1), keepdim=True)
-    higher = silence.expand(-1, -1, bands, n_frames)
-    later = silence.expand(-1, -1, n_bands + bands, frames)
-    return torch.cat([torch.cat([spectrograms, higher], dim=-2), later], dim=-1)
+    if frames:
+        silence = spectrograms.amin(dim=(-2, -1), keepdim=True)
+        later = silence.expand(-1, -1, n_bands, frames)
+        spectrograms = torch.cat([spectrograms, later], dim=-1)
+    if bands:
+        higher = spectrograms[..., -1:, :].expand(-1, -1, bands, -1)
+        spectrograms = torch.cat([spectrograms, higher], dim=-2)
+    return spectrograms
 
 
 class HRNet(nn.Module):
@@ -95,8 +98,15 @@ class HRNet(nn.Module):
         The sizes.
     width : int, default=None
         Channels of the branch of highest resolution, in place of the variant's.
+    head_width : int, default=32
+        Channels of the head's bottleneck on the branch of highest resolution; those on the next
+        ones have 2, 4 and 8 times as many, and the classifier sees 64 times as many. The
+        published networks all have 32, made for a thousand classes: of the small ones it is the
+        greater part.
     n_channels : int, default=1
         Channels of the input.
+    mean, scale : float, default=0.0, 1.0
+        What is subtracted from the input and what it is divided by.
     device : torch.device or str, default=None
         Where the parameters are made.
 
@@ -106,8 +116,20 @@ class HRNet(nn.Module):
     TPAMI 2020, arXiv 1908.07919.
     """
 
-    def __init__(self, n_classes, variant="small-v1", *, width=None, n_channels=1, device=None):
+    def __init__(
+        self,
+        n_classes,
+        variant="small-v1",
+        *,
+        width=None,
+        head_width=32,
+        n_channels=1,
+        mean=0.0,
+        scale=1.0,
+        device=None,
+    ):
         super().__init__()
+        self.mean, self.scale = mean, scale
         sizes = VARIANTS[variant]
         width = sizes.width if width is None else width
         widths = [width * 2**branch for branch in range(4)]
@@ -129,8 +151,8 @@ class HRNet(nn.Module):
             branches = widths[:n_branches]
             modules = (_Module(branches, sizes.n_blocks, device=device) for _ in range(n_modules))
             self.stages.append(nn.Sequential(*modules))
-        self.head = _Head(widths, device=device)
-        self.classifier = nn.Linear(N_FEATURES, n_classes, device=device)
+        self.head = _Head(widths, head_width, device=device)
+        self.classifier = nn.Linear(head_width * _HEAD_EXPANSION, n_classes, device=device)
 
     def features(self, spectrograms):
         """Compute the vector that the classifier sees.
@@ -138,13 +160,14 @@ class HRNet(nn.Module):
         Parameters
         ----------
         spectrograms : Tensor of shape (n_spectrograms, n_channels, n_bands, n_frames)
-            Of any size; see `pad_with_silence`.
+            Of any size; see `pad_spectrograms`.
 
         Returns
         -------
-        features : Tensor of shape (n_spectrograms, 2048)
+        features : Tensor of shape (n_spectrograms, 64 * head_width)
         """
-        branches = [self.stage1(self.stem(pad_with_silence(spectrograms)))]
+        padded = pad_spectrograms((spectrograms - self.mean) / self.scale)
+        branches = [self.stage1(self.stem(padded))]
         for transition, stage in zip(self.transitions, self.stages, strict=True):
             branches = stage(transition(branches))
         return self.head(branches).mean(dim=(-2, -1))
@@ -286,19 +309,22 @@ def _resize(widths, source, target, device):
 class _Head(nn.Module):
     """All branches widened, added from the finest to the coarsest, and widened once more."""
 
-    def __init__(self, widths, *, device):
+    def __init__(self, widths, head_width, *, device):
         super().__init__()
-        outputs = [channels * _EXPANSION for channels in _HEAD_CHANNELS]
+        bottlenecks = [head_width * 2**branch for branch in range(4)]
+        outputs = [channels * _EXPANSION for channels in bottlenecks]
         self.widen = nn.ModuleList(
             _Bottleneck(width, channels, device=device)
-            for width, channels in zip(widths, _HEAD_CHANNELS, strict=True)
+            for width, channels in zip(widths, bottlenecks, strict=True)
         )
         self.shrink = nn.ModuleList(
             nn.Sequential(*_convolution(n_in, n_out, stride=2, bias=True, device=device))
             for n_in, n_out in pairwise(outputs)
         )
         self.last = nn.Sequential(
-            *_convolution(outputs[-1], N_FEATURES, size=1, bias=True, device=device)
+            *_convolution(
+                outputs[-1], head_width * _HEAD_EXPANSION, size=1, bias=True, device=device
+            )
         )
 
     def forward(self, branches):

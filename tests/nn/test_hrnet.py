@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from sklearn_ser.nn import HRNet, initialize_network, pad_with_silence
+from sklearn_ser.nn import HRNet, initialize_network, pad_spectrograms
 
 # Variant, timm's name for it, and the published number of parameters in millions.
 VARIANTS = [
@@ -107,26 +107,35 @@ def test_any_size_works(size):
         assert network(torch.randn(2, 1, *size)).shape == (2, 3)
 
 
-def test_padding_is_the_silence_of_each_spectrogram():
+def test_padding_is_silence_after_the_end_and_the_highest_band_above():
     spectrograms = torch.randn(2, 1, 40, 70)
-    padded = pad_with_silence(spectrograms)
+    padded = pad_spectrograms(spectrograms)
     assert padded.shape == (2, 1, 64, 96)
     assert torch.equal(padded[..., :40, :70], spectrograms)
+    assert torch.equal(padded[..., 40:, :70], spectrograms[..., 39:, :].expand(-1, -1, 24, -1))
     for spectrogram, whole in zip(spectrograms, padded, strict=True):
-        assert (whole[..., 40:, :] == spectrogram.min()).all()
-        assert (whole[..., :, 70:] == spectrogram.min()).all()
+        assert (whole[..., 70:] == spectrogram.min()).all()
 
 
 def test_padding_follows_level_and_unit():
     spectrograms = torch.randn(2, 1, 40, 70)
-    torch.testing.assert_close(
-        pad_with_silence(3 * spectrograms - 5), 3 * pad_with_silence(spectrograms) - 5
-    )
+    expected = 3 * pad_spectrograms(spectrograms) - 5
+    torch.testing.assert_close(pad_spectrograms(3 * spectrograms - 5), expected)
+
+
+def test_the_corpus_is_standardised_first():
+    plain, standardising = HRNet(3, width=2), HRNet(3, width=2, mean=-40.0, scale=20.0)
+    standardising.load_state_dict(plain.state_dict())
+    spectrograms = torch.randn(2, 1, 32, 40)
+    with torch.no_grad():
+        expected = plain.eval()(spectrograms)
+        logits = standardising.eval()(20 * spectrograms - 40)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_sizes_that_fit_are_not_copied():
     spectrograms = torch.randn(2, 1, 32, 64)
-    assert pad_with_silence(spectrograms) is spectrograms
+    assert pad_spectrograms(spectrograms) is spectrograms
 
 
 def test_initial_weights_come_from_the_generator_alone():
