@@ -1,4 +1,4 @@
-"""Each recording is changed by itself, as much as was asked for, by draws of the generator alone."""
+"""Each recording is changed by itself, as much as was asked for, by the generator alone."""
 
 import numpy as np
 import pytest
