@@ -58,7 +58,11 @@ LAYERS = {
 # Libraries that cost seconds to import may not be imported when such a layer is.
 HEAVY = {"torch", "torchaudio", "transformers", "speechbrain", "encodec", "geoopt", "skorch"}
 HEAVY |= {"matplotlib", "pandas", "polars", "pytest"}
-MAY_BE_HEAVY_AT_IMPORT = {"nn": {"torch"}, "backbones": {"torch"}, "estimators": {"torch"}}
+MAY_BE_HEAVY_AT_IMPORT = {
+    "nn": {"torch"},
+    "backbones": {"torch"},
+    "estimators": {"torch", "skorch"},  # skorch in the module alone that `fit` imports
+}
 
 MODULES = sorted(ROOT.rglob("*.py"))
 

@@ -272,7 +272,9 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
         data = {"X": X, "y": y, "metadata": {k: v for k, v in given.items() if v is not None}}
         spectrograms = check_spectrograms(self, X, y, reset=not self._goes_on)
         learnable, weights = encode_classes(self, spectrograms, y, sample_weight, groups)
-        if not self._goes_on:
+        if self._goes_on:
+            self._refuse_another_network()
+        else:
             self.n_bands_ = spectrograms.shape[1]
             self.mean_, self.scale_ = moments(spectrograms, weights)
             self.architecture_ = self._architecture()
@@ -320,6 +322,15 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
             "width": self.width,
             "head_width": self.head_width,
         }
+
+    def _refuse_another_network(self):
+        for name, value in self._architecture().items():
+            fitted = self.architecture_[name]
+            if value != fitted:
+                raise ValueError(
+                    f"warm_start=True can't go on with {name}={value!r}: the network that was "
+                    f"trained has {name}={fitted!r}."
+                )
 
     def _build_module(self, device):
         return HRNet(mean=self.mean_, scale=self.scale_, device=device, **self.architecture_)
