@@ -97,7 +97,10 @@ def are_recordings(X):
         return False
     if hasattr(X, "__array__") and (len(_shape(X)) != 1 or np.asarray(X).dtype.kind in "biufc"):
         return len(_shape(X)) == 2 and _is_column_of_recordings(X)
-    entries = list(X) if hasattr(X, "__iter__") else []
+    if _is_lazy_sequence(X):
+        entries = [X[position] for position in range(min(2, len(X)))]  # fetching may be costly
+    else:
+        entries = list(X) if hasattr(X, "__iter__") else []
     if any(isinstance(entry, (Mapping, *PATH_TYPES)) for entry in entries):
         return True
     if any(is_decoder(entry) or is_pair(entry) for entry in entries):
