@@ -50,6 +50,7 @@ NETWORKS = [
         n_time_masks=0,
         mixup=0,
         max_epochs=5,
+        batch_size=32,
         learning_rate=0.01,
     ),
 ]
