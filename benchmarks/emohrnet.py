@@ -121,7 +121,8 @@ def splits(arguments, corpus, seed):
 def settings_of(arguments):
     """Return what a line of results must agree in to be of this run."""
     leave_out = {"data", "results", "seeds", "folds", "device"}
-    return {name: value for name, value in vars(arguments).items() if name not in leave_out}
+    settings = {name: value for name, value in vars(arguments).items() if name not in leave_out}
+    return settings | {"without": sorted(arguments.without)}
 
 
 def read(path, settings):

@@ -136,7 +136,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         device = choose_device(self.device)
         entropy = [check_random_state(self.random_state).randint(np.iinfo(np.int32).max), before]
         seeds = [int(seed) for seed in np.random.SeedSequence(entropy).generate_state(5)]
-        module = self._load_module("cpu") if goes_on else self._new_module(seeds[0])
+        module = self._load_module("cpu", copy=True) if goes_on else self._new_module(seeds[0])
         training, validation = self._split(learnable, seeds[1])
         augmentation = torch.Generator(device).manual_seed(seeds[3])
         recipe = Recipe(
@@ -167,16 +167,21 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         self.history_ = history
         self.n_iter_ = len(history["train_loss"])
         self.best_score_ = epochs.best_score if self.early_stopping else None
+        epochs.close()
 
     def _new_module(self, seed):
         module = self._build_module("meta").to_empty(device="cpu")
         self._initialize_module(module, torch.Generator().manual_seed(seed))
         return module.to(memory_format=torch.channels_last)
 
-    def _load_module(self, device):
-        """Rebuild the module from `state_`, without a copy where it is for the CPU."""
+    def _load_module(self, device, *, copy=False):
+        """Rebuild the module from `state_`, whose arrays it may share unless it is a copy."""
         module = self._build_module("meta")
-        state = {name: torch.from_numpy(values) for name, values in self.state_.items()}
+        state = {
+            # Arrays of a file that is mapped into memory can't be written to, nor be shared.
+            name: torch.from_numpy(values.copy() if copy or not values.flags.writeable else values)
+            for name, values in self.state_.items()
+        }
         module.load_state_dict(state, assign=True)
         return module.to(device, memory_format=torch.channels_last)
 
@@ -251,6 +256,13 @@ class _Epochs:
             )
         stopped = self._tell_callbacks()
         return self._stops_early(curve) or stopped
+
+    def close(self):
+        """Tell callbacks that the training is over; the estimator is fitted by now."""
+        fitted = {"state_": self.estimator.state_}
+        self.root.call_on_fit_task_end(
+            estimator=self.estimator, reconstruction_attributes=fitted, **self.data
+        )
 
     def _tell_callbacks(self):
         return self.context.call_on_fit_task_end(
