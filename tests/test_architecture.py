@@ -22,7 +22,7 @@ LAYERS = {
     ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (
-        {"_sklearn", "audio", "nn", "backbones", "store"},
+        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store"},
         LIGHT | {"sklearn", "torch", "tqdm"},
     ),
     "estimators": (
