@@ -23,6 +23,9 @@ _POSITIONS_AFTER_PADDING = {
     *("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta"),
     *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
 }
+# Trained on masked tokens as well, but unfit: BigBird attends otherwise for good once it has seen a
+# short text, Reformer hashes at random, and Perceiver keeps no state for each token.
+_UNFIT = {"big_bird", "perceiver", "reformer"}
 # Tokenizers without a limit have a number with thirty digits.
 _NO_LIMIT = 10**9
 # Texts tokenized at once, since what a tokenizer tells of each token takes much memory.
@@ -215,7 +218,8 @@ def _class_name(model_type):
     """
     from transformers.models.auto import modeling_auto
 
-    if model_type not in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+    known = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if model_type not in known or model_type in _UNFIT:
         return None
     name = modeling_auto.MODEL_MAPPING_NAMES[model_type]
     return name if isinstance(name, str) else name[0]
