@@ -71,16 +71,25 @@ def save_network(network, folder, normalize):
 
 def small_network(name):
     """Return the folder of a small network; the same in each process, made where it is missing."""
+    return saved_once(
+        "networks-2",
+        name,
+        lambda folder: save_network(make_network(name), folder, NETWORKS[name][2]),
+    )
+
+
+def saved_once(kind, name, save):
+    """Return a folder that is the same in each process, and saved to where it is missing."""
     import transformers
 
     home = Path(tempfile.gettempdir()) / f"sklearn_ser-{getpass.getuser()}"
-    home /= f"networks-2-{transformers.__version__}"
+    home /= f"{kind}-{transformers.__version__}"
     folder = home / name
     if not folder.exists():
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as unfinished:
             made = Path(unfinished) / name
-            save_network(make_network(name), made, NETWORKS[name][2])
+            save(made)
             try:
                 os.rename(made, folder)
             except OSError:  # another process was first

@@ -1,8 +1,6 @@
 """Small text encoders of the real architectures with tokenizers, saved as on the hub."""
 
-import functools
-import tempfile
-from pathlib import Path
+from small_networks import saved_once
 
 SENTENCES = [
     "I am so happy that you came!",
@@ -21,9 +19,10 @@ _SIZE = {
     "num_hidden_layers": 3,
     "num_attention_heads": 2,
     "intermediate_size": 48,
-    "max_position_embeddings": 80,
+    "max_position_embeddings": 120,
 }
-_ROBERTA = _SIZE | {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+_IDS = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+_ROBERTA = _SIZE | _IDS
 _NARROW = _SIZE | {"embedding_size": 16}
 _RELATIVE = _SIZE | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
 
@@ -32,7 +31,7 @@ TEXT_NETWORKS = {
     "bert": ("Bert", _SIZE, "wordpiece"),
     "distilbert": (
         "DistilBert",
-        {"dim": 32, "n_layers": 3, "n_heads": 2, "hidden_dim": 48, "max_position_embeddings": 80},
+        {"dim": 32, "n_layers": 3, "n_heads": 2, "hidden_dim": 48, "max_position_embeddings": 120},
         "wordpiece",
     ),
     "roberta": ("Roberta", _ROBERTA, "bpe"),
@@ -50,7 +49,11 @@ TEXT_NETWORKS = {
         "unigram",
     ),
     "deberta-v2": ("DebertaV2", _RELATIVE | {"conv_kernel_size": 3}, "unigram"),
-    "modernbert": ("ModernBert", _SIZE | {"local_attention": 8}, "bpe"),
+    "modernbert": (
+        "ModernBert",
+        _SIZE | {"local_attention": 8, "cls_token_id": 0, "sep_token_id": 2},
+        "bpe",
+    ),
     "fnet": ("FNet", _SIZE, "unigram"),
     "roberta-prelayernorm": ("RobertaPreLayerNorm", _ROBERTA, "bpe"),
     "convbert": ("ConvBert", _SIZE | {"embedding_size": 32}, "wordpiece"),
@@ -116,12 +119,7 @@ def make_text_network(name, head="Model", **settings):
 
     stem, own, kind = TEXT_NETWORKS[name]
     n_tokens = len(make_tokenizer(kind))
-    special = {} if kind != "wordpiece" else {"pad_token_id": 0}
-    if name == "mpnet":
-        special = {}
-    if name == "modernbert":
-        special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
-        special |= {"cls_token_id": 0, "sep_token_id": 2}
+    special = {"pad_token_id": 0} if kind == "wordpiece" else _IDS
     network_class = getattr(transformers, f"{stem}{head}")
     config = network_class.config_class(**({"vocab_size": n_tokens} | special | own | settings))
     with torch.random.fork_rng(devices=[]):
@@ -136,11 +134,11 @@ def save_text_network(network, folder, kind):
     return str(folder)
 
 
-_home = tempfile.TemporaryDirectory(prefix="sklearn_ser-")
-
-
-@functools.cache
 def small_text_network(name):
-    """Return the folder of a small network, made at the first call of this process."""
-    folder = Path(_home.name) / name
-    return save_text_network(make_text_network(name), folder, TEXT_NETWORKS[name][2])
+    """Return the folder of a small network; the same in each process, made where it is missing."""
+    kind = TEXT_NETWORKS[name][2]
+    return saved_once(
+        "text-networks-1",
+        name,
+        lambda folder: save_text_network(make_text_network(name), folder, kind),
+    )

@@ -39,7 +39,7 @@ def as_transcripts(X):
             f"X is of type {type(X).__name__}. A sequence of transcripts is expected, such as a "
             "list of str or a column of a data frame."
         )
-    shape = tuple(getattr(X, "shape", (len(X),)))
+    shape = tuple(X.shape) if hasattr(X, "shape") else (len(X),)
     if len(shape) != 1:
         X = _only_column(X, shape)
     dtype = getattr(X, "dtype", None)
