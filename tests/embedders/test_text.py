@@ -462,12 +462,12 @@ def test_a_grid_search_makes_one_pass_and_the_next_none(tmp_path, passes):
     texts = [f"{word} {letter}" for word in ("happy", "no") for letter in "abcdefghij"]
     target = np.repeat([0, 1], 10)
 
-    def search(memory, n_jobs=None):
+    def search(memory):
         pipeline = make_pipeline(
             _bert(layers="all", memory=memory), LayerSelector(), LogisticRegression()
         )
         grid = {"layerselector__layer": range(4), "logisticregression__C": [0.1, 1]}
-        return GridSearchCV(pipeline, grid, cv=5, n_jobs=n_jobs).fit(texts, target)
+        return GridSearchCV(pipeline, grid, cv=5).fit(texts, target)
 
     kept = search(tmp_path)
     assert _count(passes) == 20
@@ -475,12 +475,21 @@ def test_a_grid_search_makes_one_pass_and_the_next_none(tmp_path, passes):
     assert _count(passes) == 0
     stock = search(None)
     assert _count(passes) == 41 * 20
-    two = search(tmp_path / "two", n_jobs=2)
-    assert len(EmbeddingStore(tmp_path / "two")) == 20
-    for other in (again, stock, two):
+    for other in (again, stock):
         np.testing.assert_allclose(
             other.cv_results_["mean_test_score"], kept.cv_results_["mean_test_score"]
         )
+
+
+def test_grid_search_in_two_processes(tmp_path, passes):
+    texts = [f"{word} {letter}" for word in ("happy", "no") for letter in "abcdef"]
+    pipeline = make_pipeline(_bert(memory=tmp_path), LogisticRegression())
+    search = GridSearchCV(pipeline, {"textembedder__layers": [3, 1]}, cv=2, n_jobs=2)
+    search.fit(texts, np.repeat([0, 1], 6))
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert len(EmbeddingStore(tmp_path)) == 12
+    search.best_estimator_.predict(texts)
+    assert _count(passes) == 0
 
 
 def test_all_layers_of_a_pass_are_kept(tmp_path, passes):
