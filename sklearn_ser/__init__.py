@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sklearn_ser.embedders import HubertEmbedder as HubertEmbedder
     from sklearn_ser.embedders import LayerSelector as LayerSelector
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
+    from sklearn_ser.embedders import TextEmbedder as TextEmbedder
     from sklearn_ser.embedders import WavLMEmbedder as WavLMEmbedder
     from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
@@ -26,6 +27,7 @@ _MODULE_OF: dict[str, str] = {
     "LayerSelector": "sklearn_ser.embedders",
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
+    "TextEmbedder": "sklearn_ser.embedders",
     "WavLMEmbedder": "sklearn_ser.embedders",
     "WhisperEmbedder": "sklearn_ser.embedders",
 }

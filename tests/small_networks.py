@@ -72,10 +72,20 @@ def save_network(network, folder, normalize):
 
 def small_network(name):
     """Return the folder of a small network; the same in each process, made where it is missing."""
+    return saved_once(
+        NETWORKS, name, lambda folder: save_network(make_network(name), folder, NETWORKS[name][2])
+    )
+
+
+def saved_once(definitions, name, save):
+    """Return a folder that is the same in each process, and saved to where it is missing.
+
+    What is defined otherwise, or by other versions of the libraries, has another folder.
+    """
     import torch
     import transformers
 
-    made_of = f"{NETWORKS} {torch.__version__} {transformers.__version__}"
+    made_of = f"{definitions} {torch.__version__} {transformers.__version__}"
     home = Path(tempfile.gettempdir()) / f"sklearn_ser-{getpass.getuser()}"
     home /= f"networks-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
     folder = home / name
@@ -83,7 +93,7 @@ def small_network(name):
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as unfinished:
             made = Path(unfinished) / name
-            save_network(make_network(name), made, NETWORKS[name][2])
+            save(made)
             try:
                 os.rename(made, folder)
             except OSError:  # another process was first

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ _WEIGHTS = (
     ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
 )
 _SETTINGS = ("config.json", *PREPROCESSING)
+_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "*.model"),
+)
+# Any one of these rows is a vocabulary. Without one, transformers makes up an empty tokenizer.
+_VOCABULARIES = (("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"), ("*.model",))
 # Networks kept in memory: those of a pipeline that joins a few. The least recently used goes.
 _MAX_NETWORKS = 3
 
@@ -33,7 +40,8 @@ class Checkpoint:
     folder : Path
         Where its files are.
     files : tuple of Path
-        Its weights and settings: all that decides what the network computes.
+        Its weights and settings, and its tokenizer if one was asked for: all that decides what
+        the network computes.
     """
 
     model: str
@@ -64,7 +72,7 @@ class Checkpoint:
         return tuple((stat.st_size, stat.st_ino, stat.st_mtime_ns) for stat in stats)
 
 
-def find_checkpoint(model, *, revision=None, local_files_only=False):
+def find_checkpoint(model, *, revision=None, local_files_only=False, tokenizer=False):
     """Find a checkpoint: a folder, or a hub id, which is downloaded where it is not cached.
 
     Parameters
@@ -76,6 +84,8 @@ def find_checkpoint(model, *, revision=None, local_files_only=False):
         Branch, tag or commit on the hub; None is the main branch, as it was first downloaded.
     local_files_only : bool, default=False
         Never go to the network.
+    tokenizer : bool, default=False
+        Whether there must be a tokenizer with it.
 
     Returns
     -------
@@ -93,24 +103,26 @@ def find_checkpoint(model, *, revision=None, local_files_only=False):
                 f"revision={revision!r} is for models on the hub, and model={name!r} is a folder: "
                 "leave revision out, or pass the folder of that revision."
             )
-        return _checkpoint_in(name, Path(name).resolve())
+        return _checkpoint_in(name, Path(name).resolve(), tokenizer)
     if isinstance(model, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise FileNotFoundError(
             f"model={name!r}: there is no such folder, and it is no hub id, which has the form "
             "'owner/name'."
         )
     with contextlib.suppress(OSError, ValueError):  # the latter for what can be no hub id
-        return _checkpoint_in(name, _download(name, revision, local_files_only=True))
+        folder = _download(name, revision, tokenizer, local_files_only=True)
+        return _checkpoint_in(name, folder, tokenizer)
     if local_files_only:
         raise OSError(_explain_missing(name, revision, "local_files_only=True"))
     try:
-        return _checkpoint_in(name, _download(name, revision, local_files_only=False))
+        folder = _download(name, revision, tokenizer, local_files_only=False)
+        return _checkpoint_in(name, folder, tokenizer)
     except Exception as error:  # of httpx, of the hub's client, of the disk: all end the same way
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise OSError(_explain_missing(name, revision, reason)) from error
 
 
-def _download(name, revision, *, local_files_only):
+def _download(name, revision, tokenizer, *, local_files_only):
     from huggingface_hub import snapshot_download
 
     for weights in _WEIGHTS:
@@ -118,7 +130,7 @@ def _download(name, revision, *, local_files_only):
             snapshot_download(
                 name,
                 revision=revision,
-                allow_patterns=[*_SETTINGS, *weights],
+                allow_patterns=[*_SETTINGS, *(_TOKENIZER if tokenizer else ()), *weights],
                 local_files_only=local_files_only,
             )
         )
@@ -135,7 +147,7 @@ def _weights_in(folder):
     return []
 
 
-def _checkpoint_in(name, folder):
+def _checkpoint_in(name, folder, tokenizer):
     weights = _weights_in(folder)
     settings = [folder / setting for setting in _SETTINGS if (folder / setting).exists()]
     if folder / "config.json" not in settings or not weights:
@@ -144,6 +156,16 @@ def _checkpoint_in(name, folder):
             f"{'config.json' if weights else 'model.safetensors or pytorch_model.bin'}; it must be "
             "one that transformers' save_pretrained wrote, or one of the hub."
         )
+    if tokenizer and not any(
+        all(any(folder.glob(pattern)) for pattern in files) for files in _VOCABULARIES
+    ):
+        raise FileNotFoundError(
+            f"model={name!r}: the folder has no tokenizer (tokenizer.json, vocab.txt, vocab.json "
+            "with merges.txt, or a sentencepiece model); save the one of the same model there "
+            "with its save_pretrained."
+        )
+    patterns = _TOKENIZER if tokenizer else ()
+    settings += sorted(path for pattern in patterns for path in folder.glob(pattern))
     return Checkpoint(name, folder, (*settings, *weights))
 
 
@@ -174,7 +196,7 @@ def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", 
     dtype : torch.dtype
         Precision of weights and arithmetic.
     attention : {"sdpa", "eager"}, default="sdpa"
-        The implementation that transformers is to use.
+        The implementation that transformers is to use; None is the best that it has.
     part : str, default=None
         The name of the child to keep, such as ``"encoder"``; None keeps all.
 
@@ -219,12 +241,15 @@ def _load(checkpoint, network_class, dtype, attention, part):
         ) from error
     needed = f"{part}." if part else ""
     missing = sorted(
-        key for key in told["missing_keys"] if key.startswith(needed) and key not in _NOT_NEEDED
+        key
+        for key in told["missing_keys"]
+        if key.startswith(needed) and not _NOT_NEEDED.search(key)
     )
     left_over = sorted(
         key
         for key in told["unexpected_keys"]
         if _belongs_to(key, network)
+        and not _NOT_NEEDED.search(key)
         and key.removeprefix(f"{network.base_model_prefix}.").startswith(needed)
     )
     wrong = sorted(str(key) for key in told["mismatched_keys"])
@@ -242,8 +267,11 @@ def _load(checkpoint, network_class, dtype, attention, part):
     return getattr(network, part) if part else network
 
 
-# Used in training alone, to hide frames; checkpoints may lack it.
-_NOT_NEEDED = {"masked_spec_embed"}
+# No hidden state depends on these: what hides frames in training, the layer upon the first token
+# that a text encoder may end in, and positions that older checkpoints count out.
+_NOT_NEEDED = re.compile(
+    r"^masked_spec_embed$|^(\w+\.)?pooler\.|^(\w+\.)?embeddings\.position_ids$"
+)
 
 
 def _belongs_to(key, network):

@@ -1,5 +1,6 @@
 """From a model's name to the code that runs it."""
 
+import os
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 
 from ._checkpoint import Checkpoint, find_checkpoint
+from ._text import TextBackbone
 from ._wav2vec2 import FAMILY, Wav2Vec2Backbone
 from ._whisper import WhisperBackbone
 
@@ -120,6 +122,62 @@ def load_backbone(
     if family == "whisper":
         return WhisperBackbone(checkpoint, context=context, **settings)
     return Wav2Vec2Backbone(checkpoint, **settings)
+
+
+# Who now owns the models that the hub once knew by a name alone.
+_OWNERS = {
+    "albert": "albert",
+    "bert": "google-bert",
+    "distilbert": "distilbert",
+    "distilroberta": "distilbert",
+    "roberta": "FacebookAI",
+    "xlm": "FacebookAI",
+}
+
+
+def load_text_backbone(
+    model, *, device, dtype, revision=None, local_files_only=False, max_length=None
+):
+    """Find a text encoder and make it ready to run; its weights are loaded when it runs.
+
+    Parameters
+    ----------
+    model : str or path
+        A hub id, also one without an owner such as ``"distilbert-base-uncased"``, or a folder.
+    device : {"auto"} or str
+        As for `load_backbone`.
+    dtype : {"float32", "bfloat16", "float16"}
+        Precision of weights and arithmetic.
+    revision : str, default=None
+        Branch, tag or commit on the hub.
+    local_files_only : bool, default=False
+        Never go to the network.
+    max_length : int, default=None
+        Most tokens of a text; None for as many as the network takes.
+
+    Returns
+    -------
+    backbone : TextBackbone
+
+    Raises
+    ------
+    OSError
+        If the model, or its tokenizer, can't be found.
+    ValueError
+        If it is no encoder of text.
+    """
+    if isinstance(model, str) and "/" not in model and not os.path.isdir(model):
+        owner = _OWNERS.get(model.partition("-")[0])
+        model = f"{owner}/{model}" if owner else model
+    checkpoint = find_checkpoint(
+        model, revision=revision, local_files_only=local_files_only, tokenizer=True
+    )
+    return TextBackbone(
+        checkpoint,
+        device=choose_device(device),
+        dtype=getattr(torch, dtype),
+        max_length=max_length,
+    )
 
 
 def choose_device(device):

@@ -1,8 +1,9 @@
-"""scikit-learn transformers from recordings to arrays, and over what these hold."""
+"""scikit-learn transformers from recordings and transcripts to arrays, and over what these hold."""
 
 from ._hubert import HubertEmbedder
 from ._layer_selector import LayerSelector
 from ._log_mel_spectrogram import LogMelSpectrogram
+from ._text import TextEmbedder
 from ._wavlm import WavLMEmbedder
 from ._whisper import WhisperEmbedder
 
@@ -10,6 +11,7 @@ __all__ = [
     "HubertEmbedder",
     "LayerSelector",
     "LogMelSpectrogram",
+    "TextEmbedder",
     "WavLMEmbedder",
     "WhisperEmbedder",
 ]

@@ -113,13 +113,10 @@ class Embedding:
 
     def _load(self, contents):
         """Return what the store has of these contents, as deep as is needed."""
-        found = self.store.load(self.network, contents)
         n_columns = self.encoder.n_columns
-        return {
-            content: pooled
-            for content, pooled in found.items()
-            if len(pooled) > self.depth and pooled.shape[1:] == (n_columns,)
-        }
+        return load_deep_enough(
+            self.store, self.network, contents, depth=self.depth, n_columns=n_columns
+        )
 
     def _read(self, recording):
         backbone = self.encoder.backbone
@@ -176,6 +173,15 @@ class Embedding:
             "[-1, 1], or choose dtype='float32'"
         )
         self.problems.add(position, recordings[position], reason)
+
+
+def load_deep_enough(store, network, contents, *, depth, n_columns):
+    """Return what a store has of these contents, down to a layer and with so many columns."""
+    return {
+        content: pooled
+        for content, pooled in store.load(network, contents).items()
+        if len(pooled) > depth and pooled.shape[1:] == (n_columns,)
+    }
 
 
 def network_key(encoder, store):

@@ -27,6 +27,9 @@ class PretrainedEmbedder(RecordingTransformer):
         "Choose flatten=True for the layers side by side in one row, or a single layer"
     )
 
+    # What the progress bar counts.
+    _progress_unit = "s of audio"
+
     layers: Any = "last"
     flatten = False
     pooling: Any = "mean"
@@ -106,19 +109,25 @@ class PretrainedEmbedder(RecordingTransformer):
 
     def _compute(self, recordings):
         encoder = self._make_encoder()
-        with _progress_bar(type(self).__name__, self.verbose) as progress:
-            embedding = Embedding(
+        with _progress_bar(type(self).__name__, self._progress_unit, self.verbose) as progress:
+            embedding = self._make_embedding(
                 encoder,
                 layers=_resolve_layers(self.layers, encoder.backbone.n_layers),
                 store=as_store(self.memory),
-                sampling_rate=self.sampling_rate,
-                channel=self.channel,
                 on_error=self.on_error,
-                n_jobs=self.n_jobs,
                 progress=progress.update,
             )
             rows = embedding.embed(recordings)
         return rows if self._has_layer_axis() else rows.reshape(len(rows), -1)
+
+    def _make_embedding(self, encoder, **settings):
+        return Embedding(
+            encoder,
+            sampling_rate=self.sampling_rate,
+            channel=self.channel,
+            n_jobs=self.n_jobs,
+            **settings,
+        )
 
     def _names_out(self):
         if self._has_layer_axis():
@@ -160,12 +169,12 @@ def _resolve_layers(layers, n_layers):
     return resolved
 
 
-def _progress_bar(name, verbose):
+def _progress_bar(name, unit, verbose):
     from tqdm.auto import tqdm
 
     return tqdm(
         desc=name,
-        bar_format="{desc}: {n:.0f} s of audio in {elapsed}, {rate_noinv_fmt}",
-        unit=" s",
+        bar_format=f"{{desc}}: {{n:.0f}} {unit} in {{elapsed}}, {{rate_noinv_fmt}}",
+        unit=f" {unit.split()[0]}",
         disable=not verbose,
     )
