@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
     from sklearn_ser.embedders import WavLMEmbedder as WavLMEmbedder
     from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
+    from sklearn_ser.embedders import XVectorEmbedder as XVectorEmbedder
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
 
 __version__ = "0.1.0.dev0"
@@ -28,6 +29,7 @@ _MODULE_OF: dict[str, str] = {
     "RecordingError": "sklearn_ser.audio",
     "WavLMEmbedder": "sklearn_ser.embedders",
     "WhisperEmbedder": "sklearn_ser.embedders",
+    "XVectorEmbedder": "sklearn_ser.embedders",
 }
 _SUBPACKAGES = ("datasets", "estimator_checks", "inspection", "metrics")
 

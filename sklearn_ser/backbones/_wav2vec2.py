@@ -34,6 +34,7 @@ class Wav2Vec2Backbone:
     """
 
     max_samples = None
+    cuts_by_itself = False
 
     def __init__(self, checkpoint, *, device, dtype):
         from transformers import AutoConfig, Wav2Vec2FeatureExtractor
@@ -89,7 +90,7 @@ class Wav2Vec2Backbone:
         hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
             What follows a recording's own frames means nothing.
         """
-        network = self._network()
+        network = self._network().base_model
         encoder = network.encoder
         embedded = [self._embed(network, waveform) for waveform in waveforms]
         hidden_states = pad_sequence(embedded, batch_first=True)
@@ -133,7 +134,7 @@ class Wav2Vec2Backbone:
             attention="eager" if is_wavlm else "sdpa",
         )
         if is_wavlm:
-            use_sdpa_in_wavlm(network)
+            use_sdpa_in_wavlm(network.base_model)
         return network
 
 

@@ -5,6 +5,7 @@ from ._layer_selector import LayerSelector
 from ._log_mel_spectrogram import LogMelSpectrogram
 from ._wavlm import WavLMEmbedder
 from ._whisper import WhisperEmbedder
+from ._xvector import XVectorEmbedder
 
 __all__ = [
     "HubertEmbedder",
@@ -12,4 +13,5 @@ __all__ = [
     "LogMelSpectrogram",
     "WavLMEmbedder",
     "WhisperEmbedder",
+    "XVectorEmbedder",
 ]
