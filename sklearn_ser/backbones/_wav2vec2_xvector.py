@@ -70,12 +70,11 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
 
     def _sum_layers(self, network, waveforms):
         """Return the last hidden states, or the weighted sum of all where the network has it."""
-        n_layers = self.config.num_hidden_layers + 1
-        weights = [0.0] * (n_layers - 1) + [1.0]
-        if self.config.use_weighted_layer_sum:
-            weights = network.layer_weights.float().softmax(dim=-1).tolist()
-        total = None
-        for layer, weight in zip(super().encode(waveforms, n_layers - 1), weights, strict=True):
-            if weight:
-                total = weight * layer if total is None else torch.add(total, weight * layer)
-        return total.to(self.dtype)
+        depth = self.config.num_hidden_layers
+        if not self.config.use_weighted_layer_sum:
+            *_, last = super().encode(waveforms, depth)
+            return last
+        # In the sum, the last layer is the one before the encoder's final norm, if it has any.
+        layers = self._hidden_states(network.base_model, waveforms, depth)
+        weights = network.layer_weights.softmax(dim=-1)
+        return sum(weight * layer for weight, layer in zip(weights, layers, strict=True))
