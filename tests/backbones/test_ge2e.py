@@ -10,8 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_ser.backbones import load_backbone
-from sklearn_ser.backbones import _ge2e
+from sklearn_ser.backbones import _ge2e, load_backbone
 from small_networks import save_ge2e
 
 
@@ -155,7 +154,7 @@ def test_another_file_of_tensors_is_no_ge2e(tmp_path):
 
 
 def test_revision_of_a_file_is_refused(checkpoint):
-    with pytest.raises(ValueError, match="revision='v1' is for models on the hub.*is a file"):
+    with pytest.raises(ValueError, match=r"revision='v1' is for models on the hub.*is a file"):
         load_backbone(checkpoint, family="speaker", device="cpu", dtype="float32", revision="v1")
 
 

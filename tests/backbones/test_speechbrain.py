@@ -96,7 +96,7 @@ def test_the_shortest_waveform_can_be_reflected(folders, classifiers, name, n_sa
     (shortest,) = _noise(n_samples)
     expected = classifiers[name].encode_batch(torch.from_numpy(shortest)[None])[0, 0]
     assert _distance(_embed(backbone, [shortest])[0], expected) <= 1e-5
-    with pytest.raises(RuntimeError, match="[Pp]adding size"):
+    with pytest.raises(RuntimeError, match=r"[Pp]adding size"):
         _embed(backbone, [shortest[:-1]])
 
 

@@ -12,8 +12,8 @@ from sklearn_ser.backbones import load_backbone
 from small_networks import SPEAKER_NETWORKS, make_network, save_network, small_network
 
 
-def _load(folder, **settings):
-    return load_backbone(folder, family="speaker", **({"device": "cpu", "dtype": "float32"} | settings))
+def _load(folder, dtype="float32"):
+    return load_backbone(folder, family="speaker", device="cpu", dtype=dtype)
 
 
 def _embed(backbone, waveforms):
