@@ -1,4 +1,4 @@
-"""GE2E on real speech: which speaker it is (RAVDESS), and which emotion (Emo-DB), speakers held out.
+"""GE2E on real speech: whose voice it is (RAVDESS), and which emotion (Emo-DB, speakers held out).
 
 python benchmarks/speaker_embeddings.py --model path/to/pretrained.pt \\
     --emodb path/to/emodb --ravdess path/to/ravdess
