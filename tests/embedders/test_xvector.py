@@ -19,7 +19,13 @@ from sklearn_ser.backbones._ge2e import GE2EBackbone
 from sklearn_ser.backbones._wav2vec2_xvector import Wav2Vec2XVectorBackbone
 from sklearn_ser.datasets import load_emodb, load_ravdess
 from sklearn_ser.metrics import unweighted_average_recall
-from small_networks import make_network, save_ge2e, save_speechbrain, small_network
+from small_networks import (
+    make_network,
+    need_speechbrain,
+    save_ge2e,
+    save_speechbrain,
+    small_network,
+)
 
 RATE = 16000
 
@@ -42,7 +48,7 @@ def ge2e(tmp_path_factory):
 def model(request, ge2e, tmp_path_factory):
     """The folder of a small network of each kind."""
     if request.param in ("xvector", "ecapa"):
-        pytest.importorskip("speechbrain")
+        need_speechbrain()
         return str(save_speechbrain(request.param, tmp_path_factory.mktemp(request.param)))
     return small_network("wavlm-sv") if request.param == "wavlm" else str(ge2e.parent)
 
@@ -232,7 +238,7 @@ def offline(tmp_path, monkeypatch):
 
 
 def test_a_model_that_is_not_there_is_named_with_two_remedies(offline):
-    pytest.importorskip("speechbrain")
+    need_speechbrain()
     with pytest.raises(OSError, match="speechbrain/spkrec-xvect-voxceleb") as caught:
         XVectorEmbedder().fit_transform(_voices(0.4))
     assert "hf download speechbrain/spkrec-xvect-voxceleb" in str(caught.value)
@@ -241,7 +247,7 @@ def test_a_model_that_is_not_there_is_named_with_two_remedies(offline):
 
 def test_speechbrain_on_the_hub_is_known_by_its_files(offline, tmp_path):
     """Its models have a config.json as well, which is none of transformers'."""
-    pytest.importorskip("speechbrain")
+    need_speechbrain()
     home = offline / "models--speechbrain--spkrec-ecapa-voxceleb"
     folder = save_speechbrain("ecapa", tmp_path / "local")
     (folder / "config.json").write_text('{"speechbrain_interface": "EncoderClassifier"}')
