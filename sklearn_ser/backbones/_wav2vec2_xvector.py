@@ -8,8 +8,8 @@ from ._wav2vec2 import Wav2Vec2Backbone
 class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
     """A frozen network of the wav2vec 2.0 family with an x-vector head.
 
-    The hidden states are those of `Wav2Vec2Backbone`, exact for each recording; the head's
-    convolutions look at whole frames of the recording alone, and its statistics are over these.
+    The hidden states are those of `Wav2Vec2Backbone`, exact for each recording; the head sees
+    the frames of one recording at a time.
 
     Parameters
     ----------
@@ -28,18 +28,21 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         self.n_layers = 1
         self.n_dims = self.config.xvector_output_dim
         # So many frames of the encoder go into one of the statistics, which need two at least.
-        self.n_surrounding = sum(
+        n_surrounding = sum(
             (kernel - 1) * dilation
             for kernel, dilation in zip(
                 self.config.tdnn_kernel, self.config.tdnn_dilation, strict=True
             )
         )
-        self.min_samples += (self.n_surrounding + 1) * self.stride
+        self.min_samples += (n_surrounding + 1) * self.stride
         self.stride = None
 
     def n_frames(self, n_samples):
         """Count the vectors of a recording: one."""
         return 1
+
+    def _n_hidden_frames(self, n_samples):
+        return super().n_frames(n_samples)
 
     @torch.inference_mode()
     def encode(self, waveforms, depth):
@@ -58,15 +61,20 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
             What transformers calls ``embeddings``.
         """
         network = self._network()
-        frames = network.projector(self._sum_layers(network, waveforms))
+        frames = self._sum_layers(network, waveforms)
+        n_frames = [self._n_hidden_frames(len(waveform)) for waveform in waveforms]
+        vectors = [
+            self._embed_frames(network, own[:n]) for own, n in zip(frames, n_frames, strict=True)
+        ]
+        yield torch.stack(vectors)
+
+    def _embed_frames(self, network, frames):
+        """Return the embedding of one recording's frames, of shape (1, n_dims)."""
+        frames = network.projector(frames)[None]
         for layer in network.tdnn:
             frames = layer(frames)
-        statistics = []
-        for row, waveform in enumerate(waveforms):
-            n_frames = super().n_frames(len(waveform)) - self.n_surrounding
-            std, mean = torch.std_mean(frames[row, :n_frames].float(), dim=0)
-            statistics.append(torch.cat([mean, std]))
-        yield network.feature_extractor(torch.stack(statistics).to(self.dtype))[:, None]
+        std, mean = torch.std_mean(frames.float(), dim=1)
+        return network.feature_extractor(torch.cat([mean, std], dim=1).to(self.dtype))
 
     def _sum_layers(self, network, waveforms):
         """Return the last hidden states, or the weighted sum of all where the network has it."""
