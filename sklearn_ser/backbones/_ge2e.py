@@ -51,8 +51,8 @@ def find_ge2e():
             return path
     raise FileNotFoundError(
         "model='ge2e' is the file pretrained.pt that the package Resemblyzer carries, and it is "
-        "not installed here. Run `pip install --no-deps Resemblyzer` (nothing of it is run but "
-        "the file is read), or pass the file or its folder: model='path/to/pretrained.pt'."
+        "not installed here. Run `pip install --no-deps Resemblyzer` (none of its code is run), "
+        "or pass the file or its folder: model='path/to/pretrained.pt'."
     )
 
 

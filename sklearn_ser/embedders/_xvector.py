@@ -88,7 +88,7 @@ class XVectorEmbedder(PretrainedEmbedder):
     **GE2E** is the published procedure: recordings below -30 dBFS are made as loud, others stay
     as they are; a mel spectrogram in 40 bands is cut into parts of 1.6 s, about 1.3 of which
     begin in a second; the vectors of the parts, none below zero and each of length 1, are
-    averaged, and the mean is scaled to length 1. Silence is not cut out, as Resemblyzer's helper
+    averaged, and the mean is scaled to length 1. Silence is not cut out, as Resemblyzer's function
     ``preprocess_wav`` does with a voice activity detector before that.
 
     **Short recordings** are padded with zeros to what a network needs: 40 ms for ECAPA-TDNN,
