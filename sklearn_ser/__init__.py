@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sklearn_ser.embedders import TextEmbedder as TextEmbedder
     from sklearn_ser.embedders import WavLMEmbedder as WavLMEmbedder
     from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
+    from sklearn_ser.embedders import XVectorEmbedder as XVectorEmbedder
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
 
 __version__ = "0.1.0.dev0"
@@ -30,6 +31,7 @@ _MODULE_OF: dict[str, str] = {
     "TextEmbedder": "sklearn_ser.embedders",
     "WavLMEmbedder": "sklearn_ser.embedders",
     "WhisperEmbedder": "sklearn_ser.embedders",
+    "XVectorEmbedder": "sklearn_ser.embedders",
 }
 _SUBPACKAGES = ("datasets", "estimator_checks", "inspection", "metrics")
 

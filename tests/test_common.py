@@ -14,6 +14,7 @@ from sklearn_ser import (
     TextEmbedder,
     WavLMEmbedder,
     WhisperEmbedder,
+    XVectorEmbedder,
 )
 from sklearn_ser.estimator_checks import parametrize_with_recording_checks
 from small_networks import small_network
@@ -25,6 +26,7 @@ TWO_AXES = [
     WavLMEmbedder(small_network("wavlm")),
     HubertEmbedder(small_network("hubert-large"), layers=[0, 2], flatten=True, pooling="mean_std"),
     WhisperEmbedder(small_network("whisper"), layers=1, context="recording"),
+    XVectorEmbedder(small_network("wavlm-sv")),
 ]
 # scikit-learn's generator runs on these too, but for the checks on columns.
 THREE_AXES = [

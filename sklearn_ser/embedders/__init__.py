@@ -6,6 +6,7 @@ from ._log_mel_spectrogram import LogMelSpectrogram
 from ._text import TextEmbedder
 from ._wavlm import WavLMEmbedder
 from ._whisper import WhisperEmbedder
+from ._xvector import XVectorEmbedder
 
 __all__ = [
     "HubertEmbedder",
@@ -14,4 +15,5 @@ __all__ = [
     "TextEmbedder",
     "WavLMEmbedder",
     "WhisperEmbedder",
+    "XVectorEmbedder",
 ]

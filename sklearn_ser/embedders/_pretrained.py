@@ -88,7 +88,7 @@ class PretrainedEmbedder(RecordingTransformer):
                 f"window={self.window} is too long for {self.model!r}, which takes at most "
                 f"{longest / backbone.sampling_rate:g} s at once."
             )
-        shortest = (backbone.min_samples + backbone.stride) / backbone.sampling_rate
+        shortest = (backbone.min_samples + (backbone.stride or 0)) / backbone.sampling_rate
         if self.window is not None and self.window < shortest:
             raise ValueError(
                 f"window={self.window} s is too short for {self.model!r}, which needs at least "

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from sklearn_ser.backbones import load_text_backbone
-from sklearn_ser.backbones._checkpoint import find_checkpoint
+from sklearn_ser.backbones._checkpoint import TEXT, find_checkpoint
 from small_text_networks import (
     SENTENCES,
     TEXT_NETWORKS,
@@ -205,7 +205,7 @@ def test_a_tokenizer_of_another_model_is_told(tmp_path):
 
 
 def test_the_tokenizer_is_part_of_the_checkpoint():
-    checkpoint = find_checkpoint(small_text_network("bert"), tokenizer=True)
+    checkpoint = find_checkpoint(small_text_network("bert"), layouts=(TEXT,))
     names = {path.name for path in checkpoint.files}
     assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= names
     without = find_checkpoint(small_text_network("bert"))
