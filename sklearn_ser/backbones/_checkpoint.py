@@ -340,7 +340,9 @@ def _is_for_training(key):
 
     They hide frames, or make speakers of training out of the embedding of a speaker.
     """
-    return key.split(".")[-1] == "masked_spec_embed" or key.startswith(("classifier.", "objective."))
+    return key.split(".")[-1] == "masked_spec_embed" or key.startswith(
+        ("classifier.", "objective.")
+    )
 
 
 def _belongs_to(key, network):

@@ -1,5 +1,6 @@
 """scikit-learn transformers from recordings to arrays, and over what these hold."""
 
+from ._codec import CodecEmbedder
 from ._hubert import HubertEmbedder
 from ._layer_selector import LayerSelector
 from ._log_mel_spectrogram import LogMelSpectrogram
@@ -7,6 +8,7 @@ from ._wavlm import WavLMEmbedder
 from ._whisper import WhisperEmbedder
 
 __all__ = [
+    "CodecEmbedder",
     "HubertEmbedder",
     "LayerSelector",
     "LogMelSpectrogram",

@@ -92,6 +92,14 @@ class PretrainedEmbedder(RecordingTransformer):
             batch_size=self.batch_size,
         )
 
+    def _layers_wanted(self, n_layers):
+        """Return the layers of the output, counted from 0."""
+        return _resolve_layers(self.layers, n_layers)
+
+    def _depth_kept(self, n_layers):
+        """Return the layer down to which to compute and keep; None is the deepest wanted."""
+        return
+
     def _has_layer_axis(self):
         if self.flatten or isinstance(self.layers, Integral):
             return False
@@ -102,7 +110,8 @@ class PretrainedEmbedder(RecordingTransformer):
         with _progress_bar(type(self).__name__, self.verbose) as progress:
             embedding = Embedding(
                 encoder,
-                layers=_resolve_layers(self.layers, encoder.backbone.n_layers),
+                layers=self._layers_wanted(encoder.backbone.n_layers),
+                depth=self._depth_kept(encoder.backbone.n_layers),
                 store=as_store(self.memory),
                 sampling_rate=self.sampling_rate,
                 channel=self.channel,
@@ -120,7 +129,7 @@ class PretrainedEmbedder(RecordingTransformer):
         backbone = encoder.backbone
         return [
             f"{backbone.name}_layer{layer:02d}_{column}"
-            for layer in _resolve_layers(self.layers, backbone.n_layers)
+            for layer in self._layers_wanted(backbone.n_layers)
             for column in encoder.column_names()
         ]
 
