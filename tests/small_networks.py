@@ -71,6 +71,13 @@ def save_network(network, folder, normalize):
 
 def small_network(name):
     """Return the folder of a small network; the same in each process, made where it is missing."""
+    return small_folder(
+        name, lambda folder: save_network(make_network(name), folder, NETWORKS[name][2])
+    )
+
+
+def small_folder(name, save):
+    """Return a folder that `save` fills, where it is not yet there."""
     import transformers
 
     home = Path(tempfile.gettempdir()) / f"sklearn_ser-{getpass.getuser()}"
@@ -80,7 +87,7 @@ def small_network(name):
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as unfinished:
             made = Path(unfinished) / name
-            save_network(make_network(name), made, NETWORKS[name][2])
+            save(made)
             try:
                 os.rename(made, folder)
             except OSError:  # another process was first

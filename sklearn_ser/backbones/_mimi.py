@@ -64,7 +64,15 @@ class MimiCodec(Codec):
 
 @cache
 def _strict_class():
-    """Return transformers' class, made to tell left-over weights, which it else passes over."""
+    """Return transformers' class, made to tell left-over weights of either half.
+
+    Each half of the model passes over the weights of the other, and so the whole passes over all.
+    """
     from transformers import MimiModel
 
-    return type("MimiModel", (MimiModel,), {"_keys_to_ignore_on_load_unexpected": None})
+    nothing = property(lambda self: set(), lambda self, value: None)
+    return type(
+        "MimiModel",
+        (MimiModel,),
+        {"__module__": MimiModel.__module__, "_keys_to_ignore_on_load_unexpected": nothing},
+    )

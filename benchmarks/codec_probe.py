@@ -1,0 +1,73 @@
+"""A linear classifier on a codec's latents: whole speakers held out, C chosen on others.
+
+python benchmarks/codec_probe.py path/to/lyra-soundstream --emodb path/to/emodb --memory cache
+"""
+
+import argparse
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_ser import CodecEmbedder
+from sklearn_ser.datasets import load_emodb
+from sklearn_ser.metrics import confidence_interval, unweighted_average_recall
+
+C_VALUES = [0.001, 0.01, 0.1, 1]
+
+
+def predict(X, y, speakers, C_values):
+    """Predict each speaker from the others; C is chosen on whole speakers among these."""
+    predicted, chosen = np.empty_like(y), []
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    for train, test in LeaveOneGroupOut().split(X, y, speakers):
+        search = GridSearchCV(
+            pipeline,
+            {"logisticregression__C": C_values},
+            cv=GroupKFold(3),
+            scoring="balanced_accuracy",
+        )
+        search.fit(X[train], y[train], groups=speakers[train])
+        predicted[test] = search.predict(X[test])
+        chosen.append(search.best_params_["logisticregression__C"])
+    return predicted, chosen
+
+
+def main():
+    """Print the recalls of the representations, with C fixed and chosen."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="codec: a name, folder, file or hub id")
+    parser.add_argument("--emodb", required=True, help="folder of Emo-DB")
+    parser.add_argument("--memory", help="folder to keep embeddings in")
+    parser.add_argument("--pooling", nargs="+", default=["mean", "mean_std"])
+    parser.add_argument(
+        "--n-quantizers", nargs="+", type=int, default=[], help="beside all of them"
+    )
+    arguments = parser.parse_args()
+    corpus = load_emodb(arguments.emodb)
+    y, speakers = corpus.target, corpus.groups
+    for pooling in arguments.pooling:
+        embedder = CodecEmbedder(arguments.model, pooling=pooling, memory=arguments.memory)
+        settings = [{"representation": "latent"}, {}]
+        settings += [{"n_quantizers": number} for number in arguments.n_quantizers]
+        for setting in settings:
+            embedder.set_params(representation="quantized", n_quantizers=None)
+            X = embedder.set_params(**setting).fit_transform(corpus.recordings)
+            for C_values in ([1], C_VALUES):
+                predicted, chosen = predict(X, y, speakers, C_values)
+                low, high = confidence_interval(
+                    unweighted_average_recall, y, predicted, groups=speakers, random_state=0
+                )
+                print(
+                    f"pooling={pooling!r} {setting or 'quantized, all stages'}, "
+                    f"C {'= 1' if len(C_values) == 1 else 'chosen inside'}: pooled UAR "
+                    f"{unweighted_average_recall(y, predicted):.4f} [{low:.3f}, {high:.3f}]; "
+                    + " ".join(f"{C:g}" for C in chosen),
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
