@@ -18,7 +18,8 @@ LAYERS = {
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": (
         {"audio", "nn"},
-        LIGHT | {"torch", "transformers", "huggingface_hub", "speechbrain", "encodec"},
+        LIGHT
+        | {"torch", "transformers", "huggingface_hub", "speechbrain", "encodec", "safetensors"},
     ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (

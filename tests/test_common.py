@@ -7,6 +7,7 @@ from sklearn.utils import estimator_checks as sklearn_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_ser import (
+    CodecEmbedder,
     HubertEmbedder,
     LayerSelector,
     LogMelSpectrogram,
@@ -14,6 +15,7 @@ from sklearn_ser import (
     WhisperEmbedder,
 )
 from sklearn_ser.estimator_checks import parametrize_with_recording_checks
+from small_codecs import small_codec
 from small_networks import small_network
 
 TWO_AXES = [
@@ -22,6 +24,8 @@ TWO_AXES = [
     WavLMEmbedder(small_network("wavlm")),
     HubertEmbedder(small_network("hubert-large"), layers=[0, 2], flatten=True, pooling="mean_std"),
     WhisperEmbedder(small_network("whisper"), layers=1, context="recording"),
+    CodecEmbedder(small_codec("encodec"), n_quantizers=4),
+    CodecEmbedder(small_codec("dac"), representation="latent", pooling="mean_std"),
 ]
 # scikit-learn's generator runs on these too, but for the checks on columns.
 THREE_AXES = [

@@ -1,5 +1,7 @@
 """DAC, the Descript Audio Codec, by transformers."""
 
+from functools import partial
+
 import torch
 
 from ._checkpoint import load_network
@@ -43,7 +45,7 @@ class DacCodec(Codec):
     def quantize(self, latents):
         """Yield the sums of projected codewords."""
         stages = self._network().quantizer.quantizers
-        return quantize_residuals(latents, (lambda left, s=stage: s(left)[0] for stage in stages))
+        return quantize_residuals(latents, [partial(_nearest, stage) for stage in stages])
 
     def _network(self):
         from transformers import DacModel
@@ -51,3 +53,7 @@ class DacCodec(Codec):
         return load_network(
             self.checkpoint, DacModel, device=self.device, dtype=torch.float32, attention="eager"
         )
+
+
+def _nearest(stage, left):
+    return stage(left)[0]

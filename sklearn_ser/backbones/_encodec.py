@@ -1,5 +1,8 @@
 """EnCodec: transformers' checkpoints, and those of the ``encodec`` package."""
 
+import warnings
+from functools import partial
+
 import torch
 
 from ._checkpoint import Layout, fill_network, load_network, read_tensors, share_network
@@ -48,7 +51,7 @@ class EncodecCodec(Codec):
         self.n_quantizers = config.num_quantizers
         self.n_channels = config.audio_channels
         self.is_normalised = config.normalize
-        self.segment = config.chunk_length
+        self.segment = config.chunk_length  # in samples; None where the network sees all at once
         self.segment_stride = config.chunk_stride
 
     def _network(self):
@@ -67,7 +70,7 @@ class EncodecCodec(Codec):
 
     def _segments(self, n_samples):
         """Return the first sample of each segment, and the one after its last."""
-        if self.segment is None:
+        if self.segment is None or self.segment_stride is None:
             return [(0, n_samples)]
         starts = range(0, n_samples, self.segment_stride)
         return [(start, min(start + self.segment, n_samples)) for start in starts]
@@ -91,9 +94,11 @@ class EncodecCodec(Codec):
     def quantize(self, latents):
         """Yield the sums of codewords."""
         stages = self._stages(self._network())
-        return quantize_residuals(
-            latents, (lambda left, s=stage: s.decode(s.encode(left)) for stage in stages)
-        )
+        return quantize_residuals(latents, [partial(_nearest, stage) for stage in stages])
+
+
+def _nearest(stage, left):
+    return stage.decode(stage.encode(left))
 
 
 class EncodecPackageCodec(EncodecCodec):
@@ -111,7 +116,7 @@ class EncodecPackageCodec(EncodecCodec):
         self.n_channels = 2 if is_stereo else 1
         self.is_normalised = is_stereo
         self.segment = 48000 if is_stereo else None
-        self.segment_stride = 47520
+        self.segment_stride = 47520 if is_stereo else None
 
     def _network(self):
         key = (self.checkpoint.files, self.checkpoint.version, self.device)
@@ -120,7 +125,8 @@ class EncodecPackageCodec(EncodecCodec):
     def _load(self):
         models = self._package.EncodecModel
         is_stereo = self.n_channels == 2
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of torch, of its weight_norm
             build = models.encodec_model_48khz if is_stereo else models.encodec_model_24khz
             network = build(pretrained=False)
         weights = read_tensors(self.checkpoint.files[0])

@@ -47,11 +47,7 @@ class LyraCodec(Codec):
         self.files = checkpoint.files
         self._encoder, self._quantizer = (str(path) for path in checkpoint.files)
         self._version = checkpoint.version
-
-    @property
-    def n_quantizers(self):
-        """Number of stages of the quantiser."""
-        return len(self._codebooks())
+        self.n_quantizers = len(self._codebooks())
 
     def encode(self, waveform):
         """Return the encoder's output for each frame; the last is filled up with zeros."""

@@ -1,5 +1,7 @@
 """SNAC, whose quantisers run at several rates, by its own package."""
 
+from functools import partial
+
 import torch
 
 from ._checkpoint import fill_network, read_tensors, share_network
@@ -45,7 +47,7 @@ class SnacCodec(Codec):
     def quantize(self, latents):
         """Yield the sums of projected codewords, at the frame rate of the latents."""
         stages = self._network().quantizer.quantizers
-        return quantize_residuals(latents, (lambda left, s=stage: s(left)[0] for stage in stages))
+        return quantize_residuals(latents, [partial(_nearest, stage) for stage in stages])
 
     def _network(self):
         return share_network(
@@ -57,3 +59,7 @@ class SnacCodec(Codec):
             network = self._package.SNAC(**self.checkpoint.config)
         weights = read_tensors(self.checkpoint.files[-1])
         return fill_network(network, weights, self.checkpoint).to(self.device)
+
+
+def _nearest(stage, left):
+    return stage(left)[0]

@@ -133,23 +133,28 @@ class _Block(_Stack):
         )
 
 
+class _Codebook(nn.Module):
+    """Codewords, and what training keeps beside them, which is in the checkpoint too."""
+
+    embed: torch.Tensor
+
+    def __init__(self):
+        super().__init__()
+        shape = (1, _BOOK_SIZE, _N_DIMS)
+        self.register_buffer("initted", torch.zeros(1))
+        self.register_buffer("cluster_size", torch.zeros(shape[:2]))
+        self.register_buffer("embed", torch.zeros(shape))
+        self.register_buffer("embed_avg", torch.zeros(shape))
+
+
 class _Stage(nn.Module):
     """One stage of the quantiser: the nearest of the codewords."""
 
     def __init__(self):
         super().__init__()
-        self._codebook = nn.Module()
-        shape = (1, _BOOK_SIZE, _N_DIMS)
-        # What training keeps beside the codewords is in the checkpoint, and so it is here.
-        for name, size in (
-            ("initted", (1,)),
-            ("cluster_size", shape[:2]),
-            ("embed", shape),
-            ("embed_avg", shape),
-        ):
-            self._codebook.register_buffer(name, torch.zeros(size))
+        self._codebook = _Codebook()
 
     def forward(self, left):
-        codebook = self._codebook.embed
-        codes = torch.cdist(left.transpose(1, 2), codebook).argmin(dim=-1)
-        return F.embedding(codes, codebook[0]).transpose(1, 2)
+        codewords = self._codebook.embed
+        codes = torch.cdist(left.transpose(1, 2), codewords).argmin(dim=-1)
+        return F.embedding(codes, codewords[0]).transpose(1, 2)
