@@ -18,8 +18,7 @@ LAYERS = {
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": (
         {"audio", "nn"},
-        LIGHT
-        | {"torch", "transformers", "huggingface_hub", "speechbrain", "encodec", "safetensors"},
+        LIGHT | {"torch", "transformers", "huggingface_hub", "speechbrain", "encodec"},
     ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (

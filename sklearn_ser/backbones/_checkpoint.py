@@ -318,11 +318,7 @@ def fill_network(network, weights, checkpoint):
 
 
 def read_tensors(path):
-    """Read tensors that were saved; of what is pickled, nothing else is built."""
-    if Path(path).suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
+    """Read tensors that were saved by `torch.save`; nothing else that is pickled is built."""
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -32,8 +32,9 @@ class Codec:
         files and by `name`.
     min_samples : int
         Samples of the shortest waveform that it encodes; shorter ones get zeros at their end.
-    takes_any_length : bool
-        Whether its memory doesn't grow with the recording, so that it needs no windows.
+    cuts_by_itself : bool
+        Whether it cuts long recordings by its own procedure, in bounded memory, so that it needs
+        no windows.
 
     See Also
     --------
@@ -68,7 +69,7 @@ class Codec:
     n_quantizers: int
     files: tuple[Path, ...] = ()
     min_samples = 1
-    takes_any_length = False
+    cuts_by_itself = False
 
     def n_frames(self, n_samples):
         """Count the frames that cover so many samples.
@@ -138,7 +139,6 @@ class CodecBackbone:
     def __init__(self, codec, model, *, device):
         self.codec = codec
         self.checkpoint = Checkpoint(model, Path(), tuple(codec.files))
-        self.context = f"codec {codec.name}"  # tells codecs without files apart in the store
         self.device = device
         self.name = codec.name
         self.sampling_rate = codec.sampling_rate
@@ -146,6 +146,7 @@ class CodecBackbone:
         self.n_dims = codec.n_dims
         self.stride = codec.stride
         self.min_samples = codec.min_samples
+        self.cuts_by_itself = codec.cuts_by_itself
 
     def n_frames(self, n_samples):
         """Count the frames of so many samples."""

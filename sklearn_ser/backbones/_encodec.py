@@ -39,7 +39,7 @@ class EncodecCodec(Codec):
         self.device = device
         self._read_settings()
         self.name = f"encodec{self.sampling_rate // 1000}"
-        self.takes_any_length = self.segment is not None
+        self.cuts_by_itself = self.segment is not None
 
     def _read_settings(self):
         from transformers import EncodecConfig

@@ -38,7 +38,7 @@ class LyraCodec(Codec):
     sampling_rate = 16000
     stride = _FRAME
     n_dims = 64
-    takes_any_length = True
+    cuts_by_itself = True
 
     def __init__(self, checkpoint, *, device):
         self._interpreter = import_extra(

@@ -36,6 +36,8 @@ class Backbone(Protocol):
         Samples of the shortest waveform that gives a frame.
     max_samples : int or None
         Samples of the longest waveform that can be encoded; None where there is no limit.
+    cuts_by_itself : bool
+        Whether long recordings are cut by the network's own procedure, in bounded memory.
     """
 
     checkpoint: Checkpoint
@@ -48,6 +50,7 @@ class Backbone(Protocol):
     stride: int
     min_samples: int
     max_samples: int | None
+    cuts_by_itself: bool
 
     def n_frames(self, n_samples: int) -> int:
         """Count the frames of so many samples."""

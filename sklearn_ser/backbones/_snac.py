@@ -57,7 +57,7 @@ class SnacCodec(Codec):
     def _load(self):
         with torch.random.fork_rng(devices=[]):
             network = self._package.SNAC(**self.checkpoint.config)
-        weights = read_tensors(self.checkpoint.files[-1])
+        weights = read_tensors(self.checkpoint.folder / "pytorch_model.bin")
         return fill_network(network, weights, self.checkpoint).to(self.device)
 
 

@@ -34,6 +34,7 @@ class Wav2Vec2Backbone:
     """
 
     max_samples = None
+    cuts_by_itself = False
 
     def __init__(self, checkpoint, *, device, dtype):
         from transformers import AutoConfig, Wav2Vec2FeatureExtractor

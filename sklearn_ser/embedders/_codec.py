@@ -4,7 +4,6 @@ from numbers import Integral
 
 from sklearn_ser._sklearn import Interval, StrOptions
 
-from ._encoding import Encoder
 from ._pretrained import LAYER_CONSTRAINTS, PretrainedEmbedder
 
 
@@ -34,8 +33,8 @@ class CodecEmbedder(PretrainedEmbedder):
     window : float, default=30.0
         Longest stretch that the network sees at once, in seconds; None is no limit. Longer
         recordings are cut into overlapping windows, and each frame is pooled once, from the
-        window where it has more of its surroundings. Codecs that take any length, which are Lyra
-        and EnCodec for 48 kHz, need no windows and get none.
+        window where it has more of its surroundings. Lyra and EnCodec for 48 kHz cut by
+        themselves, in frames of 20 ms and in seconds, and get no windows.
     hop : float, default=None
         From the beginning of one window to the next, in seconds; None is four fifths of `window`.
     batch_size : int, default=16
@@ -221,17 +220,6 @@ class CodecEmbedder(PretrainedEmbedder):
             device=self.device,
             revision=self.revision,
             local_files_only=self.local_files_only,
-        )
-
-    def _make_encoder(self):
-        backbone = self._load_backbone()
-        window = None if backbone.codec.takes_any_length else self.window
-        return Encoder(
-            backbone,
-            pooling=self.pooling,
-            window=window,
-            hop=self.hop,
-            batch_size=self.batch_size,
         )
 
     def _layers_wanted(self, n_layers):

@@ -202,6 +202,7 @@ def network_key(encoder, store):
     store.remember_contents({v: content for v, content in contents.items() if v not in known})
     settings = {
         "format": _FORMAT,
+        "name": backbone.name,
         "files": {name: contents[version] for name, version in sorted(files.items())},
         "dtype": str(backbone.dtype),
         "context": getattr(backbone, "context", None),

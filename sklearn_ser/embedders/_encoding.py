@@ -42,6 +42,7 @@ class Encoder:
 
     def __init__(self, backbone, *, pooling, window, hop, batch_size):
         rate = backbone.sampling_rate
+        window = None if backbone.cuts_by_itself else window
         self.backbone = backbone
         self.pooling = pooling
         self.window = None if window is None else round(window * rate)

@@ -84,6 +84,11 @@ class PretrainedEmbedder(RecordingTransformer):
                 f"window={self.window} is too long for {self.model!r}, which takes at most "
                 f"{longest / backbone.sampling_rate:g} s at once."
             )
+        if self.window and self.window * backbone.sampling_rate < backbone.min_samples:
+            raise ValueError(
+                f"window={self.window} is too short for {self.model!r}, which needs "
+                f"{backbone.min_samples / backbone.sampling_rate:g} s at least."
+            )
         return Encoder(
             backbone,
             pooling=self.pooling,

@@ -159,7 +159,7 @@ def test_windows_agree_with_the_whole_recording():
     assert np.linalg.norm(windows - whole) < 0.2 * np.linalg.norm(other - whole)
 
 
-def test_codecs_that_take_any_length_get_no_windows(passes):
+def test_codecs_that_cut_by_themselves_get_no_windows(passes):
     recording = _voices(3.3)[0]
     rows = [
         CodecEmbedder(small_codec("encodec-48khz"), window=window).fit_transform([recording])
