@@ -13,6 +13,17 @@ CODECS = {
         "EncodecModel",
         {"num_filters": 4, "hidden_size": 16, **_CODEBOOK},
     ),
+    # Not on the hub: for checks that resample to 16 kHz, of which no codec must do so again.
+    "encodec-16khz": (
+        "EncodecModel",
+        {
+            "num_filters": 4,
+            "hidden_size": 16,
+            "sampling_rate": 16000,
+            "target_bandwidths": [2.4],
+            **_CODEBOOK,
+        },
+    ),
     "encodec-48khz": (
         "EncodecModel",
         {

@@ -24,7 +24,7 @@ TWO_AXES = [
     WavLMEmbedder(small_network("wavlm")),
     HubertEmbedder(small_network("hubert-large"), layers=[0, 2], flatten=True, pooling="mean_std"),
     WhisperEmbedder(small_network("whisper"), layers=1, context="recording"),
-    CodecEmbedder(small_codec("encodec"), n_quantizers=4),
+    CodecEmbedder(small_codec("encodec-16khz"), n_quantizers=4),
     CodecEmbedder(small_codec("dac"), representation="latent", pooling="mean_std"),
 ]
 # scikit-learn's generator runs on these too, but for the checks on columns.

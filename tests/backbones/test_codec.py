@@ -43,9 +43,9 @@ def by_transformers(name, waveform, n_quantizers):
     codec = make_codec(name)
     samples = torch.from_numpy(waveform)[None, None]
     with torch.no_grad():
-        return {"encodec": _by_encodec, "dac": _by_dac, "mimi": _by_mimi}[
-            name.removesuffix("-48khz")
-        ](codec, samples, n_quantizers)
+        return {"encodec": _by_encodec, "dac": _by_dac, "mimi": _by_mimi}[name.partition("-")[0]](
+            codec, samples, n_quantizers
+        )
 
 
 def _by_encodec(codec, samples, n_quantizers):
@@ -133,6 +133,7 @@ def test_names_rates_and_sizes():
         read[backbone.name] = (backbone.sampling_rate, backbone.stride, backbone.n_dims)
     assert read == {
         "encodec24": (24000, 320, 16),
+        "encodec16": (16000, 320, 16),
         "encodec48": (48000, 320, 16),
         "dac16": (16000, 320, 64),
         "mimi": (24000, 1920, 16),
