@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from sklearn_ser import inspection as inspection
     from sklearn_ser import metrics as metrics
     from sklearn_ser.audio import RecordingError as RecordingError
+    from sklearn_ser.backbones import Codec as Codec
+    from sklearn_ser.backbones import register_codec as register_codec
+    from sklearn_ser.embedders import CodecEmbedder as CodecEmbedder
     from sklearn_ser.embedders import HubertEmbedder as HubertEmbedder
     from sklearn_ser.embedders import LayerSelector as LayerSelector
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
@@ -23,6 +26,8 @@ __version__ = "0.1.0.dev0"
 # Public name -> the module that holds it. Names load on first use, so that
 # `import sklearn_ser` costs next to nothing and brings no torch.
 _MODULE_OF: dict[str, str] = {
+    "Codec": "sklearn_ser.backbones",
+    "CodecEmbedder": "sklearn_ser.embedders",
     "EmbeddingStore": "sklearn_ser.store",
     "HubertEmbedder": "sklearn_ser.embedders",
     "LayerSelector": "sklearn_ser.embedders",
@@ -32,6 +37,7 @@ _MODULE_OF: dict[str, str] = {
     "WavLMEmbedder": "sklearn_ser.embedders",
     "WhisperEmbedder": "sklearn_ser.embedders",
     "XVectorEmbedder": "sklearn_ser.embedders",
+    "register_codec": "sklearn_ser.backbones",
 }
 _SUBPACKAGES = ("datasets", "estimator_checks", "inspection", "metrics")
 

@@ -44,6 +44,7 @@ LAYERS = {
     "__init__": (
         {
             "audio",
+            "backbones",
             "datasets",
             "embedders",
             "estimator_checks",

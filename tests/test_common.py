@@ -8,6 +8,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import validate_data
 
 from sklearn_ser import (
+    CodecEmbedder,
     HubertEmbedder,
     LayerSelector,
     LogMelSpectrogram,
@@ -17,6 +18,7 @@ from sklearn_ser import (
     XVectorEmbedder,
 )
 from sklearn_ser.estimator_checks import parametrize_with_recording_checks
+from small_codecs import small_codec
 from small_networks import small_network
 from small_text_networks import small_text_network
 
@@ -27,6 +29,8 @@ TWO_AXES = [
     HubertEmbedder(small_network("hubert-large"), layers=[0, 2], flatten=True, pooling="mean_std"),
     WhisperEmbedder(small_network("whisper"), layers=1, context="recording"),
     XVectorEmbedder(small_network("wavlm-sv")),
+    CodecEmbedder(small_codec("encodec-16khz"), n_quantizers=4),
+    CodecEmbedder(small_codec("dac"), representation="latent", pooling="mean_std"),
 ]
 # scikit-learn's generator runs on these too, but for the checks on columns.
 THREE_AXES = [

@@ -1,13 +1,12 @@
 """SpeechBrain's x-vector and ECAPA-TDNN: its own modules, and nothing else that a file may name."""
 
-import importlib.util
 import re
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 
 from ._checkpoint import Layout, fill_network, read_tensors, share_network
+from ._extras import import_extra
 
 SPEECHBRAIN = Layout(
     settings=("hyperparams.yaml",),
@@ -61,14 +60,11 @@ _ACTIVATIONS = {f"torch.nn.{name}": getattr(torch.nn, name) for name in ("LeakyR
 
 def require_speechbrain():
     """Raise an error that says what to install where SpeechBrain is missing."""
-    if importlib.util.find_spec("speechbrain") is None:
-        raise ImportError(_NEEDS_SPEECHBRAIN)
+    _import("speechbrain")
 
 
-_NEEDS_SPEECHBRAIN = (
-    "This model runs on SpeechBrain, which is not installed: "
-    "run `pip install 'sklearn-ser[speechbrain]'`."
-)
+def _import(module):
+    return import_extra(module, extra="speechbrain", needed_for="A speaker encoder of SpeechBrain")
 
 
 class SpeechBrainBackbone:
@@ -203,14 +199,7 @@ class _StatisticsPooling(torch.nn.Module):
 
 def _build(class_path, settings, checkpoint):
     module, _, name = class_path.rpartition(".")
-    try:
-        made = getattr(import_module(module), name)
-    # With torchaudio for another version of torch, the import fails in many ways.
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        raise ImportError(
-            f"SpeechBrain is installed, but {name} can't be imported ({error}). Run "
-            "`pip install 'sklearn-ser[speechbrain]'` for versions that go together."
-        ) from error
+    made = getattr(_import(module), name)
     try:
         return made(**settings)
     except (TypeError, AssertionError, LookupError) as error:

@@ -1,5 +1,6 @@
 """scikit-learn transformers from recordings and transcripts to arrays, and over what these hold."""
 
+from ._codec import CodecEmbedder
 from ._hubert import HubertEmbedder
 from ._layer_selector import LayerSelector
 from ._log_mel_spectrogram import LogMelSpectrogram
@@ -9,6 +10,7 @@ from ._whisper import WhisperEmbedder
 from ._xvector import XVectorEmbedder
 
 __all__ = [
+    "CodecEmbedder",
     "HubertEmbedder",
     "LayerSelector",
     "LogMelSpectrogram",

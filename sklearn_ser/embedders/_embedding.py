@@ -43,6 +43,8 @@ class Embedding:
         The network, its pooling and windows.
     layers : list of int
         The layers wanted, counted from 0.
+    depth : int
+        The layer down to which to compute and keep.
     store : EmbeddingStore or None
         Where embeddings are kept.
     sampling_rate, channel, on_error, n_jobs
@@ -52,11 +54,11 @@ class Embedding:
     """
 
     def __init__(
-        self, encoder, *, layers, store, sampling_rate, channel, on_error, n_jobs, progress
+        self, encoder, *, layers, depth, store, sampling_rate, channel, on_error, n_jobs, progress
     ):
         self.encoder = encoder
         self.layers = layers
-        self.depth = max(layers)
+        self.depth = depth
         self.network = None if store is None else _key_or_none(encoder, store)
         self.store: Any = None if self.network is None else store
         self.sampling_rate = sampling_rate
@@ -166,11 +168,11 @@ class Embedding:
         if np.isfinite(pooled).all():
             rows[position] = pooled[self.layers]
             return
-        backbone = self.encoder.backbone
+        precision = str(self.encoder.backbone.dtype).removeprefix("torch.")
         reason = UnusableRecording(
             f"the network's output for it is not finite; its samples reach {reading.loudest:.2g} "
-            f"and the precision is {str(backbone.dtype).removeprefix('torch.')}: scale them to "
-            "[-1, 1], or choose dtype='float32'"
+            f"and the precision is {precision}: scale them to [-1, 1]"
+            + (", or choose dtype='float32'" if precision != "float32" else "")
         )
         self.problems.add(position, recordings[position], reason)
 

@@ -102,6 +102,14 @@ class PretrainedEmbedder(RecordingTransformer):
             batch_size=self.batch_size,
         )
 
+    def _layers_wanted(self, n_layers):
+        """Return the layers of the output, counted from 0."""
+        return _resolve_layers(self.layers, n_layers)
+
+    def _depth_kept(self, layers, n_layers):
+        """Return the layer down to which to compute and keep: the deepest of those wanted."""
+        return max(layers)
+
     def _has_layer_axis(self):
         if self.flatten or isinstance(self.layers, Integral):
             return False
@@ -109,10 +117,13 @@ class PretrainedEmbedder(RecordingTransformer):
 
     def _compute(self, recordings):
         encoder = self._make_encoder()
+        n_layers = encoder.backbone.n_layers
+        layers = self._layers_wanted(n_layers)
         with _progress_bar(type(self).__name__, self._progress_unit, self.verbose) as progress:
             embedding = self._make_embedding(
                 encoder,
-                layers=_resolve_layers(self.layers, encoder.backbone.n_layers),
+                layers=layers,
+                depth=self._depth_kept(layers, n_layers),
                 store=as_store(self.memory),
                 on_error=self.on_error,
                 progress=progress.update,
@@ -136,7 +147,7 @@ class PretrainedEmbedder(RecordingTransformer):
         backbone = encoder.backbone
         return [
             f"{backbone.name}_layer{layer:02d}_{column}"
-            for layer in _resolve_layers(self.layers, backbone.n_layers)
+            for layer in self._layers_wanted(backbone.n_layers)
             for column in encoder.column_names()
         ]
 

@@ -113,6 +113,8 @@ class TextEmbedding:
         The network and its pooling.
     layers : list of int
         The layers wanted, counted from 0.
+    depth : int
+        The layer down to which to compute and keep.
     store : EmbeddingStore or None
         Where embeddings are kept.
     on_error : {"raise", "nan"}
@@ -121,10 +123,10 @@ class TextEmbedding:
         Is told how many transcripts are done.
     """
 
-    def __init__(self, encoder, *, layers, store, on_error, progress):
+    def __init__(self, encoder, *, layers, depth, store, on_error, progress):
         self.encoder = encoder
         self.layers = layers
-        self.depth = max(layers)
+        self.depth = depth
         self.store = store
         self.on_error = on_error
         self.progress = progress

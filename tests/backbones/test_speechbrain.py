@@ -1,6 +1,5 @@
 """SpeechBrain's speaker encoders: equal to its own inference, exact, and nothing is built."""
 
-import builtins
 import shutil
 from pathlib import Path
 
@@ -226,37 +225,14 @@ def test_sizes_that_the_weights_have_not_are_told(folders, tmp_path):
         _embed(_load(folder), _noise(8000))
 
 
-def test_a_missing_extra_is_told_before_any_download(monkeypatch):
-    from sklearn_ser.backbones import _checkpoint, _speechbrain
-
-    monkeypatch.setattr(_speechbrain.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(_checkpoint, "_download", None)
-    with pytest.raises(ImportError, match=r"pip install 'sklearn-ser\[speechbrain\]'"):
-        _load("speechbrain/spkrec-xvect-voxceleb")
-
-
-def test_an_import_that_fails_says_what_to_install(folders, tmp_path, monkeypatch):
-    """Beside a torch that torchaudio was not built for, the import of SpeechBrain fails."""
-    from sklearn_ser.backbones import _speechbrain
+def test_an_import_that_fails_is_told_before_any_download(monkeypatch):
+    """Beside a torch that torchaudio was not built for, the import of SpeechBrain fails so."""
+    from sklearn_ser.backbones import _checkpoint, _extras
 
     def fail(name):
         raise OSError("libcudart.so.13: cannot open shared object file")
 
-    folder = _copy(folders["xvector"], tmp_path)
-    monkeypatch.setattr(_speechbrain, "import_module", fail)
+    monkeypatch.setattr(_extras, "import_module", fail)
+    monkeypatch.setattr(_checkpoint, "_download", None)
     with pytest.raises(ImportError, match=r"libcudart.*pip install 'sklearn-ser\[speechbrain\]'"):
-        _embed(_load(folder), _noise(8000))
-
-
-def test_speechbrain_is_not_imported_for_sizes_and_names(folders, monkeypatch):
-    imported = []
-    original = builtins.__import__
-
-    def watch(name, *args, **kwargs):
-        imported.append(name)
-        return original(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", watch)
-    backbone = _load(folders["ecapa"])
-    assert (backbone.name, backbone.n_dims, backbone.sampling_rate) == ("ecapa", 12, 16000)
-    assert not any(name.startswith("speechbrain") for name in imported)
+        _load("speechbrain/spkrec-xvect-voxceleb")
