@@ -9,13 +9,12 @@ import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.pipeline import make_pipeline
 
-from sklearn_ser import CodecEmbedder, EmbeddingStore, RecordingError, WavLMEmbedder
+from sklearn_ser import CodecEmbedder, EmbeddingStore, RecordingError
 from sklearn_ser.backbones import _codec, _codec_registry, load_codec, register_codec
 from sklearn_ser.datasets import load_emodb
 from small_codecs import CODECS, make_codec, small_codec
-from small_networks import small_network
 
 RATE = 16000
 
@@ -126,19 +125,6 @@ def test_rows_are_the_same_alone_and_in_any_batch(name):
     for row, recording in zip(rows, recordings, strict=True):
         [alone] = embedder.transform([recording])
         assert np.linalg.norm(alone - row) <= 1e-5 * np.linalg.norm(row)
-
-
-def test_blocks_stay_apart_side_by_side():
-    union = FeatureUnion(
-        [
-            ("speech", WavLMEmbedder(small_network("wavlm"))),
-            ("codec", _encodec()),
-        ]
-    ).set_output(transform="pandas")
-    table = union.fit_transform(_voices(0.3, 0.4))
-    assert table.columns[0] == "speech__wavlm_layer03_dim0000"
-    assert table.columns[-1] == "codec__encodec24_dim0015"
-    assert table.shape == (2, 48)
 
 
 # Windows

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import Pipeline
 
 from sklearn_ser import EmbeddingStore, RecordingError, WavLMEmbedder, XVectorEmbedder
 from sklearn_ser.backbones._ge2e import GE2EBackbone
@@ -102,14 +102,6 @@ def test_columns_are_named_after_the_network(model):
     prefix = embedder._load_backbone().name
     assert list(frame.columns) == [f"{prefix}_dim{i:04d}" for i in range(frame.shape[1])]
     assert list(embedder.get_feature_names_out()) == list(frame.columns)
-
-
-def test_blocks_stay_apart_side_by_side(ge2e):
-    union = FeatureUnion([("sv", _wavlm()), ("ge2e", XVectorEmbedder(ge2e))])
-    frame = union.set_output(transform="pandas").fit_transform(_voices(0.4, 0.5))
-    assert frame.columns[0] == "sv__wavlmsv_dim0000"
-    assert frame.columns[20] == "ge2e__ge2e_dim0000"
-    assert frame.shape == (2, 276)
 
 
 # Long recordings
