@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
+from pickle import UnpicklingError
 from threading import Lock
 
 import torch
@@ -77,7 +78,7 @@ TRANSFORMERS = Layout(
 TEXT = Layout(
     settings=(
         *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-        *("added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "*.model"),
+        *("added_tokens.json", "bpe.codes", "vocab.txt", "vocab.json", "merges.txt", "*.model"),
     ),
     weights=TRANSFORMERS.weights,
     origin="one that save_pretrained of the network and of its tokenizer wrote, or one of the hub",
@@ -119,12 +120,15 @@ class Checkpoint:
     def config(self):
         """What is in its ``config.json``."""
         try:
-            return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            if not isinstance(config, dict):
+                raise ValueError("it holds no settings")
         except ValueError as error:
             raise ValueError(
                 f"The config.json of model={self.model!r} can't be read ({error}). Download the "
                 "model again."
             ) from error
+        return config
 
     @property
     def has_preprocessing(self):
@@ -305,7 +309,7 @@ def _load(checkpoint, network_class, dtype, attention, part):
                 ignore_mismatched_sizes=True,  # to be refused below, in our words
             )
     except Exception as error:  # of the file format, of pickle, of the disk
-        raise _unreadable(checkpoint, error) from error
+        raise unreadable(checkpoint, error) from error
     needed = f"{part}." if part else ""
     _refuse_misfit(
         checkpoint,
@@ -384,12 +388,23 @@ def read_tensors(checkpoint, path):
         If the file is damaged, or holds what could do more than be read.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of the file format, of pickle, of the disk
-        raise _unreadable(checkpoint, error) from error
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        # torch's own message says how to run the file nevertheless.
+        raise OSError(
+            f"The file {path.name} of model={checkpoint.model!r} is damaged, or holds more than "
+            "tensors: what could run when it is read is never read here. Take the file from its "
+            "first source."
+        ) from error
+    except Exception as error:  # of the file format, of the disk
+        raise unreadable(checkpoint, error) from error
+    if not isinstance(tensors, dict):
+        raise unreadable(checkpoint, TypeError(f"{path.name} holds no weights by their names"))
+    return tensors
 
 
-def _unreadable(checkpoint, error):
+def unreadable(checkpoint, error):
+    """Return the error that says which checkpoint can't be read, and why."""
     return OSError(
         f"The weights of model={checkpoint.model!r} can't be read ({type(error).__name__}: "
         f"{error}). Download the model again."

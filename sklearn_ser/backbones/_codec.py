@@ -1,6 +1,6 @@
 """What a neural codec is to this package, and how an embedder runs it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +27,15 @@ class Codec:
         Width of a latent, before and after quantisation.
     n_quantizers : int
         Number of stages of the residual quantiser.
-    files : tuple of Path
-        All that decides what the codec computes; embeddings are kept by the content of these
-        files and by `name`.
+    files : tuple of path
+        The files that decide what the codec computes. Embeddings are kept by their content, by
+        the code of the codec's methods, and by its attributes that are numbers, text, arrays or
+        sequences of these; those whose names begin with an underscore don't count.
     min_samples : int
         Samples of the shortest waveform that it encodes; shorter ones get zeros at their end.
     cuts_by_itself : bool
-        Whether it cuts long recordings by its own procedure, in bounded memory, so that it needs
-        no windows.
+        Whether it cuts long recordings by its own procedure, so that it needs no windows. Memory
+        then grows with the latents of a recording.
 
     See Also
     --------
@@ -67,7 +68,7 @@ class Codec:
     stride: int
     n_dims: int
     n_quantizers: int
-    files: tuple[Path, ...] = ()
+    files: tuple[str | Path, ...] = ()
     min_samples = 1
     cuts_by_itself = False
 
@@ -135,10 +136,11 @@ class CodecBackbone:
 
     max_samples = None
     dtype = torch.float32
+    told_apart_by: Sequence = ()
 
     def __init__(self, codec, model, *, device):
         self.codec = codec
-        self.checkpoint = Checkpoint(model, Path(), tuple(codec.files))
+        self.checkpoint = Checkpoint(model, Path(), tuple(map(Path, codec.files)))
         self.device = device
         self.name = codec.name
         self.sampling_rate = codec.sampling_rate
@@ -177,25 +179,61 @@ class CodecBackbone:
             What follows a recording's own frames is silence or means nothing.
         """
         latents = [self.codec.encode(waveform) for waveform in waveforms]
-        for waveform, own in zip(waveforms, latents, strict=True):
-            self._check(own, len(waveform))
+        n_samples = list(map(len, waveforms))
+        self._check(latents, n_samples, "encode")
         yield _pad(latents)
-        stages = [self.codec.quantize(own) for own in latents]
-        for _ in range(depth):
-            yield _pad([next(quantized) for quantized in stages])
+        stages = [iter(self.codec.quantize(own)) for own in latents]
+        for stage in range(1, depth + 1):
+            quantized = [next(sums, None) for sums in stages]
+            self._check(quantized, n_samples, f"stage {stage} of quantize")
+            yield _pad(quantized)
 
-    def _check(self, latents, n_samples):
-        n_frames = self.n_frames(n_samples)
-        if latents.ndim != 2 or latents.shape[1] != self.n_dims or len(latents) < n_frames:
-            raise ValueError(
-                f"The codec {self.name!r} gave latents of shape {tuple(latents.shape)} for "
-                f"{n_samples} samples; by its n_frames and n_dims it must give "
-                f"({n_frames}, {self.n_dims})."
-            )
+    def _check(self, latents, n_samples, source):
+        for own, length in zip(latents, n_samples, strict=True):
+            n_frames, shape = self.n_frames(length), np.shape(own)
+            if len(shape) != 2 or shape[1] != self.n_dims or shape[0] < n_frames:
+                gave = "nothing" if own is None else f"an array of shape {tuple(shape)}"
+                raise ValueError(
+                    f"The codec {self.name!r}: {source} gave {gave} for {length} samples; by its "
+                    f"n_frames, n_dims and n_quantizers it must give ({n_frames}, {self.n_dims})."
+                )
 
 
 def _pad(latents):
     return pad_sequence([torch.as_tensor(own) for own in latents], batch_first=True)
+
+
+def tell_apart(codec):
+    """Return what a user's codec is told from others by, beside its files.
+
+    Parameters
+    ----------
+    codec : Codec
+        Of any class.
+
+    Returns
+    -------
+    parts : list
+        Functions, and values whose `repr` tells them apart.
+    """
+    own = [made for made in type(codec).__mro__ if made not in Codec.__mro__]
+    defined = [(name, value) for made in own for name, value in sorted(vars(made).items())]
+    functions = [getattr(value, "fget", value) for _, value in defined]
+    values = dict(reversed(defined)) | vars(codec)
+    return [
+        *(function for function in functions if hasattr(function, "__code__")),
+        *(
+            (name, value.tolist() if isinstance(value, np.ndarray) else value)
+            for name, value in sorted(values.items())
+            if not name.startswith("_") and _is_plain(value)
+        ),
+    ]
+
+
+def _is_plain(value):
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (bool, int, float, str, np.ndarray, np.generic))
 
 
 def quantize_residuals(

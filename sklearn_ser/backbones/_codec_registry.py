@@ -6,13 +6,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from ._checkpoint import TRANSFORMERS, Checkpoint, find_checkpoint
-from ._codec import Codec, CodecBackbone
+from ._codec import Codec, CodecBackbone, tell_apart
 from ._dac import DacCodec
 from ._encodec import ENCODEC, EncodecCodec, EncodecPackageCodec
 from ._lyra import LYRA, LyraCodec
 from ._mimi import MimiCodec
 from ._registry import choose_device
-from ._snac import SnacCodec
+from ._snac import SnacCodec, require_snac
 from ._soundstream import SOUNDSTREAM, SoundStreamCodec
 
 # The hub's models that have a name of their own.
@@ -49,6 +49,8 @@ def register_codec(name, load):
 
     Raises
     ------
+    TypeError
+        If the name is no text, or `load` can't be called.
     ValueError
         If the name is one of the package's own.
 
@@ -57,6 +59,11 @@ def register_codec(name, load):
     Codec : What to subclass, with an example.
     CodecEmbedder : Recordings through a codec, as rows.
     """
+    if not isinstance(name, str) or not callable(load):
+        raise TypeError(
+            f"register_codec takes a name and a function that makes a Codec, not {name!r} and "
+            f"{load!r}."
+        )
     if name in _ON_THE_HUB:
         raise ValueError(f"name={name!r} is one of the package's own codecs: choose another.")
     _registered[name] = load
@@ -94,10 +101,27 @@ def load_codec(model, *, device, revision=None, local_files_only=False):
     where = {"revision": revision, "local_files_only": local_files_only}
     if isinstance(model, str) and name in _registered:
         codec = _registered[name](device=device, **where)
-    else:
-        checkpoint = _find(model, **where)
-        codec = _class_for(checkpoint)(checkpoint, device=device)
+        _check_codec(codec, name)
+        backbone = CodecBackbone(codec, name, device=device)
+        backbone.told_apart_by = tell_apart(codec)
+        return backbone
+    if name == "snac":
+        require_snac()  # before anything is downloaded for it
+    checkpoint = _find(model, **where)
+    codec = _class_for(checkpoint)(checkpoint, device=device)
     return CodecBackbone(codec, name, device=device)
+
+
+def _check_codec(codec, name):
+    if not isinstance(codec, Codec):
+        raise TypeError(
+            f"What was registered as {name!r} gave a {type(codec).__name__}, and must give a Codec."
+        )
+    needed = ("name", "sampling_rate", "stride", "n_dims", "n_quantizers")
+    missing = [attribute for attribute in needed if not hasattr(codec, attribute)]
+    if missing or isinstance(codec.files, (str, os.PathLike)):
+        what = f"has no {', no '.join(missing)}" if missing else "has one path as its files"
+        raise TypeError(f"The codec {name!r} {what}; Codec says what each of them must be.")
 
 
 def _find(model, **where):
@@ -122,7 +146,9 @@ def _checkpoint_of(path):
     for layout in (ENCODEC, SOUNDSTREAM):
         if any(fnmatch(path.name, pattern) for patterns in layout.weights for pattern in patterns):
             return Checkpoint(str(path), path.parent, (path,), layout)
-    names = [pattern for layout in (ENCODEC, SOUNDSTREAM) for (pattern,) in layout.weights]
+    names = [
+        pattern for layout in (ENCODEC, SOUNDSTREAM) for row in layout.weights for pattern in row
+    ]
     raise ValueError(
         f"model={str(path)!r}: a file must be called as its library calls it: {', '.join(names)}."
     )
@@ -130,6 +156,11 @@ def _checkpoint_of(path):
 
 def _class_for(checkpoint):
     """Return the class that runs a checkpoint."""
+    if checkpoint.layout is ENCODEC and len(checkpoint.files) > 1:
+        raise ValueError(
+            f"model={checkpoint.model!r} is a folder with several checkpoints "
+            f"({', '.join(path.name for path in checkpoint.files)}): name the file."
+        )
     if checkpoint.layout in _LAYOUTS:
         return _LAYOUTS[checkpoint.layout]
     model_type = checkpoint.model_type

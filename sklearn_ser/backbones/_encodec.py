@@ -12,7 +12,7 @@ from ._extras import import_extra
 # As the package names its files, and builds its networks: from no settings but these.
 ENCODEC = Layout(
     settings=(),
-    weights=(("encodec_24khz-*.th",), ("encodec_48khz-*.th",)),
+    weights=(("encodec_24khz-*.th", "encodec_48khz-*.th"),),
     origin="one with a checkpoint of the encodec package",
 )
 
@@ -22,8 +22,9 @@ class EncodecCodec(Codec):
 
     The network for 48 kHz is for music in stereo: a mono recording is its left and its right.
     It sees segments of a second that overlap by a hundredth, each scaled to the same loudness;
-    as in both libraries, each segment is encoded by itself, the last as short as it is, and all
-    frames of all segments count.
+    as in the ``encodec`` package, and in transformers' model without its feature extractor, which
+    would fill the last segment up with zeros and so make frames of silence, each segment is
+    encoded by itself, the last as short as it is, and all frames of all segments count.
 
     Parameters
     ----------

@@ -150,7 +150,7 @@ class GE2EBackbone:
         def load():
             (path,) = checkpoint.files
             saved = read_tensors(checkpoint, path)
-            if not isinstance(saved, dict) or "model_state" not in saved:
+            if not isinstance(saved.get("model_state"), dict):
                 raise ValueError(
                     f"model={checkpoint.model!r} is no checkpoint of GE2E: it has no 'model_state'."
                 )

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from ._checkpoint import Layout
+from ._checkpoint import Layout, unreadable
 from ._codec import Codec
 from ._extras import import_extra
 
@@ -47,21 +47,38 @@ class LyraCodec(Codec):
         self.files = checkpoint.files
         self._encoder, self._quantizer = (str(path) for path in checkpoint.files)
         self._version = checkpoint.version
-        self.n_quantizers = len(self._codebooks())
+        try:
+            self._open_encoder()
+            self.n_quantizers = len(self._codebooks())
+        except (
+            ValueError,
+            KeyError,
+            IndexError,
+            RuntimeError,
+        ) as error:  # whatever is in the files
+            raise unreadable(checkpoint, error) from error
 
     def encode(self, waveform):
         """Return the encoder's output for each frame; the last is filled up with zeros."""
         frames = np.pad(waveform, (0, -len(waveform) % _FRAME)).reshape(-1, 1, _FRAME)
-        interpreter = self._interpreter(self._encoder, num_threads=1)
-        interpreter.allocate_tensors()
-        entry = interpreter.get_input_details()[0]["index"]
-        exit_ = interpreter.get_output_details()[0]["index"]
+        interpreter, entry, exit_ = self._open_encoder()
         latents = np.empty((len(frames), self.n_dims), dtype=np.float32)
         for frame, latent in zip(frames, latents, strict=True):
             interpreter.set_tensor(entry, frame)
             interpreter.invoke()
             latent[:] = interpreter.get_tensor(exit_)[0, 0]
         return torch.from_numpy(latents)
+
+    def _open_encoder(self):
+        """Return a fresh interpreter, and where it takes samples and gives latents."""
+        interpreter = self._interpreter(self._encoder, num_threads=1)
+        interpreter.allocate_tensors()
+        (entry,), (exit_,) = interpreter.get_input_details(), interpreter.get_output_details()
+        if (*entry["shape"], *exit_["shape"]) != (1, _FRAME, 1, 1, self.n_dims):
+            raise ValueError(
+                f"{self._encoder} is no encoder of {_FRAME} samples into {self.n_dims} numbers"
+            )
+        return interpreter, entry["index"], exit_["index"]
 
     def quantize(self, latents):
         """Yield the sums of codewords, whose numbers the quantiser's own graph chooses."""

@@ -132,7 +132,7 @@ def _choose_whisper(model, find):
 def _choose_speaker(model, find):
     """Find a network whose output is a vector for the whole of what it sees."""
     name = os.fspath(model)
-    if name == "ge2e" and not os.path.exists(name):
+    if model == "ge2e":
         return find(find_ge2e(), layouts=(GE2E,)), GE2EBackbone
     if name.startswith("speechbrain/") and not os.path.exists(name):
         require_speechbrain()  # before anything is downloaded for it

@@ -1,5 +1,6 @@
 """SNAC, whose quantisers run at several rates, by its own package."""
 
+import inspect
 from functools import partial
 
 import torch
@@ -7,6 +8,11 @@ import torch
 from ._checkpoint import fill_network, read_tensors, share_network
 from ._codec import Codec, as_input, quantize_residuals
 from ._extras import import_extra
+
+
+def require_snac():
+    """Import SNAC, or raise an error that says what to install."""
+    return import_extra("snac", extra="snac", needed_for="SNAC")
 
 
 class SnacCodec(Codec):
@@ -25,8 +31,8 @@ class SnacCodec(Codec):
     """
 
     def __init__(self, checkpoint, *, device):
-        self._package = import_extra("snac", extra="snac", needed_for="SNAC")
-        config = checkpoint.config
+        self._package = require_snac()
+        config = _check_config(checkpoint)
         self.files = checkpoint.files
         self.checkpoint = checkpoint
         self.device = device
@@ -35,8 +41,9 @@ class SnacCodec(Codec):
         self.stride = 1
         for rate in config["encoder_rates"]:
             self.stride *= rate
-        n_dims = config["encoder_dim"] * 2 ** len(config["encoder_rates"])
-        self.n_dims = config.get("latent_dim") or n_dims
+        self.n_dims = config["latent_dim"] or config["encoder_dim"] * 2 ** len(
+            config["encoder_rates"]
+        )
         self.n_quantizers = len(config["vq_strides"])
 
     def encode(self, waveform):
@@ -56,9 +63,22 @@ class SnacCodec(Codec):
 
     def _load(self):
         with torch.random.fork_rng(devices=[]):
-            network = self._package.SNAC(**self.checkpoint.config)
+            network = self._package.SNAC(**_check_config(self.checkpoint))
         weights = read_tensors(self.checkpoint, self.checkpoint.folder / "pytorch_model.bin")
         return fill_network(network, weights, self.checkpoint).to(self.device)
+
+
+def _check_config(checkpoint):
+    """Return the settings of a network, those that the file leaves to the package included."""
+    known = inspect.signature(require_snac().SNAC).parameters
+    config = {name: parameter.default for name, parameter in known.items()} | checkpoint.config
+    unknown = sorted(config.keys() - known.keys())
+    if unknown:
+        raise ValueError(
+            f"The config.json of model={checkpoint.model!r} has settings that the installed snac "
+            f"does not take: {', '.join(unknown)}."
+        )
+    return config
 
 
 def _nearest(stage, left):

@@ -105,9 +105,12 @@ class SpeechBrainBackbone:
             )
         kind = _KINDS[self.class_path]
         self.name = kind.name
-        self.sampling_rate = self.fbank.get("sample_rate", 16000)
-        self.n_dims = (kind.defaults | self.settings)["lin_neurons"]
-        self.min_samples = self._n_frames_needed(kind) * self._hop
+        try:
+            self.sampling_rate = int(self.fbank.get("sample_rate", 16000))
+            self.n_dims = int((kind.defaults | self.settings)["lin_neurons"])
+            self.min_samples = self._n_frames_needed(kind) * self._hop
+        except (TypeError, ValueError) as error:
+            raise _unfit(checkpoint, self.class_path, error) from error
 
     @property
     def _hop(self):
@@ -202,11 +205,15 @@ def _build(class_path, settings, checkpoint):
     made = getattr(_import(module), name)
     try:
         return made(**settings)
-    except (TypeError, AssertionError, LookupError) as error:
-        raise ValueError(
-            f"hyperparams.yaml of model={checkpoint.model!r} has settings that {name} of the "
-            f"installed SpeechBrain does not take ({error})."
-        ) from error
+    except (TypeError, ValueError, AssertionError, LookupError) as error:
+        raise _unfit(checkpoint, name, error) from error
+
+
+def _unfit(checkpoint, name, error):
+    return ValueError(
+        f"hyperparams.yaml of model={checkpoint.model!r} has settings that {name} of the "
+        f"installed SpeechBrain does not take ({error})."
+    )
 
 
 class _Tagged(NamedTuple):

@@ -28,7 +28,8 @@ class CodecEmbedder(PretrainedEmbedder):
         How many stages of the quantiser to add up, and so the bitrate; None is all of them.
     pooling : {"mean", "mean_std", "max"} or callable, default="mean"
         What is kept of the frames: their mean, mean and standard deviation, or maximum; or a
-        function from frames of shape (n_frames, n_dims) to a 1-D array. Only frames of the
+        function from frames of shape (n_frames, n_dims) to a 1-D array, for which the frames of
+        all stages down to the deepest are held until the recording ends. Only frames of the
         recording itself are pooled, never padding.
     window : float, default=30.0
         Longest stretch that the network sees at once, in seconds; None is no limit. Longer
@@ -110,7 +111,8 @@ class CodecEmbedder(PretrainedEmbedder):
     would move the last frames of codecs that look ahead, as DAC and SNAC do, and all frames where
     a norm runs over time, as it does in EnCodec for 48 kHz. A recording ends as its library ends
     it: DAC and Lyra fill its last frame up with zeros; EnCodec for 48 kHz encodes its last
-    segment as short as it is; SoundStream drops what is no whole frame. Codes are the library's,
+    segment as short as it is, as does transformers' model without its feature extractor, which
+    would add zeros; SoundStream drops what is no whole frame. Codes are the library's,
     too; between processors they may differ where two codewords are equally near, to rounding.
 
     Weights are loaded when the first recording passes through, once per process: clones share
@@ -239,4 +241,7 @@ class CodecEmbedder(PretrainedEmbedder):
 
     def _names_out(self):
         encoder = self._make_encoder()
-        return [f"{encoder.backbone.name}_{column}" for column in encoder.column_names()]
+        self._layers_wanted(encoder.backbone.n_layers)  # which refuses more stages than there are
+        which = "" if self.n_quantizers is None else f"q{self.n_quantizers:02d}_"
+        which = "latent_" if self.representation == "latent" else which
+        return [f"{encoder.backbone.name}_{which}{column}" for column in encoder.column_names()]

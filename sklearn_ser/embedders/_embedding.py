@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import pickle
 from collections import defaultdict
 from typing import Any, NamedTuple
@@ -204,14 +205,15 @@ def network_key(encoder, store):
     key : str
     """
     backbone = encoder.backbone
-    files = {path.name: FileVersion.of(path, "whole file") for path in backbone.checkpoint.files}
-    known = store.known_contents(list(files.values()))
-    contents = {version: known.get(version) or _digest(version.path) for version in files.values()}
+    files = [FileVersion.of(path, "whole file") for path in backbone.checkpoint.files]
+    known = store.known_contents(files)
+    contents = {version: known.get(version) or _digest(version.path) for version in files}
     store.remember_contents({v: content for v, content in contents.items() if v not in known})
     settings = {
         "format": _FORMAT,
         "name": backbone.name,
-        "files": {name: contents[version] for name, version in sorted(files.items())},
+        "files": [[os.path.basename(version.path), contents[version]] for version in files],
+        "code": [_key_of(part) for part in getattr(backbone, "told_apart_by", [])],
         "dtype": str(backbone.dtype),
         "context": getattr(backbone, "context", None),
         "window": encoder.window,
@@ -238,6 +240,12 @@ def _pooling_key(pooling):
     return content_key(cloudpickle.dumps(pooling), repr(code and _code_key(code)))
 
 
+def _key_of(part):
+    """Return the name of what a function does, or of the value that something else is."""
+    code = getattr(part, "__code__", None)
+    return content_key(repr(part if code is None else _code_key(code)))
+
+
 def _code_key(code):
     """Return what a code object does, whatever its file, lines and address are."""
     constants = [
@@ -249,10 +257,11 @@ def _code_key(code):
 def _key_or_none(encoder, store):
     """Return what embeddings are kept under; None, with a warning, where that can't be told."""
     try:
-        return network_key(encoder, store)
+        _pooling_key(encoder.pooling)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         warn(
             f"pooling={encoder.pooling!r} can't be told from other functions ({error}), so that "
             "memory= is left out for it. The results are right. Define it in a module."
         )
         return None
+    return network_key(encoder, store)

@@ -62,6 +62,8 @@ class PretrainedEmbedder(RecordingTransformer):
             )
         if not isinstance(self.layers, str) and not np.size(self.layers):
             raise ValueError("layers holds no layer: name one, or pass 'all' or 'last'.")
+        # A missing extra or model is told before any recording is read.
+        self._make_encoder()
 
     def _load_backbone(self):
         from sklearn_ser.backbones import load_backbone

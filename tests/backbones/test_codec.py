@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sklearn_ser import CodecEmbedder, EmbeddingStore
 from sklearn_ser.backbones import Codec, load_codec, register_codec
 from sklearn_ser.backbones import _codec_registry as registry
 from small_codecs import CODECS, make_codec, small_codec
@@ -234,6 +235,24 @@ def test_a_folder_that_holds_no_codec_says_what_it_could_hold(tmp_path):
         load_codec(tmp_path, device="cpu")
 
 
+def test_of_several_checkpoints_in_a_folder_one_must_be_named(tmp_path):
+    for name in ("encodec_24khz-1.th", "encodec_48khz-1.th"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"24khz-1\.th, encodec_48khz-1\.th\): name the file"):
+        load_codec(tmp_path, device="cpu")
+
+
+def test_the_extra_of_a_word_is_told_before_any_download(monkeypatch):
+    monkeypatch.setattr("sklearn_ser.backbones._extras.import_module", _fail)
+    monkeypatch.setattr("sklearn_ser.backbones._checkpoint._download", None)
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-ser\[snac\]'"):
+        CodecEmbedder("snac").fit(["no such recording.wav"])
+
+
+def _fail(module):
+    raise ModuleNotFoundError(f"No module named {module!r}")
+
+
 @pytest.mark.parametrize("extra", ["encodec", "snac", "lyra"])
 def test_a_missing_extra_is_told_with_the_command(extra, tmp_path, monkeypatch):
     files = {
@@ -243,11 +262,7 @@ def test_a_missing_extra_is_told_with_the_command(extra, tmp_path, monkeypatch):
     }
     for name, text in files[extra].items():
         (tmp_path / name).write_text(text)
-
-    def fail(module):
-        raise ModuleNotFoundError(f"No module named {module!r}")
-
-    monkeypatch.setattr("sklearn_ser.backbones._extras.import_module", fail)
+    monkeypatch.setattr("sklearn_ser.backbones._extras.import_module", _fail)
     with pytest.raises(ImportError, match=rf"pip install 'sklearn-ser\[{extra}\]'"):
         load_codec(tmp_path, device="cpu")
 
@@ -287,8 +302,64 @@ def test_a_codec_of_ones_own(toy):
 
 def test_a_codec_that_contradicts_itself_is_told(toy, monkeypatch):
     monkeypatch.setattr(Toy, "n_dims", 3)
-    with pytest.raises(ValueError, match=r"'toy' gave latents of shape \(2, 4\).*\(2, 3\)"):
+    with pytest.raises(ValueError, match=r"encode gave an array of shape \(2, 4\).*\(2, 3\)"):
         own_frames(load_codec("toy", device="cpu"), [noise(8)])
+
+
+@pytest.mark.parametrize(
+    ("stages", "says"),
+    [([], "stage 1 of quantize gave nothing"), ([np.ones((1, 4))], r"stage 1 .*\(1, 4\)")],
+)
+def test_stages_that_are_missing_or_too_short_are_told(toy, monkeypatch, stages, says):
+    monkeypatch.setattr(Toy, "quantize", lambda self, latents: stages)
+    with pytest.raises(ValueError, match=says):
+        own_frames(load_codec("toy", device="cpu"), [noise(8)])
+
+
+def test_what_is_registered_is_checked(toy):
+    for name, load in ((5, Toy), ("other", 3)):
+        with pytest.raises(TypeError, match="register_codec takes a name and a function"):
+            register_codec(name, load)
+    for made, says in ((3, "gave a int"), (Codec(), "has no name, no sampling_rate")):
+        register_codec("other", lambda made=made, **settings: made)
+        with pytest.raises(TypeError, match=says):
+            load_codec("other", device="cpu")
+
+
+def test_the_store_tells_codecs_of_one_name_apart(toy, tmp_path):
+    class Rounding(Toy):
+        def __init__(self, digits, files=()):
+            self.digits, self.files = digits, files
+            self._loaded = None  # counts for nothing
+
+        def quantize(self, latents):
+            self._loaded = "weights"
+            yield latents.round(self.digits)
+
+    class Truncating(Rounding):
+        def quantize(self, latents):
+            yield np.trunc(latents)
+
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.pt").write_text(folder)
+    here, there = (str(tmp_path / folder / "model.pt") for folder in "ab")
+    store = EmbeddingStore(tmp_path / "store")
+    embedder = CodecEmbedder("toy", n_quantizers=1, sampling_rate=8000, memory=store)
+    codecs = [
+        Rounding(1),
+        Rounding(0),
+        Truncating(1),
+        Rounding(1, (here, there)),
+        Rounding(1, (there, there)),
+    ]
+    for n_kept, codec in enumerate(codecs, start=1):
+        codec.n_quantizers = 1
+        register_codec("toy", lambda codec=codec, **settings: codec)
+        kept = [embedder.fit_transform([np.full(8, 0.26)]) for _ in range(2)]
+        assert len(store) == n_kept
+        expected = next(codec.quantize(np.full((1, 4), 0.26, dtype=np.float32)))
+        np.testing.assert_allclose(kept, [expected, expected], rtol=1e-6)
 
 
 def test_names_of_the_package_stay(toy):

@@ -120,3 +120,14 @@ def test_what_the_decoder_makes_of_the_latents_is_still_the_speech(folder, codec
 def test_codec_runs_on_the_cpu_and_cuts_by_itself(codec):
     assert codec.cuts_by_itself
     assert codec.encode(np.zeros(640, np.float32)).device.type == "cpu"
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "swapped"])
+def test_damaged_files_are_told(folder, tmp_path, damage):
+    names = ["soundstream_encoder.tflite", "quantizer.tflite"]
+    for name, other in zip(names, names[::-1], strict=True):
+        content = (folder / (other if damage == "swapped" else name)).read_bytes()
+        size = {"empty": 0, "truncated": 1000}.get(damage)
+        (tmp_path / name).write_bytes(content[:size])
+    with pytest.raises(OSError, match=f"weights of model='{tmp_path}' can't be read"):
+        load_codec(tmp_path, device="cpu")

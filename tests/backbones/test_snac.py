@@ -1,5 +1,8 @@
 """SNAC against its package's own forward pass."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from sklearn_ser.backbones import load_codec
 
 pytest.importorskip("snac")
 
-from small_codecs import make_snac, save_snac
+from small_codecs import SNAC, make_snac, save_snac
 
 TOLERANCE = 1e-5
 
@@ -80,3 +83,23 @@ def test_weights_that_do_not_fit_are_refused(folder, tmp_path):
     torch.save(weights, tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match=r"1 missing \(encoder.*1 left over \(stray\)"):
         next(load_codec(tmp_path, device="cpu").encode([_noise(600)], 0))
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [([1], "holds no settings"), (SNAC | {"what": 1}, "does not take: what")],
+)
+def test_settings_that_do_not_fit_are_told(folder, tmp_path, config, says):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=says):
+        load_codec(copy, device="cpu")
+
+
+def test_settings_that_the_file_leaves_out_are_those_of_the_package(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    few = {name: value for name, value in SNAC.items() if name not in ("noise", "depthwise")}
+    (copy / "config.json").write_text(json.dumps(few))
+    (first,) = load_codec(copy, device="cpu").encode([np.ones(9000, np.float32)], 0)
+    (second,) = load_codec(folder, device="cpu").encode([np.ones(9000, np.float32)], 0)
+    assert (first == second).all()

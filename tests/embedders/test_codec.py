@@ -97,10 +97,16 @@ def test_pooling(pooling, statistics):
     np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_columns_are_short_and_do_not_change_with_what_is_searched_over():
-    for parameters in ({}, {"n_quantizers": 2}, {"representation": "latent"}):
+def test_columns_say_what_they_hold():
+    for parameters, prefix in (
+        ({}, "encodec24"),
+        ({"n_quantizers": 2}, "encodec24_q02"),
+        ({"representation": "latent"}, "encodec24_latent"),
+    ):
         names = _encodec(**parameters).get_feature_names_out()
-        assert list(names[[0, 15]]) == ["encodec24_dim0000", "encodec24_dim0015"]
+        assert list(names[[0, 15]]) == [f"{prefix}_dim0000", f"{prefix}_dim0015"]
+    with pytest.raises(ValueError, match="n_quantizers=99"):
+        _encodec(n_quantizers=99).get_feature_names_out()
     names = _dac(pooling="mean_std").get_feature_names_out()
     assert list(names[[0, 64]]) == ["dac16_mean_dim0000", "dac16_std_dim0000"]
 
