@@ -6,6 +6,9 @@ import tempfile
 
 # scikit-learn's array API checks run only where SciPy was imported under this.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
+# Test processes share the processors: threads within each of them would wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Of two processes that compile librosa's functions into one folder, one may crash.
 os.environ.setdefault(
     "NUMBA_CACHE_DIR",
