@@ -163,7 +163,8 @@ class CodecEmbedder(PretrainedEmbedder):
     >>> embedder.fit_transform([tone, tone[:4000]]).shape
     (2, 32)
     >>> embedder.get_feature_names_out()[:2]
-    array(['encodec24_mean_dim0000', 'encodec24_mean_dim0001'], dtype=object)
+    array(['encodec24_latent_mean_dim0000', 'encodec24_latent_mean_dim0001'],
+          dtype=object)
     """
 
     _parameter_constraints: dict = {
