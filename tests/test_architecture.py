@@ -18,7 +18,7 @@ LAYERS = {
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": (
         {"audio", "nn"},
-        LIGHT | {"torch", "transformers", "huggingface_hub", "speechbrain", "encodec"},
+        LIGHT | {"torch", "transformers", "huggingface_hub", "speechbrain", "encodec", "yaml"},
     ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (
@@ -44,6 +44,7 @@ LAYERS = {
     "__init__": (
         {
             "audio",
+            "backbones",
             "datasets",
             "embedders",
             "estimator_checks",
