@@ -8,10 +8,11 @@ Every fold is a line of the file, written when it is done; what is there is not 
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, f1_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedShuffleSplit
 
 from sklearn_ser import EmoHRNetClassifier, LogMelSpectrogram
@@ -23,6 +24,11 @@ SAMPLING_RATE = 16000
 CORPORA = {
     "emodb": (load_emodb, lambda corpus: corpus.groups),
     "ravdess": (load_ravdess, lambda corpus: corpus.emobox_folds),
+}
+METRICS = {
+    "UAR": unweighted_average_recall,
+    "accuracy": accuracy_score,
+    "macro-F1": partial(f1_score, average="macro"),
 }
 # What is turned off by `--without`.
 INGREDIENTS = {
@@ -138,14 +144,40 @@ def run_fold(arguments, seed, X, noisy, y, train, test):
     start = time.perf_counter()
     fitted = classifier(arguments, seed).fit(X[train], y[train])
     minutes = (time.perf_counter() - start) / 60
-    predicted = {"clean": fitted.predict(X[test]).tolist()}
-    predicted |= {f"{snr:g} dB": fitted.predict(of_snr[test]).tolist() for snr, of_snr in noisy}
+    conditions = {"clean": X} | {f"{snr:g} dB": of_snr for snr, of_snr in noisy}
     return {
         "minutes": minutes,
         "rows": test.tolist(),
-        "predicted": predicted,
+        "classes": fitted.classes_.tolist(),
+        "probabilities": {
+            name: fitted.predict_proba(spectrograms[test]).round(5).tolist()
+            for name, spectrograms in conditions.items()
+        },
         "train_loss": fitted.history_["train_loss"],
     }
+
+
+def predicted(line, condition):
+    """Return what a fold's network took its test rows for."""
+    return np.array(line["classes"])[np.argmax(line["probabilities"][condition], axis=1)]
+
+
+def vote(lines):
+    """Return the folds of all seeds as one each, of the mean probability (`VotingClassifier`)."""
+    folds = {}
+    for line in lines:
+        folds.setdefault(line["fold"], []).append(line)
+    return [
+        {
+            **of_fold[0],
+            "seed": "vote",
+            "probabilities": {
+                condition: np.mean([line["probabilities"][condition] for line in of_fold], axis=0)
+                for condition in of_fold[0]["probabilities"]
+            },
+        }
+        for of_fold in folds.values()
+    ]
 
 
 def report(corpus, lines):
@@ -153,33 +185,32 @@ def report(corpus, lines):
     y, speakers = corpus.target, corpus.groups
     minutes = [line["minutes"] for line in lines]
     print(f"{len(lines)} folds, {sum(minutes):.1f} minutes, {np.median(minutes):.2f} each")
-    for condition in lines[0]["predicted"]:
-        recalls, accuracies, f1s, rows, predicted = [], [], [], [], []
+    for condition in lines[0]["probabilities"]:
+        figures, all_rows, all_predicted = {}, [], []
         for seed in sorted({line["seed"] for line in lines}):
             of_seed = [line for line in lines if line["seed"] == seed]
-            of_folds = [
-                unweighted_average_recall(y[line["rows"]], line["predicted"][condition])
+            by_fold = [
+                unweighted_average_recall(y[line["rows"]], predicted(line, condition))
                 for line in of_seed
             ]
-            print(f"  {condition}, seed {seed}, by fold:", " ".join(f"{r:.3f}" for r in of_folds))
-            rows_of_seed = np.concatenate([line["rows"] for line in of_seed])
-            of_rows = np.concatenate([line["predicted"][condition] for line in of_seed])
-            recalls.append(unweighted_average_recall(y[rows_of_seed], of_rows))
-            accuracies.append(np.mean(of_rows == y[rows_of_seed]))
-            f1s.append(f1_score(y[rows_of_seed], of_rows, average="macro"))
-            rows.append(rows_of_seed)
-            predicted.append(of_rows)
-        rows, predicted = np.concatenate(rows), np.concatenate(predicted)
+            print(f"  {condition}, seed {seed}, by fold:", " ".join(f"{r:.3f}" for r in by_fold))
+            rows = np.concatenate([line["rows"] for line in of_seed])
+            classes = np.concatenate([predicted(line, condition) for line in of_seed])
+            for name, metric in METRICS.items():
+                figures.setdefault(name, []).append(metric(y[rows], classes))
+            all_rows.append(rows)
+            all_predicted.append(classes)
+        rows, classes = np.concatenate(all_rows), np.concatenate(all_predicted)
         low, high = confidence_interval(
-            unweighted_average_recall, y[rows], predicted, groups=speakers[rows], random_state=0
+            unweighted_average_recall, y[rows], classes, groups=speakers[rows], random_state=0
         )
-        for name, values in {"UAR": recalls, "accuracy": accuracies, "macro-F1": f1s}.items():
+        for name, values in figures.items():
             spread = f" +- {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             interval = f" [{low:.3f}, {high:.3f}]" if name == "UAR" else ""
             print(f"{condition}: {name} {np.mean(values):.3f}{spread}{interval}")
-        classes = np.unique(y[rows])
-        print(f"{condition}: rows are {', '.join(classes)}, columns what they are taken for")
-        print(confusion_matrix(y[rows], predicted, normalize="true").round(2))
+        labels = np.unique(y[rows])
+        print(f"{condition}: rows are {', '.join(labels)}, columns what they are taken for")
+        print(confusion_matrix(y[rows], classes, normalize="true").round(2))
 
 
 def main():
@@ -203,10 +234,13 @@ def main():
                 line = {"settings": settings, "seed": seed, "fold": number, **result}
                 with open(arguments.results, "a") as file:
                     print(json.dumps(line), file=file, flush=True)
-            recall = unweighted_average_recall(y[test], line["predicted"]["clean"])
+            recall = unweighted_average_recall(y[test], predicted(line, "clean"))
             print(f"seed {seed}, fold {number}: {recall:.3f}", flush=True)
             lines.append(line)
     report(corpus, lines)
+    if arguments.protocol == "speakers" and len(arguments.seeds) > 1:
+        print(f"Mean probability of the {len(arguments.seeds)} seeds:")
+        report(corpus, vote(lines))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
         Channels of the head's bottleneck on that branch; the classifier sees 64 times as many. 32
         is the published head, made for a thousand classes: the greater part of "small-v1".
     crop : float, default=0.9
-        Share of the frames of which training sees a window, at a random place; 1 shows all.
+        Share of the frames of which training sees a window, taken at random and moved to a random
+        place, with silence around it; 1 shows all.
     n_frequency_masks : int, default=2
         Number of spans of bands that are blanked out in each recording (SpecAugment); 0 for none.
     frequency_mask_width : float, default=0.125

@@ -66,28 +66,35 @@ def _spans(n_rows, length, n_spans, share, generator):
 
 
 def crop_spectrograms(spectrograms, generator, *, share):
-    """Keep a window of frames of each recording, at a place of its own.
+    """Keep a window of frames of each recording, moved to a place of its own, in silence.
+
+    The number of frames stays: where windows came alone, a network would see other borders, and
+    other padding, in training than in prediction. Silence is the recording's smallest value, as in
+    `pad_spectrograms`.
 
     Parameters
     ----------
     spectrograms : Tensor of shape (n_spectrograms, n_bands, n_frames)
         A batch.
     generator : torch.Generator
-        What places are drawn from.
+        What windows and places are drawn from.
     share : float
-        Share of the frames that are kept.
+        Share of the frames that are kept, at least one.
 
     Returns
     -------
-    windows : Tensor of shape (n_spectrograms, n_bands, n_kept)
-        At least one frame.
+    cropped : Tensor of shape (n_spectrograms, n_bands, n_frames)
     """
     n_spectrograms, n_bands, n_frames = spectrograms.shape
     n_kept = max(1, math.ceil(share * n_frames))
-    draws = torch.rand(n_spectrograms, 1, generator=generator, device=generator.device)
-    starts = (draws * (n_frames - n_kept + 1)).long()
-    frames = starts + torch.arange(n_kept, device=generator.device)
-    return spectrograms.gather(2, frames[:, None, :].expand(-1, n_bands, -1))
+    draws = torch.rand(2, n_spectrograms, 1, generator=generator, device=generator.device)
+    starts, places = (draws * (n_frames - n_kept + 1)).long()
+    frames = torch.arange(n_frames, device=generator.device)
+    kept = (frames >= places) & (frames < places + n_kept)
+    sources = (frames - places + starts).clamp(0, n_frames - 1)
+    moved = spectrograms.gather(2, sources[:, None, :].expand(-1, n_bands, -1))
+    silence = spectrograms.amin(dim=(1, 2), keepdim=True)
+    return torch.where(kept[:, None, :], moved, silence)
 
 
 def add_noise(spectrograms, generator, *, share):
