@@ -10,6 +10,10 @@ corpus of real recordings on disk::
 
     python examples/plot_quickstart.py --corpus emodb --data path/to/emodb
     python examples/plot_quickstart.py --corpus ravdess --data path/to/ravdess
+
+A network is trained for each speaker held out, which takes a minute or two on synthetic voices,
+and on real ones as long as is said below. With ``--classifier linear`` it is a linear classifier
+on statistics of the spectrogram, which takes seconds.
 """
 
 import argparse
@@ -22,15 +26,17 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ser import LogMelSpectrogram
+from sklearn_ser import EmoHRNetClassifier, LogMelSpectrogram
 from sklearn_ser.datasets import load_emodb, load_ravdess, make_emotional_speech
 from sklearn_ser.metrics import confidence_interval, unweighted_average_recall
 
 parser = argparse.ArgumentParser(description="Speaker-independent emotion recognition.")
 parser.add_argument("--corpus", choices=["synthetic", "emodb", "ravdess"], default="synthetic")
 parser.add_argument("--data", help="folder of the corpus")
+parser.add_argument("--classifier", choices=["network", "linear"], default="network")
+parser.add_argument("--epochs", type=int, help="passes of the network over the recordings")
 parser.add_argument("--output", default="confusion_matrix.png", help="picture to save")
-parser.add_argument("--n-jobs", type=int, help="folds computed at the same time")
+parser.add_argument("--n-jobs", type=int, default=-1, help="folds computed at the same time")
 arguments = parser.parse_args()
 if arguments.corpus != "synthetic" and arguments.data is None:
     parser.error(f"--corpus {arguments.corpus} needs --data, the folder of the corpus")
@@ -59,14 +65,39 @@ print(f"{len(corpus.recordings)} recordings by {len(np.unique(corpus.groups))} s
 # A pipeline
 # ----------
 #
-# Statistics of a log-mel spectrogram over time make one row of each recording, whatever its
+# A network of high resolution on log-mel spectrograms, trained from nothing. The synthetic voices
+# are few, short and clean: a small picture, a narrow network and a high learning rate do for them.
+# Real ones get a larger picture, more width and more epochs.
+
+if arguments.corpus == "synthetic":
+    front_end = LogMelSpectrogram(n_mels=32, hop_length=1024, duration=2.0, normalize=None)
+    network = EmoHRNetClassifier(
+        width=8,
+        head_width=4,
+        mixup=0,
+        max_epochs=arguments.epochs or 20,
+        batch_size=16,
+        learning_rate=0.003,
+        random_state=0,
+    )
+else:
+    front_end = LogMelSpectrogram(n_mels=64, hop_length=512)
+    network = EmoHRNetClassifier(
+        head_width=8, max_epochs=arguments.epochs or 40, batch_size=16, random_state=0
+    )
+
+# %%
+# The linear reference works on statistics over time, one row for each recording whatever its
 # length. The level is part of the message, so it is not normalised away.
 
-pipeline = make_pipeline(
-    LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None),
-    StandardScaler(),
-    LogisticRegression(max_iter=1000),
-)
+if arguments.classifier == "network":
+    pipeline = make_pipeline(front_end, network)
+else:
+    pipeline = make_pipeline(
+        LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None),
+        StandardScaler(),
+        LogisticRegression(max_iter=1000),
+    )
 predicted = cross_val_predict(
     pipeline,
     corpus.recordings,

@@ -9,11 +9,17 @@ if TYPE_CHECKING:
     from sklearn_ser import inspection as inspection
     from sklearn_ser import metrics as metrics
     from sklearn_ser.audio import RecordingError as RecordingError
+    from sklearn_ser.backbones import Codec as Codec
+    from sklearn_ser.backbones import register_codec as register_codec
+    from sklearn_ser.embedders import CodecEmbedder as CodecEmbedder
     from sklearn_ser.embedders import HubertEmbedder as HubertEmbedder
     from sklearn_ser.embedders import LayerSelector as LayerSelector
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
+    from sklearn_ser.embedders import TextEmbedder as TextEmbedder
     from sklearn_ser.embedders import WavLMEmbedder as WavLMEmbedder
     from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
+    from sklearn_ser.embedders import XVectorEmbedder as XVectorEmbedder
+    from sklearn_ser.estimators import EmoHRNetClassifier as EmoHRNetClassifier
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
 
 __version__ = "0.1.0.dev0"
@@ -21,13 +27,19 @@ __version__ = "0.1.0.dev0"
 # Public name -> the module that holds it. Names load on first use, so that
 # `import sklearn_ser` costs next to nothing and brings no torch.
 _MODULE_OF: dict[str, str] = {
+    "Codec": "sklearn_ser.backbones",
+    "CodecEmbedder": "sklearn_ser.embedders",
     "EmbeddingStore": "sklearn_ser.store",
+    "EmoHRNetClassifier": "sklearn_ser.estimators",
     "HubertEmbedder": "sklearn_ser.embedders",
     "LayerSelector": "sklearn_ser.embedders",
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
+    "TextEmbedder": "sklearn_ser.embedders",
     "WavLMEmbedder": "sklearn_ser.embedders",
     "WhisperEmbedder": "sklearn_ser.embedders",
+    "XVectorEmbedder": "sklearn_ser.embedders",
+    "register_codec": "sklearn_ser.backbones",
 }
 _SUBPACKAGES = ("datasets", "estimator_checks", "inspection", "metrics")
 

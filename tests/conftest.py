@@ -1,9 +1,20 @@
 """Shared fixtures: where real corpora lie, and recordings that need none."""
 
+import getpass
 import os
+import tempfile
 
 # scikit-learn's array API checks run only where SciPy was imported under this.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
+# Test processes share the processors: threads within each of them would wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Of two processes that compile librosa's functions into one folder, one may crash.
+os.environ.setdefault(
+    "NUMBA_CACHE_DIR",
+    f"{tempfile.gettempdir()}/sklearn_ser-{getpass.getuser()}/"
+    f"numba-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}",
+)
 
 from functools import partial
 from pathlib import Path

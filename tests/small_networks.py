@@ -46,17 +46,44 @@ NETWORKS = {
     "whisper": ("WhisperModel", _WHISPER, None),
 }
 
+_XVECTOR_HEAD = {"tdnn_dim": [24, 24, 24, 24, 40], "xvector_output_dim": 20, "num_labels": 3}
+# The same with an x-vector head.
+SPEAKER_NETWORKS = {
+    "wavlm-sv": ("WavLMForXVector", _FAMILY | _XVECTOR_HEAD, True),
+    "wavlm-sv-weighted": (  # wavlm-base-plus-sv
+        "WavLMForXVector",
+        _FAMILY | _XVECTOR_HEAD | {"use_weighted_layer_sum": True},
+        True,
+    ),
+    "wavlm-large-sv": (
+        "WavLMForXVector",
+        _FAMILY | _LARGE | _XVECTOR_HEAD | {"use_weighted_layer_sum": True},
+        True,
+    ),
+    "wav2vec2-sv": ("Wav2Vec2ForXVector", _FAMILY | _XVECTOR_HEAD, True),  # wav2vec2-base-superb-sv
+    "unispeech-sat-sv": ("UniSpeechSatForXVector", _FAMILY | _XVECTOR_HEAD, False),
+}
+_ALL = NETWORKS | SPEAKER_NETWORKS
+
 
 def make_network(name):
     """Build one of the small networks, always with the same weights."""
     import torch
     import transformers
 
-    class_name, settings, _ = NETWORKS[name]
+    class_name, settings, _ = _ALL[name]
     network_class = getattr(transformers, class_name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return network_class(network_class.config_class(**settings)).eval()
+        network = network_class(network_class.config_class(**settings)).eval()
+        if settings.get("use_weighted_layer_sum"):
+            torch.nn.init.normal_(network.layer_weights)
+        # By transformers' default the head has no bias, and its output is near nothing.
+        for part in ("projector", "tdnn", "feature_extractor") if name in SPEAKER_NETWORKS else ():
+            for module in getattr(network, part).modules():
+                if isinstance(module, torch.nn.Linear):
+                    module.reset_parameters()
+        return network
 
 
 def save_network(network, folder, normalize):
@@ -72,10 +99,20 @@ def save_network(network, folder, normalize):
 
 def small_network(name):
     """Return the folder of a small network; the same in each process, made where it is missing."""
+    return saved_once(
+        _ALL, name, lambda folder: save_network(make_network(name), folder, _ALL[name][2])
+    )
+
+
+def saved_once(definitions, name, save):
+    """Return a folder that is the same in each process, and saved to where it is missing.
+
+    What is defined otherwise, or by other versions of the libraries, has another folder.
+    """
     import torch
     import transformers
 
-    made_of = f"{NETWORKS} {torch.__version__} {transformers.__version__}"
+    made_of = f"{definitions} {torch.__version__} {transformers.__version__}"
     home = Path(tempfile.gettempdir()) / f"sklearn_ser-{getpass.getuser()}"
     home /= f"networks-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
     folder = home / name
@@ -83,7 +120,7 @@ def small_network(name):
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as unfinished:
             made = Path(unfinished) / name
-            save_network(make_network(name), made, NETWORKS[name][2])
+            save(made)
             try:
                 os.rename(made, folder)
             except OSError:  # another process was first

@@ -18,7 +18,7 @@ LAYERS = {
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": (
         {"audio", "nn"},
-        LIGHT | {"torch", "transformers", "huggingface_hub", "speechbrain", "encodec"},
+        LIGHT | {"torch", "transformers", "huggingface_hub", "speechbrain", "encodec", "yaml"},
     ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (
@@ -26,7 +26,7 @@ LAYERS = {
         LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
     "estimators": (
-        {"_sklearn", "audio", "nn", "backbones", "store", "embedders", "metrics"},
+        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store", "embedders", "metrics"},
         LIGHT | {"sklearn", "torch", "skorch", "geoopt", "transformers"},
     ),
     "metrics": ({"_sklearn"}, LIGHT | {"sklearn"}),
@@ -44,6 +44,7 @@ LAYERS = {
     "__init__": (
         {
             "audio",
+            "backbones",
             "datasets",
             "embedders",
             "estimator_checks",
@@ -58,7 +59,11 @@ LAYERS = {
 # Libraries that cost seconds to import may not be imported when such a layer is.
 HEAVY = {"torch", "torchaudio", "transformers", "speechbrain", "encodec", "geoopt", "skorch"}
 HEAVY |= {"matplotlib", "pandas", "polars", "pytest"}
-MAY_BE_HEAVY_AT_IMPORT = {"nn": {"torch"}, "backbones": {"torch"}, "estimators": {"torch"}}
+MAY_BE_HEAVY_AT_IMPORT = {
+    "nn": {"torch"},
+    "backbones": {"torch"},
+    "estimators": {"torch", "skorch"},  # skorch in the module alone that `fit` imports
+}
 
 MODULES = sorted(ROOT.rglob("*.py"))
 

@@ -23,7 +23,12 @@ def run(example, *arguments, folder):
     ).stdout
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+# The quickstart trains a network for each speaker, and is run below in brief.
+@pytest.mark.parametrize(
+    "example",
+    [path for path in EXAMPLES if path.stem != "plot_quickstart"],
+    ids=lambda path: path.stem,
+)
 def test_example_runs_by_itself(example, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     for variable in ("SKLEARN_SER_DATA", "SKLEARN_SER_WEIGHTS"):
@@ -37,8 +42,9 @@ def recall_of(output):
 
 def test_quickstart_on_synthetic_voices(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    output = run(ROOT / "examples/plot_quickstart.py", "--output", "m.png", folder=tmp_path)
-    assert 0.6 <= recall_of(output) <= 0.95
+    arguments = ("--epochs", "4", "--output", "m.png")  # of twenty
+    output = run(ROOT / "examples/plot_quickstart.py", *arguments, folder=tmp_path)
+    assert 0.2 <= recall_of(output) <= 0.95  # chance is .143
     assert (tmp_path / "m.png").stat().st_size > 10_000
 
 
@@ -49,15 +55,33 @@ def test_quickstart_on_synthetic_voices(tmp_path, monkeypatch):
         ("ravdess", "1440 recordings by 24 speakers", 0.35),  # chance is .125
     ],
 )
-def test_quickstart_on_real_recordings(tmp_path, monkeypatch, corpus_folder, corpus, found, floor):
+def test_linear_quickstart_on_real_recordings(
+    tmp_path, monkeypatch, corpus_folder, corpus, found, floor
+):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     output = run(
         ROOT / "examples/plot_quickstart.py",
-        *("--corpus", corpus, "--data", str(corpus_folder(corpus))),
+        *("--corpus", corpus, "--data", str(corpus_folder(corpus)), "--classifier", "linear"),
         folder=tmp_path,
     )
     assert found in output
     assert recall_of(output) >= floor
+
+
+def test_quickstart_trains_a_network_on_real_recordings(tmp_path, monkeypatch, corpus_folder):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    few = tmp_path / "emodb"
+    few.mkdir()
+    for path in corpus_folder("emodb").rglob("*.flac"):
+        if path.name.startswith(("03a0", "08a0", "09a0")):
+            (few / path.name).symlink_to(path)
+    output = run(
+        ROOT / "examples/plot_quickstart.py",
+        *("--corpus", "emodb", "--data", str(few), "--epochs", "1", "--n-jobs", "1"),
+        folder=tmp_path,
+    )
+    assert "by 3 speakers" in output
+    assert 0 < recall_of(output) < 1
 
 
 def test_quickstart_asks_for_the_folder(tmp_path):

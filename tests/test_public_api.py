@@ -68,6 +68,11 @@ def test_names_without_networks_bring_no_torch(name):
     assert not loaded & {"torch", "transformers", "torchaudio", "matplotlib", "pytest"}
 
 
+def test_what_only_predicts_brings_no_training_loop():
+    code = "import sys; from sklearn_ser import EmoHRNetClassifier; print(*sys.modules)"
+    assert not set(_run(code)) & {"skorch", "transformers", "geoopt"}
+
+
 def test_names_load_on_demand():
     code = "import sys, sklearn_ser; {}print('sklearn_ser.audio' in sys.modules)"
     assert _run(code.format("")) == ["False"]

@@ -4,6 +4,7 @@ from ._channel import ChannelOfFile
 from ._recordings import (
     Problems,
     RecordingError,
+    are_recordings,
     as_recordings,
     compute_rows,
     file_of,
@@ -27,6 +28,7 @@ __all__ = [
     "Problems",
     "RecordingError",
     "UnusableRecording",
+    "are_recordings",
     "as_recordings",
     "compute_rows",
     "crop_and_pad",

@@ -80,6 +80,35 @@ def is_table(X):
     return True
 
 
+def are_recordings(X):
+    """Tell whether `X` can be nothing but recordings: no numbers in rows of equal length.
+
+    Parameters
+    ----------
+    X : object
+        What the user gave.
+
+    Returns
+    -------
+    bool
+        False where in doubt, such as for a list of equally long waveforms.
+    """
+    if hasattr(X, "toarray") or is_decoder(X) or isinstance(X, (Mapping, *PATH_TYPES)):
+        return False
+    if hasattr(X, "__array__") and (len(_shape(X)) != 1 or np.asarray(X).dtype.kind in "biufc"):
+        return len(_shape(X)) == 2 and _is_column_of_recordings(X)
+    if _is_lazy_sequence(X):
+        entries = [X[position] for position in range(min(2, len(X)))]  # fetching may be costly
+    else:
+        entries = list(X) if hasattr(X, "__iter__") else []
+    if any(isinstance(entry, (Mapping, *PATH_TYPES)) for entry in entries):
+        return True
+    if any(is_decoder(entry) or is_pair(entry) for entry in entries):
+        return True
+    lengths = {_shape(entry) for entry in entries if hasattr(entry, "shape")}
+    return len(lengths) > 1 and all(len(shape) == 1 for shape in lengths)
+
+
 def as_recordings(X):
     """Return `X`, which is no table, as a sequence of recordings.
 

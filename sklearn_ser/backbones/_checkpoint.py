@@ -3,28 +3,95 @@
 import contextlib
 import json
 import os
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
+from pickle import UnpicklingError
 from threading import Lock
 
 import torch
 
 # Older checkpoints have the first, those that transformers 5 saves with a tokenizer the second.
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files that a kind of checkpoint consists of.
+
+    Parameters
+    ----------
+    settings : tuple of str
+        Patterns of files that say what the network is; the first must be there. Empty where the
+        file of the weights is all there is.
+    weights : tuple of tuple of str
+        Patterns of the files that hold the weights, in the order of preference.
+    origin : str
+        Where such folders come from.
+    vocabularies : tuple of tuple of str, default=()
+        Patterns of files of a tokenizer; all of one row must be there.
+    """
+
+    settings: tuple[str, ...]
+    weights: tuple[tuple[str, ...], ...]
+    origin: str
+    vocabularies: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def is_one_file(self):
+        """Whether a single file, of any name, is a whole checkpoint."""
+        return not self.settings
+
+    def files_in(self, folder):
+        """Return the files of a checkpoint in a folder, and the names of what is missing."""
+        settings = [path for pattern in self.settings for path in sorted(folder.glob(pattern))]
+        missing = [name for name in self.settings[:1] if folder / name not in settings]
+        weights = self._weights_in(folder)
+        if not weights:
+            missing.append(" or ".join(patterns[0] for patterns in self.weights))
+        if self.vocabularies and not any(
+            all(any(folder.glob(pattern)) for pattern in row) for row in self.vocabularies
+        ):
+            rows = (" with ".join(row) for row in self.vocabularies)
+            missing.append(f"tokenizer ({', '.join(rows)})")
+        return (*settings, *weights), missing
+
+    def _weights_in(self, folder):
+        for patterns in self.weights:
+            found = sorted({path for pattern in patterns for path in folder.glob(pattern)})
+            if any(path.suffix != ".json" for path in found):
+                return found
+        return []
+
+
 # Safe tensors first; the pickled format of older checkpoints only where there is nothing else.
-_WEIGHTS = (
-    ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
-    ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
+TRANSFORMERS = Layout(
+    settings=("config.json", *PREPROCESSING),
+    weights=(
+        ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
+        ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
+    ),
+    origin="one that transformers' save_pretrained wrote, or one of the hub",
 )
-_SETTINGS = ("config.json", *PREPROCESSING)
+TEXT = Layout(
+    settings=(
+        *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+        *("added_tokens.json", "bpe.codes", "vocab.txt", "vocab.json", "merges.txt", "*.model"),
+    ),
+    weights=TRANSFORMERS.weights,
+    origin="one that save_pretrained of the network and of its tokenizer wrote, or one of the hub",
+    # Without one, transformers makes up an empty tokenizer.
+    vocabularies=(("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"), ("*.model",)),
+)
 # Networks kept in memory: those of a pipeline that joins a few. The least recently used goes.
 _MAX_NETWORKS = 3
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A pretrained network on disk, in the layout of the Hugging Face hub.
+    """A pretrained network on disk.
 
     Parameters
     ----------
@@ -33,24 +100,35 @@ class Checkpoint:
     folder : Path
         Where its files are.
     files : tuple of Path
-        Its weights and settings: all that decides what the network computes.
+        Its weights and settings, with its tokenizer where it is of text: all that decides what
+        the network computes.
+    layout : Layout
+        Of which kind it is.
     """
 
     model: str
     folder: Path
     files: tuple[Path, ...]
+    layout: Layout = TRANSFORMERS
 
     @property
     def model_type(self):
         """The family of the network, as its ``config.json`` tells it."""
+        return self.config.get("model_type")
+
+    @property
+    def config(self):
+        """What is in its ``config.json``."""
         try:
             config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            if not isinstance(config, dict):
+                raise ValueError("it holds no settings")
         except ValueError as error:
             raise ValueError(
                 f"The config.json of model={self.model!r} can't be read ({error}). Download the "
                 "model again."
             ) from error
-        return config.get("model_type")
+        return config
 
     @property
     def has_preprocessing(self):
@@ -64,14 +142,16 @@ class Checkpoint:
         return tuple((stat.st_size, stat.st_ino, stat.st_mtime_ns) for stat in stats)
 
 
-def find_checkpoint(model, *, revision=None, local_files_only=False):
+def find_checkpoint(model, *, layouts=(TRANSFORMERS,), revision=None, local_files_only=False):
     """Find a checkpoint: a folder, or a hub id, which is downloaded where it is not cached.
 
     Parameters
     ----------
     model : str or path
-        A folder with ``config.json`` and weights, or a hub id such as
+        A folder with the files of one of the layouts, or a hub id such as
         ``"microsoft/wavlm-base-plus"``.
+    layouts : tuple of Layout, default=(TRANSFORMERS,)
+        The kinds of checkpoint to look for; where a folder is of several, the first.
     revision : str, default=None
         Branch, tag or commit on the hub; None is the main branch, as it was first downloaded.
     local_files_only : bool, default=False
@@ -87,64 +167,61 @@ def find_checkpoint(model, *, revision=None, local_files_only=False):
         If there is no such folder or model, or it is not at hand and can't be downloaded.
     """
     name = os.fspath(model)
-    if os.path.isdir(name):
+    one_file = [layout for layout in layouts if layout.is_one_file and os.path.isfile(name)]
+    if os.path.isdir(name) or one_file:
         if revision is not None:
             raise ValueError(
-                f"revision={revision!r} is for models on the hub, and model={name!r} is a folder: "
-                "leave revision out, or pass the folder of that revision."
+                f"revision={revision!r} is for models on the hub, and model={name!r} is a "
+                f"{'file' if one_file else 'folder'}: leave revision out, or pass the "
+                f"{'file' if one_file else 'folder'} of that revision."
             )
-        return _checkpoint_in(name, Path(name).resolve())
+        path = Path(name).resolve()
+        if one_file:
+            return Checkpoint(name, path.parent, (path,), one_file[0])
+        return _checkpoint_in(name, path, layouts)
     if isinstance(model, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise FileNotFoundError(
             f"model={name!r}: there is no such folder, and it is no hub id, which has the form "
             "'owner/name'."
         )
     with contextlib.suppress(OSError, ValueError):  # the latter for what can be no hub id
-        return _checkpoint_in(name, _download(name, revision, local_files_only=True))
+        return _download(name, layouts, revision, local_files_only=True)
     if local_files_only:
         raise OSError(_explain_missing(name, revision, "local_files_only=True"))
     try:
-        return _checkpoint_in(name, _download(name, revision, local_files_only=False))
+        return _download(name, layouts, revision, local_files_only=False)
     except Exception as error:  # of httpx, of the hub's client, of the disk: all end the same way
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise OSError(_explain_missing(name, revision, reason)) from error
 
 
-def _download(name, revision, *, local_files_only):
+def _download(name, layouts, revision, *, local_files_only):
     from huggingface_hub import snapshot_download
 
-    for weights in _WEIGHTS:
+    settings = [setting for layout in layouts for setting in layout.settings]
+    # The best weights of each layout at once, then the next best where there were none.
+    for weights in zip_longest(*(layout.weights for layout in layouts), fillvalue=()):
         folder = Path(
             snapshot_download(
                 name,
                 revision=revision,
-                allow_patterns=[*_SETTINGS, *weights],
+                allow_patterns=[*settings, *chain.from_iterable(weights)],
                 local_files_only=local_files_only,
             )
         )
-        if _weights_in(folder):
-            break
-    return folder
+        with contextlib.suppress(FileNotFoundError):
+            return _checkpoint_in(name, folder, layouts)
+    return _checkpoint_in(name, folder, layouts)
 
 
-def _weights_in(folder):
-    for patterns in _WEIGHTS:
-        found = sorted({path for pattern in patterns for path in folder.glob(pattern)})
-        if any(path.suffix != ".json" for path in found):
-            return found
-    return []
-
-
-def _checkpoint_in(name, folder):
-    weights = _weights_in(folder)
-    settings = [folder / setting for setting in _SETTINGS if (folder / setting).exists()]
-    if folder / "config.json" not in settings or not weights:
-        raise FileNotFoundError(
-            f"model={name!r}: the folder has no "
-            f"{'config.json' if weights else 'model.safetensors or pytorch_model.bin'}; it must be "
-            "one that transformers' save_pretrained wrote, or one of the hub."
-        )
-    return Checkpoint(name, folder, (*settings, *weights))
+def _checkpoint_in(name, folder, layouts):
+    missing = []
+    for layout in layouts:
+        files, absent = layout.files_in(folder)
+        if not absent:
+            return Checkpoint(name, folder, files, layout)
+        missing.append(f"no {' and no '.join(absent)}; it must be {layout.origin}")
+    raise FileNotFoundError(f"model={name!r}: the folder has {'; or it has '.join(missing)}.")
 
 
 def _explain_missing(name, revision, reason):
@@ -174,7 +251,7 @@ def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", 
     dtype : torch.dtype
         Precision of weights and arithmetic.
     attention : {"sdpa", "eager"}, default="sdpa"
-        The implementation that transformers is to use.
+        The implementation that transformers is to use; None is the best that it has.
     part : str, default=None
         The name of the child to keep, such as ``"encoder"``; None keeps all.
 
@@ -188,11 +265,30 @@ def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", 
     ValueError
         If weights are missing or left over, or have other shapes than the configuration says.
     """
-    key = (checkpoint.folder, checkpoint.version, network_class, part, device, dtype)
+    return share_network(
+        (checkpoint.folder, checkpoint.version, network_class, part, device, dtype),
+        lambda: _load(checkpoint, network_class, dtype, attention, part).to(device),
+    )
+
+
+def share_network(key, load):
+    """Return the network that is known by a key, loaded where it is not in memory.
+
+    Parameters
+    ----------
+    key : tuple
+        What tells networks apart: where they are, the version of their files, device, precision.
+    load : callable
+        Returns the network.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        In evaluation mode; shared, and not to be changed.
+    """
     with _networks_lock:
         if key not in _networks:
-            network = _load(checkpoint, network_class, dtype, attention, part)
-            _networks[key] = network.requires_grad_(False).eval().to(device)
+            _networks[key] = load().requires_grad_(False).eval()
         _networks.move_to_end(key)
         while len(_networks) > _MAX_NETWORKS:
             _networks.popitem(last=False)
@@ -213,37 +309,128 @@ def _load(checkpoint, network_class, dtype, attention, part):
                 ignore_mismatched_sizes=True,  # to be refused below, in our words
             )
     except Exception as error:  # of the file format, of pickle, of the disk
-        raise OSError(
-            f"The weights of model={checkpoint.model!r} can't be read ({type(error).__name__}: "
-            f"{error}). Download the model again."
-        ) from error
+        raise unreadable(checkpoint, error) from error
     needed = f"{part}." if part else ""
-    missing = sorted(
-        key for key in told["missing_keys"] if key.startswith(needed) and key not in _NOT_NEEDED
+    _refuse_misfit(
+        checkpoint,
+        network_class.__name__,
+        missing=[
+            key
+            for key in told["missing_keys"]
+            if key.startswith(needed) and not _NOT_NEEDED.search(key)
+        ],
+        left_over=[
+            key
+            for key in told["unexpected_keys"]
+            if _belongs_to(key, network)
+            and not _NOT_NEEDED.search(key)
+            and key.removeprefix(f"{network.base_model_prefix}.").startswith(needed)
+        ],
+        misshapen=[str(key) for key in told["mismatched_keys"]],
+        told=told["error_msgs"],
+        remedy="Download the model again, or save it with transformers' save_pretrained.",
     )
-    left_over = sorted(
-        key
-        for key in told["unexpected_keys"]
-        if _belongs_to(key, network)
-        and key.removeprefix(f"{network.base_model_prefix}.").startswith(needed)
-    )
-    wrong = sorted(str(key) for key in told["mismatched_keys"])
-    problems = [
-        f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
-        for keys, what in ((missing, "missing"), (left_over, "left over"), (wrong, "misshapen"))
-        if keys
-    ]
-    if problems or told["error_msgs"]:
-        raise ValueError(
-            f"The weights of model={checkpoint.model!r} don't fit {network_class.__name__}: "
-            f"{'; '.join([*problems, *told['error_msgs']])}. With them it would compute at random. "
-            "Download the model again, or save it with transformers' save_pretrained."
-        )
     return getattr(network, part) if part else network
 
 
-# Used in training alone, to hide frames; checkpoints may lack it.
-_NOT_NEEDED = {"masked_spec_embed"}
+def fill_network(network, weights, checkpoint):
+    """Give a network its weights, all of them and no other.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Changed in place.
+    weights : dict of str to Tensor
+        As they were saved.
+    checkpoint : Checkpoint
+        Where they were saved.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If weights are missing or left over, or have other shapes than the network's.
+    """
+    own = network.state_dict()
+    _refuse_misfit(
+        checkpoint,
+        type(network).__name__,
+        missing=own.keys() - weights.keys(),
+        left_over=weights.keys() - own.keys(),
+        misshapen=[k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape],
+        remedy="Download the model again.",
+    )
+    network.load_state_dict(weights, strict=True)
+    return network
+
+
+def read_tensors(checkpoint, path):
+    """Read tensors that were saved by `torch.save`; nothing else that is pickled is built.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        What the file is of.
+    path : Path
+        The file.
+
+    Returns
+    -------
+    tensors : dict
+
+    Raises
+    ------
+    OSError
+        If the file is damaged, or holds what could do more than be read.
+    """
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        # torch's own message says how to run the file nevertheless.
+        raise OSError(
+            f"The file {path.name} of model={checkpoint.model!r} is damaged, or holds more than "
+            "tensors: what could run when it is read is never read here. Take the file from its "
+            "first source."
+        ) from error
+    except Exception as error:  # of the file format, of the disk
+        raise unreadable(checkpoint, error) from error
+    if not isinstance(tensors, dict):
+        raise unreadable(checkpoint, TypeError(f"{path.name} holds no weights by their names"))
+    return tensors
+
+
+def unreadable(checkpoint, error):
+    """Return the error that says which checkpoint can't be read, and why."""
+    return OSError(
+        f"The weights of model={checkpoint.model!r} can't be read ({type(error).__name__}: "
+        f"{error}). Download the model again."
+    )
+
+
+def _refuse_misfit(checkpoint, class_name, *, missing, left_over, misshapen, remedy, told=()):
+    problems = [
+        f"{len(keys)} {what} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''})"
+        for keys, what in ((missing, "missing"), (left_over, "left over"), (misshapen, "misshapen"))
+        if keys
+    ]
+    if problems or told:
+        raise ValueError(
+            f"The weights of model={checkpoint.model!r} don't fit {class_name}: "
+            f"{'; '.join([*problems, *told])}. With them it would compute at random. {remedy}"
+        )
+
+
+# No output depends on these: what hides frames in training, what makes speakers of training out of
+# a speaker's embedding, the layer upon the first token that a text encoder may end in, and the
+# positions that older checkpoints count out.
+_NOT_NEEDED = re.compile(
+    r"(^|\.)masked_spec_embed$|^(classifier|objective)\."
+    r"|^(\w+\.)?pooler\.|^(\w+\.)?embeddings\.position_ids$"
+)
 
 
 def _belongs_to(key, network):

@@ -1,13 +1,19 @@
 """From a model's name to the code that runs it."""
 
+import os
 from collections.abc import Iterator
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from ._checkpoint import Checkpoint, find_checkpoint
+from ._checkpoint import TEXT, TRANSFORMERS, Checkpoint, find_checkpoint
+from ._ge2e import GE2E, GE2EBackbone, find_ge2e
+from ._speechbrain import SPEECHBRAIN, SpeechBrainBackbone, require_speechbrain
+from ._text import TextBackbone
 from ._wav2vec2 import FAMILY, Wav2Vec2Backbone
+from ._wav2vec2_xvector import Wav2Vec2XVectorBackbone
 from ._whisper import WhisperBackbone
 
 
@@ -30,12 +36,15 @@ class Backbone(Protocol):
         Number of hidden states: the input of the first block, and the output of each block.
     n_dims : int
         Width of a hidden state.
-    stride : int
-        Samples from one frame to the next.
+    stride : int or None
+        Samples from one frame to the next; None where one vector stands for all that the
+        network sees.
     min_samples : int
         Samples of the shortest waveform that gives a frame.
     max_samples : int or None
         Samples of the longest waveform that can be encoded; None where there is no limit.
+    cuts_by_itself : bool
+        Whether long recordings are cut by the network's own procedure, in bounded memory.
     """
 
     checkpoint: Checkpoint
@@ -45,9 +54,10 @@ class Backbone(Protocol):
     sampling_rate: int
     n_layers: int
     n_dims: int
-    stride: int
+    stride: int | None
     min_samples: int
     max_samples: int | None
+    cuts_by_itself: bool
 
     def n_frames(self, n_samples: int) -> int:
         """Count the frames of so many samples."""
@@ -66,10 +76,6 @@ class Backbone(Protocol):
         ...
 
 
-# The classes of the public API that run each family: what to name where the wrong one was taken.
-_EMBEDDERS = {"whisper": "WhisperEmbedder"} | dict.fromkeys(FAMILY, "HubertEmbedder")
-
-
 def load_backbone(
     model, *, family, device, dtype, revision=None, local_files_only=False, context=None
 ):
@@ -79,7 +85,7 @@ def load_backbone(
     ----------
     model : str or path
         A hub id or a folder.
-    family : {"wav2vec2", "whisper"}
+    family : {"wav2vec2", "whisper", "speaker"}
         The family that the embedder expects.
     device : {"auto"} or str
         Where to run it; "auto" is a CUDA GPU where there is one, else the CPU.
@@ -103,9 +109,62 @@ def load_backbone(
     ValueError
         If it is of another family.
     """
-    checkpoint = find_checkpoint(model, revision=revision, local_files_only=local_files_only)
+    find = partial(find_checkpoint, revision=revision, local_files_only=local_files_only)
+    checkpoint, backbone_class = _FAMILIES[family](model, find)
+    settings = {"device": choose_device(device), "dtype": getattr(torch, dtype)}
+    if family == "whisper":
+        settings["context"] = context
+    return backbone_class(checkpoint, **settings)
+
+
+def _choose_wav2vec2(model, find):
+    checkpoint = find(model)
+    _check_model_type(checkpoint, FAMILY)
+    return checkpoint, Wav2Vec2Backbone
+
+
+def _choose_whisper(model, find):
+    checkpoint = find(model)
+    _check_model_type(checkpoint, ("whisper",))
+    return checkpoint, WhisperBackbone
+
+
+def _choose_speaker(model, find):
+    """Find a network whose output is a vector for the whole of what it sees."""
+    name = os.fspath(model)
+    if model == "ge2e":
+        return find(find_ge2e(), layouts=(GE2E,)), GE2EBackbone
+    if name.startswith("speechbrain/") and not os.path.exists(name):
+        require_speechbrain()  # before anything is downloaded for it
+    # SpeechBrain's first: its models have a config.json too.
+    checkpoint = find(model, layouts=(SPEECHBRAIN, TRANSFORMERS, GE2E))
+    if checkpoint.layout is not TRANSFORMERS:
+        is_ge2e = checkpoint.layout is GE2E
+        return checkpoint, GE2EBackbone if is_ge2e else SpeechBrainBackbone
+    _check_model_type(checkpoint, [model_type for model_type in FAMILY if model_type != "hubert"])
+    made_of = checkpoint.config.get("architectures") or ["no class that it names"]
+    if not made_of[0].endswith("ForXVector"):
+        raise ValueError(
+            f"model={checkpoint.model!r} is a {made_of[0]}, without the head that makes one "
+            "vector of a recording: choose one for speaker verification, such as "
+            "'microsoft/wavlm-base-plus-sv', or take its layers by WavLMEmbedder or HubertEmbedder."
+        )
+    return checkpoint, Wav2Vec2XVectorBackbone
+
+
+# Family -> a function from a model's name, and what finds checkpoints, to the checkpoint and the
+# class that runs it.
+_FAMILIES = {
+    "wav2vec2": _choose_wav2vec2,
+    "whisper": _choose_whisper,
+    "speaker": _choose_speaker,
+}
+# The classes of the public API that run each type: what to name where the wrong one was taken.
+_EMBEDDERS = {"whisper": "WhisperEmbedder"} | dict.fromkeys(FAMILY, "HubertEmbedder")
+
+
+def _check_model_type(checkpoint, expected):
     model_type = checkpoint.model_type
-    expected = FAMILY if family == "wav2vec2" else ("whisper",)
     if model_type not in expected:
         remedy = (
             f"use {_EMBEDDERS[model_type]} for it"
@@ -116,10 +175,62 @@ def load_backbone(
             f"model={checkpoint.model!r} is of type {model_type!r}, and this embedder runs "
             f"{', '.join(expected)}: {remedy}."
         )
-    settings = {"device": choose_device(device), "dtype": getattr(torch, dtype)}
-    if family == "whisper":
-        return WhisperBackbone(checkpoint, context=context, **settings)
-    return Wav2Vec2Backbone(checkpoint, **settings)
+
+
+# Who now owns the models that the hub once knew by a name alone.
+_OWNERS = {
+    "albert": "albert",
+    "bert": "google-bert",
+    "distilbert": "distilbert",
+    "distilroberta": "distilbert",
+    "roberta": "FacebookAI",
+    "xlm": "FacebookAI",
+}
+
+
+def load_text_backbone(
+    model, *, device, dtype, revision=None, local_files_only=False, max_length=None
+):
+    """Find a text encoder and make it ready to run; its weights are loaded when it runs.
+
+    Parameters
+    ----------
+    model : str or path
+        A hub id, also one without an owner such as ``"distilbert-base-uncased"``, or a folder.
+    device : {"auto"} or str
+        As for `load_backbone`.
+    dtype : {"float32", "bfloat16", "float16"}
+        Precision of weights and arithmetic.
+    revision : str, default=None
+        Branch, tag or commit on the hub.
+    local_files_only : bool, default=False
+        Never go to the network.
+    max_length : int, default=None
+        Most tokens of a text; None for as many as the network takes.
+
+    Returns
+    -------
+    backbone : TextBackbone
+
+    Raises
+    ------
+    OSError
+        If the model, or its tokenizer, can't be found.
+    ValueError
+        If it is no encoder of text.
+    """
+    if isinstance(model, str) and "/" not in model and not os.path.isdir(model):
+        owner = _OWNERS.get(model.partition("-")[0])
+        model = f"{owner}/{model}" if owner else model
+    checkpoint = find_checkpoint(
+        model, layouts=(TEXT,), revision=revision, local_files_only=local_files_only
+    )
+    return TextBackbone(
+        checkpoint,
+        device=choose_device(device),
+        dtype=getattr(torch, dtype),
+        max_length=max_length,
+    )
 
 
 def choose_device(device):

@@ -34,6 +34,7 @@ class Wav2Vec2Backbone:
     """
 
     max_samples = None
+    cuts_by_itself = False
 
     def __init__(self, checkpoint, *, device, dtype):
         from transformers import AutoConfig, Wav2Vec2FeatureExtractor
@@ -50,7 +51,7 @@ class Wav2Vec2Backbone:
         self.sampling_rate = self.extractor.sampling_rate
         self.n_layers = self.config.num_hidden_layers + 1
         self.n_dims = self.config.hidden_size
-        self.stride = 1
+        self.stride: int | None = 1
         self.min_samples = 1
         for kernel, stride in self._convolutions()[::-1]:
             self.min_samples = (self.min_samples - 1) * stride + kernel
@@ -89,7 +90,16 @@ class Wav2Vec2Backbone:
         hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
             What follows a recording's own frames means nothing.
         """
-        network = self._network()
+        network = self._network().base_model
+        for layer, hidden_states in enumerate(self._hidden_states(network, waveforms, depth)):
+            is_last = layer == len(network.encoder.layers)
+            if is_last and _is_normalised_last(network.encoder):
+                yield network.encoder.layer_norm(hidden_states)
+            else:
+                yield hidden_states
+
+    def _hidden_states(self, network, waveforms, depth):
+        """Yield the input of the first block, and the output of each of so many blocks."""
         encoder = network.encoder
         embedded = [self._embed(network, waveform) for waveform in waveforms]
         hidden_states = pad_sequence(embedded, batch_first=True)
@@ -101,14 +111,11 @@ class Wav2Vec2Backbone:
             n_frames = hidden_states.shape[1]
             bias = encoder.layers[0].attention.compute_bias(n_frames, n_frames)
             position_bias = {"position_bias": bias}
-        for number, block in enumerate(encoder.layers[:depth], start=1):
+        for block in encoder.layers[:depth]:
             hidden_states = block(hidden_states, attention_mask=attention_mask, **position_bias)
             if position_bias:
                 hidden_states = hidden_states[0]
-            if number == len(encoder.layers) and _is_normalised_last(encoder):
-                yield encoder.layer_norm(hidden_states)
-            else:
-                yield hidden_states
+            yield hidden_states
 
     def _embed(self, network, waveform):
         """Return the input of the first block, of shape (n_frames, n_dims), for one recording."""
@@ -133,7 +140,7 @@ class Wav2Vec2Backbone:
             attention="eager" if is_wavlm else "sdpa",
         )
         if is_wavlm:
-            use_sdpa_in_wavlm(network)
+            use_sdpa_in_wavlm(network.base_model)
         return network
 
 

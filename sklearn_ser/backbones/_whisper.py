@@ -27,6 +27,7 @@ class WhisperBackbone:
     """
 
     name = "whisper"
+    cuts_by_itself = False
 
     def __init__(self, checkpoint, *, device, dtype, context):
         from transformers import WhisperConfig, WhisperFeatureExtractor

@@ -1,15 +1,21 @@
-"""scikit-learn transformers from recordings to arrays, and over what these hold."""
+"""scikit-learn transformers from recordings and transcripts to arrays, and over what these hold."""
 
+from ._codec import CodecEmbedder
 from ._hubert import HubertEmbedder
 from ._layer_selector import LayerSelector
 from ._log_mel_spectrogram import LogMelSpectrogram
+from ._text import TextEmbedder
 from ._wavlm import WavLMEmbedder
 from ._whisper import WhisperEmbedder
+from ._xvector import XVectorEmbedder
 
 __all__ = [
+    "CodecEmbedder",
     "HubertEmbedder",
     "LayerSelector",
     "LogMelSpectrogram",
+    "TextEmbedder",
     "WavLMEmbedder",
     "WhisperEmbedder",
+    "XVectorEmbedder",
 ]

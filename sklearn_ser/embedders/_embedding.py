@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import pickle
 from collections import defaultdict
 from typing import Any, NamedTuple
@@ -43,6 +44,8 @@ class Embedding:
         The network, its pooling and windows.
     layers : list of int
         The layers wanted, counted from 0.
+    depth : int
+        The layer down to which to compute and keep.
     store : EmbeddingStore or None
         Where embeddings are kept.
     sampling_rate, channel, on_error, n_jobs
@@ -52,11 +55,11 @@ class Embedding:
     """
 
     def __init__(
-        self, encoder, *, layers, store, sampling_rate, channel, on_error, n_jobs, progress
+        self, encoder, *, layers, depth, store, sampling_rate, channel, on_error, n_jobs, progress
     ):
         self.encoder = encoder
         self.layers = layers
-        self.depth = max(layers)
+        self.depth = depth
         self.network = None if store is None else _key_or_none(encoder, store)
         self.store: Any = None if self.network is None else store
         self.sampling_rate = sampling_rate
@@ -113,13 +116,10 @@ class Embedding:
 
     def _load(self, contents):
         """Return what the store has of these contents, as deep as is needed."""
-        found = self.store.load(self.network, contents)
         n_columns = self.encoder.n_columns
-        return {
-            content: pooled
-            for content, pooled in found.items()
-            if len(pooled) > self.depth and pooled.shape[1:] == (n_columns,)
-        }
+        return load_deep_enough(
+            self.store, self.network, contents, depth=self.depth, n_columns=n_columns
+        )
 
     def _read(self, recording):
         backbone = self.encoder.backbone
@@ -169,13 +169,22 @@ class Embedding:
         if np.isfinite(pooled).all():
             rows[position] = pooled[self.layers]
             return
-        backbone = self.encoder.backbone
+        precision = str(self.encoder.backbone.dtype).removeprefix("torch.")
         reason = UnusableRecording(
             f"the network's output for it is not finite; its samples reach {reading.loudest:.2g} "
-            f"and the precision is {str(backbone.dtype).removeprefix('torch.')}: scale them to "
-            "[-1, 1], or choose dtype='float32'"
+            f"and the precision is {precision}: scale them to [-1, 1]"
+            + (", or choose dtype='float32'" if precision != "float32" else "")
         )
         self.problems.add(position, recordings[position], reason)
+
+
+def load_deep_enough(store, network, contents, *, depth, n_columns):
+    """Return what a store has of these contents, down to a layer and with so many columns."""
+    return {
+        content: pooled
+        for content, pooled in store.load(network, contents).items()
+        if len(pooled) > depth and pooled.shape[1:] == (n_columns,)
+    }
 
 
 def network_key(encoder, store):
@@ -196,13 +205,15 @@ def network_key(encoder, store):
     key : str
     """
     backbone = encoder.backbone
-    files = {path.name: FileVersion.of(path, "whole file") for path in backbone.checkpoint.files}
-    known = store.known_contents(list(files.values()))
-    contents = {version: known.get(version) or _digest(version.path) for version in files.values()}
+    files = [FileVersion.of(path, "whole file") for path in backbone.checkpoint.files]
+    known = store.known_contents(files)
+    contents = {version: known.get(version) or _digest(version.path) for version in files}
     store.remember_contents({v: content for v, content in contents.items() if v not in known})
     settings = {
         "format": _FORMAT,
-        "files": {name: contents[version] for name, version in sorted(files.items())},
+        "name": backbone.name,
+        "files": [[os.path.basename(version.path), contents[version]] for version in files],
+        "code": [_key_of(part) for part in getattr(backbone, "told_apart_by", [])],
         "dtype": str(backbone.dtype),
         "context": getattr(backbone, "context", None),
         "window": encoder.window,
@@ -229,6 +240,12 @@ def _pooling_key(pooling):
     return content_key(cloudpickle.dumps(pooling), repr(code and _code_key(code)))
 
 
+def _key_of(part):
+    """Return the name of what a function does, or of the value that something else is."""
+    code = getattr(part, "__code__", None)
+    return content_key(repr(part if code is None else _code_key(code)))
+
+
 def _code_key(code):
     """Return what a code object does, whatever its file, lines and address are."""
     constants = [
@@ -240,10 +257,11 @@ def _code_key(code):
 def _key_or_none(encoder, store):
     """Return what embeddings are kept under; None, with a warning, where that can't be told."""
     try:
-        return network_key(encoder, store)
+        _pooling_key(encoder.pooling)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         warn(
             f"pooling={encoder.pooling!r} can't be told from other functions ({error}), so that "
             "memory= is left out for it. The results are right. Define it in a module."
         )
         return None
+    return network_key(encoder, store)

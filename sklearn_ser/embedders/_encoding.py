@@ -43,6 +43,7 @@ class Encoder:
 
     def __init__(self, backbone, *, pooling, window, hop, batch_size):
         rate = backbone.sampling_rate
+        window = None if backbone.cuts_by_itself else window
         self.backbone = backbone
         self.pooling = pooling
         self.window = None if window is None else round(window * rate)
@@ -122,24 +123,17 @@ class Encoder:
 
     def _encode_batch(self, batch, depth):
         """Return one part for each window; where memory runs out, in two halves."""
-        from sklearn_ser.nn import exact_convolutions
+        return encode_or_halve(
+            lambda pieces: self._encode_at_once(pieces, depth), batch, self._explain_too_large
+        )
 
-        try:
-            with exact_convolutions():
-                return self._encode_at_once(batch, depth)
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if len(batch) == 1:
-                seconds = len(batch[0].waveform) / self.backbone.sampling_rate
-                raise MemoryError(
-                    f"A window of {seconds:.1f} s does not fit into the memory of "
-                    f"{self.backbone.device!r}. Choose a shorter window=, a smaller model, or "
-                    "device='cpu'."
-                ) from error
-        # Out of the clause above the error is gone, and with it the tensors that it held.
-        half = len(batch) // 2
-        return self._encode_batch(batch[:half], depth) + self._encode_batch(batch[half:], depth)
+    def _explain_too_large(self, piece):
+        seconds = len(piece.waveform) / self.backbone.sampling_rate
+        return (
+            f"A window of {seconds:.1f} s does not fit into the memory of "
+            f"{self.backbone.device!r}. Choose a shorter window=, a smaller model, or "
+            "device='cpu'."
+        )
 
     def _encode_at_once(self, batch, depth):
         import torch
@@ -206,6 +200,41 @@ def _pool_by(pooling, frames):
             "array of finite numbers, such as frames.mean(axis=0)."
         )
     return pooled
+
+
+def encode_or_halve(encode, batch, explain):
+    """Encode a batch; where memory runs out, in two halves.
+
+    Parameters
+    ----------
+    encode : callable
+        From a list to a list of results.
+    batch : list
+        At least one input.
+    explain : callable
+        From an input that does not fit by itself to what to say of it.
+
+    Returns
+    -------
+    results : list
+        One for each input.
+    """
+    from sklearn_ser.nn import exact_convolutions
+
+    try:
+        with exact_convolutions():
+            return encode(batch)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(batch) == 1:
+            raise MemoryError(explain(batch[0])) from error
+    # Out of the clause above the error is gone, and with it the tensors that it held.
+    half = len(batch) // 2
+    return [
+        *encode_or_halve(encode, batch[:half], explain),
+        *encode_or_halve(encode, batch[half:], explain),
+    ]
 
 
 def _is_out_of_memory(error):

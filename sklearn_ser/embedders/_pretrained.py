@@ -27,6 +27,9 @@ class PretrainedEmbedder(RecordingTransformer):
         "Choose flatten=True for the layers side by side in one row, or a single layer"
     )
 
+    # What the progress bar counts.
+    _progress_unit = "s of audio"
+
     layers: Any = "last"
     flatten = False
     pooling: Any = "mean"
@@ -59,6 +62,8 @@ class PretrainedEmbedder(RecordingTransformer):
             )
         if not isinstance(self.layers, str) and not np.size(self.layers):
             raise ValueError("layers holds no layer: name one, or pass 'all' or 'last'.")
+        # A missing extra or model is told before any recording is read.
+        self._make_encoder()
 
     def _load_backbone(self):
         from sklearn_ser.backbones import load_backbone
@@ -85,7 +90,7 @@ class PretrainedEmbedder(RecordingTransformer):
                 f"window={self.window} is too long for {self.model!r}, which takes at most "
                 f"{longest / backbone.sampling_rate:g} s at once."
             )
-        shortest = (backbone.min_samples + backbone.stride) / backbone.sampling_rate
+        shortest = (backbone.min_samples + (backbone.stride or 0)) / backbone.sampling_rate
         if self.window is not None and self.window < shortest:
             raise ValueError(
                 f"window={self.window} s is too short for {self.model!r}, which needs at least "
@@ -99,6 +104,14 @@ class PretrainedEmbedder(RecordingTransformer):
             batch_size=self.batch_size,
         )
 
+    def _layers_wanted(self, n_layers):
+        """Return the layers of the output, counted from 0."""
+        return _resolve_layers(self.layers, n_layers)
+
+    def _depth_kept(self, layers, n_layers):
+        """Return the layer down to which to compute and keep: the deepest of those wanted."""
+        return max(layers)
+
     def _has_layer_axis(self):
         if self.flatten or isinstance(self.layers, Integral):
             return False
@@ -106,19 +119,28 @@ class PretrainedEmbedder(RecordingTransformer):
 
     def _compute(self, recordings):
         encoder = self._make_encoder()
-        with _progress_bar(type(self).__name__, self.verbose) as progress:
-            embedding = Embedding(
+        n_layers = encoder.backbone.n_layers
+        layers = self._layers_wanted(n_layers)
+        with _progress_bar(type(self).__name__, self._progress_unit, self.verbose) as progress:
+            embedding = self._make_embedding(
                 encoder,
-                layers=_resolve_layers(self.layers, encoder.backbone.n_layers),
+                layers=layers,
+                depth=self._depth_kept(layers, n_layers),
                 store=as_store(self.memory),
-                sampling_rate=self.sampling_rate,
-                channel=self.channel,
                 on_error=self.on_error,
-                n_jobs=self.n_jobs,
                 progress=progress.update,
             )
             rows = embedding.embed(recordings)
         return rows if self._has_layer_axis() else rows.reshape(len(rows), -1)
+
+    def _make_embedding(self, encoder, **settings):
+        return Embedding(
+            encoder,
+            sampling_rate=self.sampling_rate,
+            channel=self.channel,
+            n_jobs=self.n_jobs,
+            **settings,
+        )
 
     def _names_out(self):
         if self._has_layer_axis():
@@ -127,7 +149,7 @@ class PretrainedEmbedder(RecordingTransformer):
         backbone = encoder.backbone
         return [
             f"{backbone.name}_layer{layer:02d}_{column}"
-            for layer in _resolve_layers(self.layers, backbone.n_layers)
+            for layer in self._layers_wanted(backbone.n_layers)
             for column in encoder.column_names()
         ]
 
@@ -160,12 +182,12 @@ def _resolve_layers(layers, n_layers):
     return resolved
 
 
-def _progress_bar(name, verbose):
+def _progress_bar(name, unit, verbose):
     from tqdm.auto import tqdm
 
     return tqdm(
         desc=name,
-        bar_format="{desc}: {n:.0f} s of audio in {elapsed}, {rate_noinv_fmt}",
-        unit=" s",
+        bar_format=f"{{desc}}: {{n:.0f}} {unit} in {{elapsed}}, {{rate_noinv_fmt}}",
+        unit=f" {unit.split()[0]}",
         disable=not verbose,
     )

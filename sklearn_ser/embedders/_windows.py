@@ -25,7 +25,8 @@ def cut_into_windows(n_samples, *, window, hop, backbone):
 
     Windows begin where a frame of the whole recording begins, and where two overlap, the frames
     of either are used up to the middle, where each has as much of its surroundings on both sides
-    as can be.
+    as can be. Where one vector stands for all that the network sees, windows are of one length
+    and spread evenly, so that each counts alike.
 
     Parameters
     ----------
@@ -45,6 +46,11 @@ def cut_into_windows(n_samples, *, window, hop, backbone):
     if window is None or n_samples <= window:
         return [Window(0, n_samples, 0, backbone.n_frames(n_samples))]
     stride = backbone.stride
+    if stride is None:
+        n_windows = -(-n_samples // window)
+        between = (n_samples - window) / (n_windows - 1)
+        starts = [round(k * between) for k in range(n_windows)]
+        return [Window(start, start + window, 0, 1) for start in starts]
     # Whole strides, and so short that frames of one window follow those of the one before.
     hop = max(min(hop, window - backbone.min_samples + stride) // stride, 1) * stride
     last_start = -(-(n_samples - window) // stride) * stride

@@ -1,15 +1,25 @@
 """Torch modules and tensor functions. Knows neither scikit-learn nor the hub."""
 
 from . import poincare
+from .hrnet import VARIANTS, HRNet, initialize_network, pad_spectrograms
 from .hyperbolic_fusion import HyperbolicFusionNetwork
 from .pooling import POOLINGS, merge_statistics, pool_frames
 from .precision import exact_convolutions
+from .spec_augment import add_noise, crop_spectrograms, mask_spectrograms, mix_up
 
 __all__ = [
     "POOLINGS",
+    "VARIANTS",
+    "HRNet",
     "HyperbolicFusionNetwork",
+    "add_noise",
+    "crop_spectrograms",
     "exact_convolutions",
+    "initialize_network",
+    "mask_spectrograms",
     "merge_statistics",
+    "mix_up",
+    "pad_spectrograms",
     "poincare",
     "pool_frames",
 ]

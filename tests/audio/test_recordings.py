@@ -11,7 +11,14 @@ from joblib import parallel_config
 from scipy import sparse
 
 from sklearn_ser import LogMelSpectrogram
-from sklearn_ser.audio import RecordingError, as_recordings, compute_rows, find_problems, is_table
+from sklearn_ser.audio import (
+    RecordingError,
+    are_recordings,
+    as_recordings,
+    compute_rows,
+    find_problems,
+    is_table,
+)
 from sklearn_ser.audio._waveform import UnusableRecording
 
 
@@ -29,6 +36,35 @@ class LazyColumn:
         if position == self.broken:
             raise OSError("truncated download")
         return {"array": self.recordings[position], "sampling_rate": 16000}
+
+
+@pytest.mark.parametrize(
+    ("X", "expected"),
+    [
+        (["a.wav", "b.wav"], True),
+        (np.array(["a.wav", "b.wav"]), True),
+        (np.array([["a.wav"], ["b.wav"]]), True),
+        (pd.Series(["a.wav"]), True),
+        (pl.DataFrame({"path": ["a.wav"]}), True),
+        ([np.zeros(3), np.zeros(4)], True),
+        ([(np.zeros(3), 16000)], True),
+        ([{"array": np.zeros(3), "sampling_rate": 16000}], True),
+        (LazyColumn([np.zeros(3)] * 3), True),
+        ([np.zeros(3), np.zeros(3)], False),
+        ([[0.0, 1.0], [0.0, 1.0]], False),
+        ([[[0.0], [1.0]], [[0.0], [1.0]]], False),
+        (np.zeros((3, 5)), False),
+        (np.zeros((3, 1)), False),
+        (np.zeros((3, 2, 5)), False),
+        (np.zeros(3), False),
+        (pd.DataFrame(np.zeros((3, 5))), False),
+        (sparse.csr_array(np.eye(3)), False),
+        ("a.wav", False),
+        (None, False),
+    ],
+)
+def test_what_can_be_nothing_but_recordings(X, expected):
+    assert are_recordings(X) is expected
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,12 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from sklearn_ser.backbones import load_backbone
-from sklearn_ser.backbones._checkpoint import Checkpoint, find_checkpoint, load_network
+from sklearn_ser.backbones._checkpoint import (
+    Checkpoint,
+    find_checkpoint,
+    load_network,
+    read_tensors,
+)
 from small_networks import NETWORKS, make_network, save_network, small_network
 
 
@@ -379,3 +384,20 @@ def test_real_whisper_weights_load(weights_folder):
     expected = load_file(Path(folder) / "model.safetensors")["layers.3.fc2.weight"]
     assert (backbone.n_layers, backbone.n_dims) == (5, 384)
     assert torch.equal(network.layers[3].fc2.weight, expected.float())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ([torch.ones(1)], "holds no weights by their names"),
+        ({"weights": Path()}, "holds more than tensors"),
+    ],
+)
+def test_a_file_of_other_things_than_weights_is_told(tmp_path, content, says):
+    path = tmp_path / "weights.pt"
+    torch.save(content, path)
+    checkpoint = Checkpoint("a-model", tmp_path, (path,))
+    with pytest.raises(OSError, match=says) as caught:
+        read_tensors(checkpoint, path)
+    assert "a-model" in str(caught.value)
+    assert "torch.load" not in str(caught.value)

@@ -1,5 +1,6 @@
 """Windows of long recordings: every frame of the whole once, and none else."""
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -55,3 +56,15 @@ def test_overlaps_are_used_up_to_their_middle():
     for before, behind in zip(surroundings[1:], surroundings[:-1], strict=True):
         assert abs(before[0] - behind[1]) <= 1
         assert before[0] >= 24
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(n_samples=st.integers(1, 100_000), window=st.integers(1000, 9000))
+def test_vectors_stand_for_windows_of_one_length_that_cover_the_recording(n_samples, window):
+    backbone = SimpleNamespace(stride=None, n_frames=lambda n_samples: 1)
+    windows = cut_into_windows(n_samples, window=window, hop=None, backbone=backbone)
+    assert len(windows) == -(-n_samples // window)
+    assert {(w.first, w.last) for w in windows} == {(0, 1)}
+    assert {w.stop - w.start for w in windows} == {min(window, n_samples)}
+    assert (windows[0].start, windows[-1].stop) == (0, n_samples)
+    assert all(a.start < b.start <= a.stop for a, b in itertools.pairwise(windows))

@@ -1,0 +1,247 @@
+"""EmoHRNet on a real corpus: recall, what each ingredient adds, and what noise takes away.
+
+python benchmarks/emohrnet.py path/to/emodb --corpus emodb --protocol speakers --results runs.jsonl
+
+Every fold is a line of the file, written when it is done; what is there is not computed again.
+"""
+
+import argparse
+import json
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedShuffleSplit
+
+from sklearn_ser import EmoHRNetClassifier, LogMelSpectrogram
+from sklearn_ser.audio import load_waveform
+from sklearn_ser.datasets import load_emodb, load_ravdess
+from sklearn_ser.metrics import confidence_interval, unweighted_average_recall
+
+SAMPLING_RATE = 16000
+CORPORA = {
+    "emodb": (load_emodb, lambda corpus: corpus.groups),
+    "ravdess": (load_ravdess, lambda corpus: corpus.emobox_folds),
+}
+METRICS = {
+    "UAR": unweighted_average_recall,
+    "accuracy": accuracy_score,
+    "macro-F1": partial(f1_score, average="macro"),
+}
+# What is turned off by `--without`.
+INGREDIENTS = {
+    "spec_augment": {"n_frequency_masks": 0, "n_time_masks": 0},
+    "mixup": {"mixup": 0},
+    "crop": {"crop": 1},
+    "noise": {"noise": 0},
+    "schedule": {"schedule": None},
+}
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", help="folder of the corpus")
+    parser.add_argument("--corpus", choices=list(CORPORA), required=True)
+    parser.add_argument("--protocol", choices=["random", "speakers"], default="speakers")
+    parser.add_argument("--results", required=True, help="file of JSON lines to add to")
+    parser.add_argument("--variant", default="small-v1")
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--head-width", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--size", default="128x192", help="bands x frames, multiples of 32")
+    parser.add_argument("--duration", type=float, default=3.0, help="seconds")
+    parser.add_argument("--normalize", choices=["recording", "band", "none"], default="recording")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--weight-decay", type=float, default=1e-2)
+    parser.add_argument("--mixup", type=float)
+    parser.add_argument("--noise", type=float, help="probability of noise in training")
+    parser.add_argument("--without", nargs="*", choices=list(INGREDIENTS), default=[])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--folds", type=int, nargs="+", help="only these, to try things out")
+    parser.add_argument("--snr", type=float, nargs="*", default=[], help="dB, of test noise")
+    return parser.parse_args()
+
+
+def front_end(arguments):
+    """Return the transformer whose spectrograms fit into the size."""
+    n_bands, n_frames = map(int, arguments.size.split("x"))
+    n_samples = round(arguments.duration * SAMPLING_RATE)
+    return LogMelSpectrogram(
+        n_mels=n_bands,
+        duration=arguments.duration,
+        hop_length=-(-n_samples // (n_frames - 1)),
+        normalize=None if arguments.normalize == "none" else arguments.normalize,
+    )
+
+
+def classifier(arguments, seed):
+    """Return the classifier that the arguments describe."""
+    parameters = {
+        "variant": arguments.variant,
+        "width": arguments.width,
+        "head_width": arguments.head_width,
+        "max_epochs": arguments.epochs,
+        "batch_size": arguments.batch_size,
+        "learning_rate": arguments.learning_rate,
+        "weight_decay": arguments.weight_decay,
+        "dtype": arguments.dtype,
+        "device": arguments.device,
+        "random_state": seed,
+    }
+    for name in ("mixup", "noise"):
+        if getattr(arguments, name) is not None:
+            parameters[name] = getattr(arguments, name)
+    for ingredient in arguments.without:
+        parameters |= INGREDIENTS[ingredient]
+    return EmoHRNetClassifier(**parameters)
+
+
+def with_noise(recordings, snr):
+    """Return the waveforms with white noise, each its own, at so many dB below the voice."""
+    noisy = []
+    for number, recording in enumerate(recordings):
+        waveform = load_waveform(recording, sampling_rate=SAMPLING_RATE)
+        noise = np.random.default_rng(number).standard_normal(len(waveform))
+        level = np.sqrt(np.mean(waveform**2)) * 10 ** (-snr / 20)
+        noisy.append((waveform + level * noise).astype(np.float32))
+    return noisy
+
+
+def splits(arguments, corpus, seed):
+    """Yield the number of each fold with its training and test rows."""
+    y = corpus.target
+    if arguments.protocol == "speakers":
+        folds = LeaveOneGroupOut().split(y, y, CORPORA[arguments.corpus][1](corpus))
+    else:
+        folds = StratifiedShuffleSplit(1, test_size=0.2, random_state=seed).split(y, y)
+    for number, (train, test) in enumerate(folds):
+        if arguments.folds is None or number in arguments.folds:
+            yield number, train, test
+
+
+def settings_of(arguments):
+    """Return what a line of results must agree in to be of this run."""
+    leave_out = {"data", "results", "seeds", "folds", "device"}
+    settings = {name: value for name, value in vars(arguments).items() if name not in leave_out}
+    return settings | {"without": sorted(arguments.without)}
+
+
+def read(path, settings):
+    """Return the lines of this run, by seed and fold."""
+    if not Path(path).exists():
+        return {}
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return {(line["seed"], line["fold"]): line for line in lines if line["settings"] == settings}
+
+
+def run_fold(arguments, seed, X, noisy, y, train, test):
+    """Train once, predict the test rows, clean and noisy."""
+    start = time.perf_counter()
+    fitted = classifier(arguments, seed).fit(X[train], y[train])
+    minutes = (time.perf_counter() - start) / 60
+    conditions = {"clean": X} | {f"{snr:g} dB": of_snr for snr, of_snr in noisy}
+    return {
+        "minutes": minutes,
+        "rows": test.tolist(),
+        "classes": fitted.classes_.tolist(),
+        "probabilities": {
+            name: fitted.predict_proba(spectrograms[test]).round(5).tolist()
+            for name, spectrograms in conditions.items()
+        },
+        "train_loss": fitted.history_["train_loss"],
+    }
+
+
+def predicted(line, condition):
+    """Return what a fold's network took its test rows for."""
+    return np.array(line["classes"])[np.argmax(line["probabilities"][condition], axis=1)]
+
+
+def vote(lines):
+    """Return the folds of all seeds as one each, of the mean probability (`VotingClassifier`)."""
+    folds = {}
+    for line in lines:
+        folds.setdefault(line["fold"], []).append(line)
+    return [
+        {
+            **of_fold[0],
+            "seed": "vote",
+            "probabilities": {
+                condition: np.mean([line["probabilities"][condition] for line in of_fold], axis=0)
+                for condition in of_fold[0]["probabilities"]
+            },
+        }
+        for of_fold in folds.values()
+    ]
+
+
+def report(corpus, lines):
+    """Print the figures of all folds of all seeds."""
+    y, speakers = corpus.target, corpus.groups
+    minutes = [line["minutes"] for line in lines]
+    print(f"{len(lines)} folds, {sum(minutes):.1f} minutes, {np.median(minutes):.2f} each")
+    for condition in lines[0]["probabilities"]:
+        figures, all_rows, all_predicted = {}, [], []
+        for seed in sorted({line["seed"] for line in lines}):
+            of_seed = [line for line in lines if line["seed"] == seed]
+            by_fold = [
+                unweighted_average_recall(y[line["rows"]], predicted(line, condition))
+                for line in of_seed
+            ]
+            print(f"  {condition}, seed {seed}, by fold:", " ".join(f"{r:.3f}" for r in by_fold))
+            rows = np.concatenate([line["rows"] for line in of_seed])
+            classes = np.concatenate([predicted(line, condition) for line in of_seed])
+            for name, metric in METRICS.items():
+                figures.setdefault(name, []).append(metric(y[rows], classes))
+            all_rows.append(rows)
+            all_predicted.append(classes)
+        rows, classes = np.concatenate(all_rows), np.concatenate(all_predicted)
+        low, high = confidence_interval(
+            unweighted_average_recall, y[rows], classes, groups=speakers[rows], random_state=0
+        )
+        for name, values in figures.items():
+            spread = f" +- {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+            interval = f" [{low:.3f}, {high:.3f}]" if name == "UAR" else ""
+            print(f"{condition}: {name} {np.mean(values):.3f}{spread}{interval}")
+        labels = np.unique(y[rows])
+        print(f"{condition}: rows are {', '.join(labels)}, columns what they are taken for")
+        print(confusion_matrix(y[rows], classes, normalize="true").round(2))
+
+
+def main():
+    """Compute what is missing, then print all."""
+    arguments = parse()
+    corpus = CORPORA[arguments.corpus][0](arguments.data)
+    transformer = front_end(arguments)
+    X, y = transformer.transform(corpus.recordings), corpus.target
+    noisy = [
+        (snr, transformer.transform(with_noise(corpus.recordings, snr))) for snr in arguments.snr
+    ]
+    print(f"{arguments.corpus}: {len(y)} spectrograms of {X.shape[1]} x {X.shape[2]}", flush=True)
+    settings = settings_of(arguments)
+    done = read(arguments.results, settings)
+    lines = []
+    for seed in arguments.seeds:
+        for number, train, test in splits(arguments, corpus, seed):
+            line = done.get((seed, number))
+            if line is None:
+                result = run_fold(arguments, seed, X, noisy, y, train, test)
+                line = {"settings": settings, "seed": seed, "fold": number, **result}
+                with open(arguments.results, "a") as file:
+                    print(json.dumps(line), file=file, flush=True)
+            recall = unweighted_average_recall(y[test], predicted(line, "clean"))
+            print(f"seed {seed}, fold {number}: {recall:.3f}", flush=True)
+            lines.append(line)
+    report(corpus, lines)
+    if arguments.protocol == "speakers" and len(arguments.seeds) > 1:
+        print(f"Mean probability of the {len(arguments.seeds)} seeds:")
+        report(corpus, vote(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""SNAC, whose quantisers run at several rates, by its own package."""
+
+import inspect
+from functools import partial
+
+import torch
+
+from ._checkpoint import fill_network, read_tensors, share_network
+from ._codec import Codec, as_input, quantize_residuals
+from ._extras import import_extra
+
+
+def require_snac():
+    """Import SNAC, or raise an error that says what to install."""
+    return import_extra("snac", extra="snac", needed_for="SNAC")
+
+
+class SnacCodec(Codec):
+    """SNAC's encoder and residual quantiser.
+
+    A stage that runs at a fraction of the frame rate averages the residuals of several frames,
+    and gives each of them the same codeword. The package fills recordings up with zeros to whole
+    frames of the slowest stage; frames of these zeros are not pooled.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Where the network is: ``config.json`` and the weights.
+    device : str
+        Where to run it.
+    """
+
+    def __init__(self, checkpoint, *, device):
+        self._package = require_snac()
+        config = _check_config(checkpoint)
+        self.files = checkpoint.files
+        self.checkpoint = checkpoint
+        self.device = device
+        self.name = f"snac{config['sampling_rate'] // 1000}"
+        self.sampling_rate = config["sampling_rate"]
+        self.stride = 1
+        for rate in config["encoder_rates"]:
+            self.stride *= rate
+        self.n_dims = config["latent_dim"] or config["encoder_dim"] * 2 ** len(
+            config["encoder_rates"]
+        )
+        self.n_quantizers = len(config["vq_strides"])
+
+    def encode(self, waveform):
+        """Return the latents, those of the zeros at the end included."""
+        network = self._network()
+        return network.encoder(network.preprocess(as_input(waveform, self.device)))[0].T
+
+    def quantize(self, latents):
+        """Yield the sums of projected codewords, at the frame rate of the latents."""
+        stages = self._network().quantizer.quantizers
+        return quantize_residuals(latents, [partial(_nearest, stage) for stage in stages])
+
+    def _network(self):
+        return share_network(
+            (self.checkpoint.files, self.checkpoint.version, self.device), self._load
+        )
+
+    def _load(self):
+        with torch.random.fork_rng(devices=[]):
+            network = self._package.SNAC(**_check_config(self.checkpoint))
+        weights = read_tensors(self.checkpoint, self.checkpoint.folder / "pytorch_model.bin")
+        return fill_network(network, weights, self.checkpoint).to(self.device)
+
+
+def _check_config(checkpoint):
+    """Return the settings of a network, those that the file leaves to the package included."""
+    known = inspect.signature(require_snac().SNAC).parameters
+    config = {name: parameter.default for name, parameter in known.items()} | checkpoint.config
+    unknown = sorted(config.keys() - known.keys())
+    if unknown:
+        raise ValueError(
+            f"The config.json of model={checkpoint.model!r} has settings that the installed snac "
+            f"does not take: {', '.join(unknown)}."
+        )
+    return config
+
+
+def _nearest(stage, left):
+    return stage(left)[0]

@@ -1,0 +1,5 @@
+"""scikit-learn classifiers and regressors over torch networks."""
+
+from ._emohrnet import EmoHRNetClassifier
+
+__all__ = ["EmoHRNetClassifier"]

@@ -1,0 +1,141 @@
+"""Classes, weights and speakers as a classifier's `fit` is given them: free functions."""
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.metrics import recall_score
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from sklearn_ser._sklearn import check_sample_weight, check_y
+
+from ._torch import Learnable, merge_repetitions
+
+
+def encode_classes(estimator, inputs, y, sample_weight, groups):
+    """Check what `fit` is given beside `X`, and make targets of it; set `classes_`.
+
+    Parameters
+    ----------
+    estimator : TorchEstimator
+        A classifier with the parameter `class_weight`. Where it goes on from an earlier `fit`,
+        its `classes_` stay.
+    inputs : ndarray of shape (n_recordings, ...)
+        What recordings are told apart by.
+    y, sample_weight, groups : array-like of shape (n_recordings,)
+        As for `fit`.
+
+    Returns
+    -------
+    learnable : Learnable
+        Recordings that count, ordered by their content.
+    weights : ndarray of shape (n_recordings,)
+        Those of recordings that are alike are summed up in one of them, the others have none.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two classes with weight, or new ones where the training goes on.
+    """
+    y = check_y(y, estimator=estimator)
+    check_consistent_length(inputs, y)
+    check_classification_targets(y)
+    classes, labels = np.unique(y, return_inverse=True)
+    if estimator._goes_on:
+        labels = _positions_in(estimator.classes_, classes)[labels]
+    else:
+        estimator.classes_ = classes
+    told_apart_by = [inputs, labels]
+    if groups is not None and estimator.early_stopping:
+        check_consistent_length(inputs, groups)
+        groups = np.unique(column_or_1d(groups), return_inverse=True)[1]
+        told_apart_by.append(groups)
+    else:
+        groups = None
+    weights = check_sample_weight(sample_weight, inputs, dtype=np.float64, ensure_non_negative=True)
+    kept, merged = merge_repetitions(told_apart_by, weights)
+    _refuse_one_class(estimator, labels[kept])
+    weights = np.zeros(len(labels))
+    weights[kept] = merged
+    targets = weighted_targets(
+        labels, weights, classes=estimator.classes_, class_weight=estimator.class_weight
+    )
+    of_groups = None if groups is None else groups[kept]
+    return Learnable(targets, kept, labels[kept], of_groups), weights
+
+
+def _positions_in(known, classes):
+    new = np.setdiff1d(classes, known)
+    if len(new):
+        raise ValueError(
+            f"y has the classes {new.tolist()}, which the training to go on from did not have. It "
+            f"had {known.tolist()}; with warm_start=False training begins anew."
+        )
+    return np.searchsorted(known, classes)
+
+
+def _refuse_one_class(estimator, labels):
+    spoken = estimator.classes_[np.unique(labels)].tolist()
+    if len(spoken) < 2:
+        held = f"one class, {spoken[0]!r}" if spoken else "none"
+        raise ValueError(
+            f"{type(estimator).__name__} needs recordings of at least two classes, and y holds "
+            f"{held} with a weight above zero."
+        )
+
+
+def weighted_targets(labels, weights, *, classes, class_weight):
+    """Turn labels into one column for each class that holds the weight of the recording.
+
+    What mixes recordings may then mix their targets, weights and all. The mean of torch's
+    cross-entropy under such targets divides by the number of recordings, not by the weights of
+    the batch, so that a recording counts the same in whatever batch it is.
+
+    Parameters
+    ----------
+    labels : ndarray of int of shape (n_recordings,)
+        Positions in `classes`.
+    weights : ndarray of shape (n_recordings,)
+        Weights; recordings of weight zero have no part in it.
+    classes : ndarray of shape (n_classes,)
+        The classes, as `class_weight` calls them.
+    class_weight : dict, "balanced" or None
+        What the weights of each class are multiplied by.
+
+    Returns
+    -------
+    targets : ndarray of shape (n_recordings, n_classes), float32
+        The weights have a mean of one, so that no unit of theirs matters.
+    """
+    rows = np.flatnonzero(weights)
+    spoken = np.unique(labels[rows])
+    factors = np.ones(len(classes))
+    factors[spoken] = compute_class_weight(
+        class_weight,
+        classes=classes[spoken],
+        y=classes[labels[rows]],
+        sample_weight=weights[rows],
+    )
+    weights = weights * factors[labels]
+    targets = np.zeros((len(labels), len(classes)), dtype=np.float32)
+    targets[np.arange(len(labels)), labels] = weights / weights[rows].mean()
+    return targets
+
+
+def recall(logits, targets):
+    """Compute the unweighted average recall under weighted targets, as tensors on the CPU."""
+    labels = targets.argmax(dim=1)
+    return float(
+        recall_score(
+            labels,
+            logits.argmax(dim=1),
+            labels=labels.unique(),
+            average="macro",
+            sample_weight=targets.sum(dim=1),
+        )
+    )
+
+
+def probabilities(logits):
+    """Turn logits into probabilities, in float64 so that they sum to one."""
+    return softmax(logits.astype(np.float64), axis=1)

@@ -1,0 +1,362 @@
+"""What every estimator over torch shares: parameters, training, weights as arrays, prediction."""
+
+import contextlib
+import threading
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils import check_random_state, gen_batches
+
+from sklearn_ser._sklearn import Interval, StrOptions
+from sklearn_ser._warnings import warn
+from sklearn_ser.backbones import choose_device
+from sklearn_ser.nn import exact_convolutions
+
+# Modules that draw from torch's global generator are trained one at a time in a process.
+_GLOBAL_GENERATOR = threading.RLock()
+
+
+class Learnable(NamedTuple):
+    """What to learn of which recordings.
+
+    Attributes
+    ----------
+    targets : ndarray of shape (n_recordings, ...)
+        What `_loss` and `_score` of an estimator take, as tensors.
+    positions : ndarray of int of shape (n_kept,)
+        The recordings to learn from; those that `early_stopping` holds out are among them.
+    strata : ndarray of shape (n_kept,), default=None
+        Classes of which `early_stopping` holds out an equal share.
+    groups : ndarray of shape (n_kept,), default=None
+        Speakers of whom it holds out whole ones.
+    """
+
+    targets: np.ndarray
+    positions: np.ndarray
+    strata: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+
+class TorchEstimator(CallbackSupportMixin, BaseEstimator):
+    """Estimator whose `fit` trains a torch module, and keeps its weights as arrays.
+
+    A subclass stores the parameters that are constrained here, and may have others. It defines
+
+    - `_build_module(device)`, the module without weights, from parameters and fitted attributes;
+    - `_initialize_module(module, generator)`, which draws weights;
+    - `_loss(outputs, targets)`, the loss of a batch;
+
+    and may define
+
+    - `_optimizer(module)`, an optimiser with as many groups of parameters as it likes;
+    - `_augment(inputs, targets, generator)`, what to learn from in place of a batch;
+    - `_score(outputs, targets)`, what `early_stopping` watches, of which more is better;
+    - `_warmup` and `_accumulate`, the share of steps in which learning rates rise and the number of
+      batches to a step of the optimiser;
+    - `_draws_globally`, whether the module draws from torch's global generator, as dropout does.
+
+    Its `fit`, decorated by `with_callbacks`, validates, sets fitted attributes and calls `_train`;
+    its methods for prediction call `_outputs`.
+    """
+
+    _parameter_constraints: dict = {
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "schedule": [StrOptions({"cosine"}), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "dtype": [StrOptions({"float32", "bfloat16", "float16"})],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+    }
+    # Groups are taken if they come: they matter with early_stopping alone.
+    __metadata_request__fit = {"groups": True}
+
+    _warmup = 0.0
+    _accumulate = 1
+    _draws_globally = False
+    # Set by `fit`.
+    state_: dict[str, np.ndarray]
+    history_: dict[str, list]
+    n_iter_: int
+
+    def _build_module(self, device):
+        raise NotImplementedError
+
+    def _initialize_module(self, module, generator):
+        raise NotImplementedError
+
+    def _loss(self, outputs, targets):
+        raise NotImplementedError
+
+    def _score(self, outputs, targets):
+        return -float(self._loss(outputs, targets))
+
+    _augment: Any = None
+
+    def _optimizer(self, module):
+        return torch.optim.AdamW(
+            module.parameters(), self.learning_rate, weight_decay=self.weight_decay, fused=True
+        )
+
+    @property
+    def _goes_on(self):
+        """Tell whether `fit` begins from what the last one has learned."""
+        return self.warm_start and hasattr(self, "state_")
+
+    def _train(self, inputs, learnable, data):
+        """Train and set `state_`, `history_`, `n_iter_` and `best_score_`.
+
+        Parameters
+        ----------
+        inputs : object
+            ``inputs[positions]`` gives a batch: an array, or what gives a tensor or a dict of
+            tensors, whose keys are arguments of the module.
+        learnable : Learnable
+            What to learn of which of them.
+        data : dict
+            ``X``, ``y`` and ``metadata`` for scikit-learn's callbacks, as `score` takes them.
+        """
+        from ._training import Recipe, Samples, train
+
+        goes_on = self._goes_on
+        before = self.n_iter_ if goes_on else 0
+        history: dict = {k: list(v) for k, v in self.history_.items()} if goes_on else {}
+        device = choose_device(self.device)
+        entropy = [check_random_state(self.random_state).randint(np.iinfo(np.int32).max), before]
+        seeds = [int(seed) for seed in np.random.SeedSequence(entropy).generate_state(5)]
+        module = self._load_module("cpu", copy=True) if goes_on else self._new_module(seeds[0])
+        training, validation = self._split(learnable, seeds[1])
+        augmentation = torch.Generator(device).manual_seed(seeds[3])
+        recipe = Recipe(
+            loss=self._loss,
+            optimizer=self._optimizer,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            schedule=self.schedule,
+            warmup=self._warmup,
+            accumulate=self._accumulate,
+            dtype=getattr(torch, self.dtype),
+            device=device,
+            augment=self._augment and (lambda *batch: self._augment(*batch, augmentation)),
+            score=self._score,
+        )
+        epochs = _Epochs(self, module, history, before, data)
+        with _global_generator(seeds[4], device, self._draws_globally):
+            train(
+                module,
+                recipe,
+                Samples(inputs, learnable.targets, training),
+                None if validation is None else Samples(inputs, learnable.targets, validation),
+                rng=np.random.default_rng(seeds[2]),
+                begin=epochs.begin,
+                end=epochs.end,
+            )
+        self.state_ = as_arrays(module) if epochs.best is None else epochs.best
+        self.history_ = history
+        self.n_iter_ = len(history["train_loss"])
+        self.best_score_ = epochs.best_score if self.early_stopping else None
+        epochs.close()
+
+    def _new_module(self, seed):
+        module = self._build_module("meta").to_empty(device="cpu")
+        self._initialize_module(module, torch.Generator().manual_seed(seed))
+        return module.to(memory_format=torch.channels_last)
+
+    def _load_module(self, device, *, copy=False):
+        """Rebuild the module from `state_`, whose arrays it may share unless it is a copy."""
+        module = self._build_module("meta")
+        state = {
+            # Arrays of a file that is mapped into memory can't be written to, nor be shared.
+            name: torch.from_numpy(values.copy() if copy or not values.flags.writeable else values)
+            for name, values in self.state_.items()
+        }
+        module.load_state_dict(state, assign=True)
+        return module.to(device, memory_format=torch.channels_last)
+
+    def _split(self, learnable, seed):
+        """Return the positions to train on, and those to score on or None."""
+        _, positions, strata, groups = learnable
+        if not self.early_stopping:
+            return positions, None
+        settings = {"test_size": self.validation_fraction, "random_state": seed % 2**31}
+        if groups is not None:
+            splitter = GroupShuffleSplit(1, **settings)
+        elif strata is not None:
+            splitter = StratifiedShuffleSplit(1, **settings)
+        else:
+            splitter = ShuffleSplit(1, **settings)
+        split = next(splitter.split(positions, strata, groups))
+        return tuple(positions[np.sort(part)] for part in split)
+
+    def _outputs(self, inputs):
+        """Compute what the module gives for each input, a batch at a time, in float32."""
+        device = self._device_of_prediction()
+        module = self._load_module(device).eval()
+        outputs = []
+        with torch.inference_mode(), exact_convolutions():
+            for rows in gen_batches(len(inputs), self.batch_size):
+                batch = to_device(take(inputs, np.arange(rows.start, rows.stop)), device)
+                outputs.append(call(module, batch).cpu())
+        return torch.cat(outputs).numpy()
+
+    def _device_of_prediction(self):
+        try:
+            return choose_device(self.device)
+        except ValueError as error:
+            warn(f"{error} The CPU is taken.")
+            return "cpu"
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+
+class _Epochs:
+    """What happens around each epoch: the curve, early stopping, scikit-learn's callbacks."""
+
+    def __init__(self, estimator, module, history, before, data):
+        self.estimator, self.module, self.history = estimator, module, history
+        self.number, self.data = before, data
+        self.best: dict | None = None
+        self.best_score = -np.inf
+        self.n_without_change = 0
+        self.root = estimator._init_callback_context(max_subtasks=estimator.max_epochs)
+        self.root.call_on_fit_task_begin(estimator=estimator, **self.data)
+        self.context: Any = None
+
+    def begin(self):
+        self.context = self.root.subcontext(task_name="epoch")
+        self.context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+
+    def end(self, curve):
+        """Take note of an epoch; tell whether it was the last."""
+        self.number += 1
+        curve = {"epoch": self.number, **curve}
+        for name, value in curve.items():
+            self.history.setdefault(name, []).append(value)
+        if self.estimator.verbose:
+            print(_describe(curve))
+        if not np.isfinite(curve["train_loss"]):
+            raise ValueError(
+                f"The loss is {curve['train_loss']} in epoch {self.number}: training diverged. "
+                f"Lower learning_rate={self.estimator.learning_rate}."
+            )
+        stopped = self._tell_callbacks()
+        return self._stops_early(curve) or stopped
+
+    def close(self):
+        """Tell callbacks that the training is over; the estimator is fitted by now."""
+        fitted = {"state_": self.estimator.state_}
+        self.root.call_on_fit_task_end(
+            estimator=self.estimator, reconstruction_attributes=fitted, **self.data
+        )
+
+    def _tell_callbacks(self):
+        return self.context.call_on_fit_task_end(
+            estimator=self.estimator,
+            reconstruction_attributes=lambda: {"state_": as_arrays(self.module)},
+            **self.data,
+        )
+
+    def _stops_early(self, curve):
+        if not self.estimator.early_stopping:
+            return False
+        if curve["valid_score"] > self.best_score:
+            self.best_score, self.n_without_change = curve["valid_score"], 0
+            self.best = as_arrays(self.module)
+        else:
+            self.n_without_change += 1
+        return self.n_without_change >= self.estimator.n_iter_no_change
+
+
+def _describe(curve):
+    numbers = (f"{name} {value:.4g}" for name, value in curve.items() if name != "epoch")
+    return f"epoch {curve['epoch']}: {', '.join(numbers)}"
+
+
+def as_arrays(module):
+    """Return a copy of the weights and statistics of a module as arrays."""
+    return {
+        name: np.array(values.detach().cpu().numpy(), order="C")  # a copy, whatever the layout
+        for name, values in module.state_dict().items()
+    }
+
+
+def take(inputs, positions):
+    """Take a batch: a tensor or a dict of tensors."""
+    batch = inputs[positions]
+    return torch.from_numpy(batch) if isinstance(batch, np.ndarray) else batch
+
+
+def to_device(batch, device):
+    """Bring a tensor or a dict of tensors to a device."""
+    if isinstance(batch, dict):
+        return {name: values.to(device) for name, values in batch.items()}
+    return batch.to(device)
+
+
+def call(module, batch):
+    """Call a module with a tensor, or with a dict of tensors by name."""
+    return module(**batch) if isinstance(batch, dict) else module(batch)
+
+
+@contextlib.contextmanager
+def _global_generator(seed, device, is_needed):
+    """Seed torch's global generators for a while, where they are needed, and put them back."""
+    if not is_needed:
+        yield
+        return
+    devices = [device] if torch.device(device).type == "cuda" else []
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def merge_repetitions(arrays, weights):
+    """Find recordings that are alike, and an order that doesn't depend on theirs.
+
+    Recordings that are equal in all arrays count as one, of their summed weight; those without
+    weight are left out. So to repeat a recording is to raise its weight, and the order in which
+    recordings come makes no difference.
+
+    Parameters
+    ----------
+    arrays : list of ndarray of shape (n_recordings, ...)
+        What a recording is told by. No objects.
+    weights : ndarray of shape (n_recordings,)
+        Their weights, none below zero.
+
+    Returns
+    -------
+    kept : ndarray of int
+        Positions of recordings to keep, ordered by their content.
+    merged_weights : ndarray
+        The weight of each of them.
+    """
+    kept = np.flatnonzero(weights > 0)
+    columns = [_as_bytes(array if len(kept) == len(array) else array[kept]) for array in arrays]
+    order = np.lexsort(columns[::-1])
+    is_new = np.ones(len(order), dtype=bool)
+    # Pair by pair, so that nothing large is copied.
+    is_new[1:] = [any(c[one] != c[other] for c in columns) for one, other in pairwise(order)]
+    merged = np.bincount(np.cumsum(is_new) - 1, weights=weights[kept[order]])
+    return kept[order[is_new]], merged
+
+
+def _as_bytes(array):
+    """View each row as one item, whose order is that of its bytes."""
+    rows = np.ascontiguousarray(array).reshape(len(array), -1)
+    return rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()

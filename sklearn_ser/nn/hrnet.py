@@ -1,0 +1,335 @@
+"""The high-resolution network on spectrograms: parallel branches, all kept to the end.
+
+Terms of the papers: a *branch* is a chain of residual blocks at one resolution, a *module* runs
+all branches side by side and then *fuses* them, and a *stage* is a chain of modules with one branch
+more than the stage before it.
+"""
+
+from functools import reduce
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+# The deepest branch, and the head, work on cells of so many bands by so many frames.
+STRIDE = 32
+# Channels of the two convolutions that shrink the input to a quarter.
+_STEM_CHANNELS = 64
+# Bottlenecks give so many times the channels that they compute with.
+_EXPANSION = 4
+# The head's last convolution gives so many times the channels of its finest bottleneck.
+_HEAD_EXPANSION = 64
+
+
+class Variant(NamedTuple):
+    """Sizes of a network.
+
+    Attributes
+    ----------
+    first_channels, first_blocks : int
+        Channels and number of the bottlenecks of stage 1.
+    width : int
+        Channels of the branch of highest resolution; the next ones have 2, 4 and 8 times as many.
+    n_blocks : int
+        Residual blocks of each branch of a module.
+    n_modules : tuple of int
+        Modules of stages 2, 3 and 4.
+    """
+
+    first_channels: int
+    first_blocks: int
+    width: int
+    n_blocks: int
+    n_modules: tuple[int, int, int]
+
+
+VARIANTS = {
+    "small-v1": Variant(32, 1, 16, 2, (1, 1, 1)),
+    "small-v2": Variant(64, 2, 18, 2, (1, 3, 2)),
+    "W18": Variant(64, 4, 18, 4, (1, 4, 3)),
+    "W32": Variant(64, 4, 32, 4, (1, 4, 3)),
+    "W48": Variant(64, 4, 48, 4, (1, 4, 3)),
+}
+
+
+def pad_spectrograms(spectrograms, multiple=STRIDE):
+    """Continue spectrograms to the next multiple of a number of bands and of frames.
+
+    After the last frame comes the recording's own smallest value. On a logarithmic scale that is
+    silence, whatever the level, unit or normalisation, and what `LogMelSpectrogram` puts behind
+    short recordings; zero would be any loudness: the mean, or in decibel the loudest. Above the
+    highest band that one is repeated: nothing is known of what lies there, and a single band fills
+    the picture.
+
+    Parameters
+    ----------
+    spectrograms : Tensor of shape (n_spectrograms, n_channels, n_bands, n_frames)
+        Of any size.
+    multiple : int, default=32
+        What bands and frames are to be multiples of.
+
+    Returns
+    -------
+    padded : Tensor
+        `spectrograms` themselves where they fit.
+    """
+    n_bands, n_frames = spectrograms.shape[-2:]
+    bands, frames = -n_bands % multiple, -n_frames % multiple
+    if frames:
+        silence = spectrograms.amin(dim=(-2, -1), keepdim=True)
+        later = silence.expand(-1, -1, n_bands, frames)
+        spectrograms = torch.cat([spectrograms, later], dim=-1)
+    if bands:
+        higher = spectrograms[..., -1:, :].expand(-1, -1, bands, -1)
+        spectrograms = torch.cat([spectrograms, higher], dim=-2)
+    return spectrograms
+
+
+class HRNet(nn.Module):
+    """High-resolution network with a linear classifier.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of outputs.
+    variant : {"small-v1", "small-v2", "W18", "W32", "W48"}, default="small-v1"
+        The sizes.
+    width : int, default=None
+        Channels of the branch of highest resolution, in place of the variant's.
+    head_width : int, default=32
+        Channels of the head's bottleneck on the branch of highest resolution; those on the next
+        ones have 2, 4 and 8 times as many, and the classifier sees 64 times as many. The
+        published networks all have 32, made for a thousand classes: of the small ones it is the
+        greater part.
+    n_channels : int, default=1
+        Channels of the input.
+    mean, scale : float, default=0.0, 1.0
+        What is subtracted from the input and what it is divided by.
+    device : torch.device or str, default=None
+        Where the parameters are made.
+
+    References
+    ----------
+    J. Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition", IEEE
+    TPAMI 2020, arXiv 1908.07919.
+    """
+
+    def __init__(
+        self,
+        n_classes,
+        variant="small-v1",
+        *,
+        width=None,
+        head_width=32,
+        n_channels=1,
+        mean=0.0,
+        scale=1.0,
+        device=None,
+    ):
+        super().__init__()
+        self.mean, self.scale = mean, scale
+        sizes = VARIANTS[variant]
+        width = sizes.width if width is None else width
+        widths = [width * 2**branch for branch in range(4)]
+        first = sizes.first_channels * _EXPANSION
+        self.stem = nn.Sequential(
+            *_convolution(n_channels, _STEM_CHANNELS, stride=2, device=device),
+            *_convolution(_STEM_CHANNELS, _STEM_CHANNELS, stride=2, device=device),
+        )
+        self.stage1 = nn.Sequential(
+            *(
+                _Bottleneck(first if block else _STEM_CHANNELS, sizes.first_channels, device=device)
+                for block in range(sizes.first_blocks)
+            )
+        )
+        branches = [first]
+        self.transitions, self.stages = nn.ModuleList(), nn.ModuleList()
+        for n_branches, n_modules in enumerate(sizes.n_modules, start=2):
+            self.transitions.append(_Transition(branches, widths[:n_branches], device=device))
+            branches = widths[:n_branches]
+            modules = (_Module(branches, sizes.n_blocks, device=device) for _ in range(n_modules))
+            self.stages.append(nn.Sequential(*modules))
+        self.head = _Head(widths, head_width, device=device)
+        self.classifier = nn.Linear(head_width * _HEAD_EXPANSION, n_classes, device=device)
+
+    def features(self, spectrograms):
+        """Compute the vector that the classifier sees.
+
+        Parameters
+        ----------
+        spectrograms : Tensor of shape (n_spectrograms, n_channels, n_bands, n_frames)
+            Of any size; see `pad_spectrograms`.
+
+        Returns
+        -------
+        features : Tensor of shape (n_spectrograms, 64 * head_width)
+        """
+        padded = pad_spectrograms((spectrograms - self.mean) / self.scale)
+        branches = [self.stage1(self.stem(padded))]
+        for transition, stage in zip(self.transitions, self.stages, strict=True):
+            branches = stage(transition(branches))
+        return self.head(branches).mean(dim=(-2, -1))
+
+    def forward(self, spectrograms):
+        """Compute the logits of the classes, (n_spectrograms, n_classes)."""
+        return self.classifier(self.features(spectrograms))
+
+
+def initialize_network(network, generator):
+    """Draw the weights of a network anew, from a generator of one's own.
+
+    Parameters
+    ----------
+    network : HRNet
+        Changed in place.
+    generator : torch.Generator
+        Of the device of the parameters.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(
+                module.weight, mode="fan_out", nonlinearity="relu", generator=generator
+            )
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01, generator=generator)
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _convolution(n_in, n_out, *, size=3, stride=1, relu=True, bias=False, device=None):
+    """Return convolution, batch norm and, unless it is left out, ReLU, as a list."""
+    convolution = nn.Conv2d(n_in, n_out, size, stride, size // 2, bias=bias, device=device)
+    norm = nn.BatchNorm2d(n_out, device=device)
+    return [convolution, norm, nn.ReLU(inplace=True)] if relu else [convolution, norm]
+
+
+class _Block(nn.Module):
+    """Two convolutions beside a shortcut."""
+
+    def __init__(self, channels, *, device):
+        super().__init__()
+        self.residual = nn.Sequential(
+            *_convolution(channels, channels, device=device),
+            *_convolution(channels, channels, relu=False, device=device),
+        )
+
+    def forward(self, maps):
+        return functional.relu_(self.residual(maps) + maps)
+
+
+class _Bottleneck(nn.Module):
+    """A convolution between two that change the channels, beside a shortcut."""
+
+    def __init__(self, n_in, channels, *, device):
+        super().__init__()
+        n_out = channels * _EXPANSION
+        self.residual = nn.Sequential(
+            *_convolution(n_in, channels, size=1, device=device),
+            *_convolution(channels, channels, device=device),
+            *_convolution(channels, n_out, size=1, relu=False, device=device),
+        )
+        same = n_in == n_out
+        shortcut = [] if same else _convolution(n_in, n_out, size=1, relu=False, device=device)
+        self.shortcut = nn.Sequential(*shortcut)
+
+    def forward(self, maps):
+        return functional.relu_(self.residual(maps) + self.shortcut(maps))
+
+
+class _Transition(nn.Module):
+    """From the branches of one stage to those of the next, which has one more.
+
+    Branches that have the right number of channels pass; others are convolved; the new one is made
+    of the last, at half its resolution.
+    """
+
+    def __init__(self, before, after, *, device):
+        super().__init__()
+        self.kept = nn.ModuleList(
+            nn.Sequential(*([] if n_in == n_out else _convolution(n_in, n_out, device=device)))
+            for n_in, n_out in zip(before, after[:-1], strict=True)
+        )
+        self.new = nn.Sequential(*_convolution(before[-1], after[-1], stride=2, device=device))
+
+    def forward(self, branches):
+        kept = [keep(maps) for keep, maps in zip(self.kept, branches, strict=True)]
+        return [*kept, self.new(branches[-1])]
+
+
+class _Module(nn.Module):
+    """Branches side by side, then each the sum of all, brought to its size."""
+
+    def __init__(self, widths, n_blocks, *, device):
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(_Block(width, device=device) for _ in range(n_blocks)))
+            for width in widths
+        )
+        self.fusions = nn.ModuleList(
+            _Fusion(_resize(widths, source, target, device) for source in range(len(widths)))
+            for target in range(len(widths))
+        )
+
+    def forward(self, branches):
+        branches = [branch(maps) for branch, maps in zip(self.branches, branches, strict=True)]
+        return [fusion(branches) for fusion in self.fusions]
+
+
+class _Fusion(nn.ModuleList):
+    """The sum of all branches, brought to the size of one of them."""
+
+    def forward(self, branches):
+        resized = (resize(maps) for resize, maps in zip(self, branches, strict=True))
+        return functional.relu_(reduce(torch.add, resized))
+
+
+def _resize(widths, source, target, device):
+    """Return the layers from one branch to the resolution and channels of another."""
+    n_in, n_out = widths[source], widths[target]
+    if source == target:
+        return nn.Sequential()
+    if source > target:
+        upsampling = nn.Upsample(scale_factor=2 ** (source - target), mode="nearest")
+        layers = _convolution(n_in, n_out, size=1, relu=False, device=device)
+        return nn.Sequential(*layers, upsampling)
+    steps = target - source
+    layers = [
+        layer
+        for _ in range(steps - 1)
+        for layer in _convolution(n_in, n_in, stride=2, device=device)
+    ]
+    layers += _convolution(n_in, n_out, stride=2, relu=False, device=device)
+    return nn.Sequential(*layers)
+
+
+class _Head(nn.Module):
+    """All branches widened, added from the finest to the coarsest, and widened once more."""
+
+    def __init__(self, widths, head_width, *, device):
+        super().__init__()
+        bottlenecks = [head_width * 2**branch for branch in range(4)]
+        outputs = [channels * _EXPANSION for channels in bottlenecks]
+        self.widen = nn.ModuleList(
+            _Bottleneck(width, channels, device=device)
+            for width, channels in zip(widths, bottlenecks, strict=True)
+        )
+        self.shrink = nn.ModuleList(
+            nn.Sequential(*_convolution(n_in, n_out, stride=2, bias=True, device=device))
+            for n_in, n_out in pairwise(outputs)
+        )
+        self.last = nn.Sequential(
+            *_convolution(
+                outputs[-1], head_width * _HEAD_EXPANSION, size=1, bias=True, device=device
+            )
+        )
+
+    def forward(self, branches):
+        widened = [widen(maps) for widen, maps in zip(self.widen, branches, strict=True)]
+        total = widened[0]
+        for shrink, maps in zip(self.shrink, widened[1:], strict=True):
+            total = maps + shrink(total)
+        return self.last(total)

@@ -1,0 +1,120 @@
+"""Embedders of different kinds in one union, one table and one search."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_ser import CodecEmbedder, TextEmbedder, WhisperEmbedder, XVectorEmbedder
+from sklearn_ser.backbones._codec import CodecBackbone
+from sklearn_ser.backbones._wav2vec2_xvector import Wav2Vec2XVectorBackbone
+from sklearn_ser.backbones._whisper import WhisperBackbone
+from sklearn_ser.datasets import load_emodb, make_emotional_speech
+from sklearn_ser.metrics import unweighted_average_recall
+from small_codecs import small_codec
+from small_networks import small_network
+from small_text_networks import small_text_network
+
+
+def _embedders(memory=None):
+    return {
+        "speaker": XVectorEmbedder(small_network("wavlm-sv"), memory=memory),
+        "codec": CodecEmbedder(small_codec("encodec"), memory=memory),
+        "speech": WhisperEmbedder(small_network("whisper"), context="recording", memory=memory),
+    }
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return make_emotional_speech(
+        n_speakers=4, n_sentences=1, emotions=["anger", "sadness"], random_state=0
+    )
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Return how many recordings passed through each kind of network."""
+    counts = dict.fromkeys(["speaker", "codec", "speech"], 0)
+    backbones = (Wav2Vec2XVectorBackbone, CodecBackbone, WhisperBackbone)
+    for name, backbone in zip(counts, backbones, strict=True):
+
+        def encode(self, waveforms, depth, name=name, original=backbone.encode):
+            counts[name] += len(waveforms)
+            return original(self, waveforms, depth)
+
+        monkeypatch.setattr(backbone, "encode", encode)
+    return counts
+
+
+def test_a_union_keeps_the_blocks_apart_by_name(corpus):
+    embedders = _embedders()
+    union = FeatureUnion(list(embedders.items())).set_output(transform="pandas")
+    table = union.fit_transform(corpus.recordings)
+    blocks = table.columns.str.partition("__").get_level_values(0)
+    assert list(dict.fromkeys(blocks)) == list(embedders)
+    assert table.columns[0] == "speaker__wavlmsv_dim0000"
+    assert table.columns[20] == "codec__encodec24_dim0000"
+    assert table.columns[-1] == "speech__whisper_layer03_dim0031"
+    for name, embedder in embedders.items():
+        rows = embedder.fit_transform(corpus.recordings)
+        np.testing.assert_array_equal(table.loc[:, blocks == name], rows)
+
+
+def test_a_search_over_embedders_passes_each_recording_once_through_each(corpus, passes, tmp_path):
+    embedders = _embedders(tmp_path)
+    union = FeatureUnion([(name, embedders[name]) for name in ("speaker", "codec")])
+    pipeline = Pipeline(
+        [
+            ("features", "passthrough"),
+            ("scale", StandardScaler()),
+            ("classify", LogisticRegression(max_iter=1000)),
+        ]
+    )
+    search = GridSearchCV(
+        pipeline,
+        {"features": [*embedders.values(), union], "classify__C": [0.1, 1]},
+        cv=GroupKFold(4),
+    )
+    search.fit(corpus.recordings, corpus.target, groups=corpus.groups)
+    assert passes == dict.fromkeys(embedders, len(corpus.recordings))
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    search.fit(corpus.recordings, corpus.target, groups=corpus.groups)
+    assert passes == dict.fromkeys(embedders, len(corpus.recordings))
+
+
+def test_a_table_of_recordings_and_transcripts_becomes_one_table(corpus):
+    table = pd.DataFrame({"recording": corpus.recordings[:2], "transcript": ["No.", "Oh yes!"]})
+    voice, words = _embedders()["speaker"], TextEmbedder(small_text_network("bert"))
+    both = make_column_transformer((voice, "recording"), (words, "transcript"))
+    found = both.set_output(transform="pandas").fit_transform(table)
+    np.testing.assert_array_equal(
+        found,
+        np.hstack([voice.transform(table["recording"]), words.transform(table["transcript"])]),
+    )
+    prefixes = found.columns.str.partition("__").get_level_values(0)
+    assert list(dict.fromkeys(prefixes)) == ["xvectorembedder", "textembedder"]
+
+
+def test_real_speaker_and_codec_blocks_know_emotions(corpus_folder, weights_folder):
+    """Four speakers of Emo-DB for training, two others for the test; chance is .14."""
+    pytest.importorskip("ai_edge_litert")
+    emodb = load_emodb(corpus_folder("emodb"))
+    speakers = np.unique(emodb.groups)
+    train, test = (
+        np.flatnonzero(np.isin(emodb.groups, some)) for some in (speakers[:4], speakers[4:6])
+    )
+    union = FeatureUnion(
+        [
+            ("speaker", XVectorEmbedder(weights_folder("ge2e"))),
+            ("codec", CodecEmbedder(weights_folder("lyra-soundstream"), pooling="mean_std")),
+        ]
+    ).set_output(transform="pandas")
+    classifier = make_pipeline(union, StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    classifier.fit([emodb.recordings[i] for i in train], emodb.target[train])
+    predicted = classifier.predict([emodb.recordings[i] for i in test])
+    assert unweighted_average_recall(emodb.target[test], predicted) > 0.5
+    assert len(classifier[0].get_feature_names_out()) == 256 + 2 * 64

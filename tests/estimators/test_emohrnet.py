@@ -1,0 +1,322 @@
+"""EmoHRNetClassifier: what it takes, what it refuses, and what it learns."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.callback import ProgressBar
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.pipeline import make_pipeline
+
+from sklearn_ser import EmoHRNetClassifier, LogMelSpectrogram
+from sklearn_ser.datasets import load_emodb, make_emotional_speech
+from sklearn_ser.metrics import unweighted_average_recall
+
+SMALL = {"width": 2, "head_width": 2, "max_epochs": 2, "random_state": 0}
+
+
+def small(**parameters):
+    return EmoHRNetClassifier(**SMALL | parameters)
+
+
+@pytest.fixture(scope="module")
+def spectrograms():
+    """Return spectrograms of three emotions: power low, in the middle and high up."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 16)
+    X = rng.normal(size=(48, 24, 40)).astype(np.float32)
+    for row, label in zip(X, labels, strict=True):
+        row[8 * label : 8 * label + 8] += 2
+    return X, np.array(["anger", "fear", "sadness"])[labels]
+
+
+@pytest.fixture(scope="module")
+def fitted(spectrograms):
+    return small(max_epochs=8, learning_rate=1e-2, batch_size=16).fit(*spectrograms)
+
+
+def same_bits(one, other):
+    return all(np.array_equal(one.state_[name], other.state_[name]) for name in one.state_)
+
+
+# What it learns
+
+
+def test_it_learns_and_names_emotions(fitted, spectrograms):
+    X, y = spectrograms
+    assert fitted.score(X, y) >= 0.95
+    assert fitted.classes_.tolist() == ["anger", "fear", "sadness"]
+    probability = fitted.predict_proba(X)
+    np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-12)
+    assert (fitted.classes_[probability.argmax(axis=1)] == fitted.predict(X)).all()
+
+
+def test_each_random_change_can_be_turned_off(spectrograms):
+    X, _ = spectrograms
+    off = {"crop": 1, "n_frequency_masks": 0, "n_time_masks": 0, "mixup": 0, "noise": 0}
+    inputs = torch.from_numpy(X[:4, np.newaxis])
+    targets = torch.eye(4)
+    classifier = small(**off)
+    for name, on in {
+        "crop": 0.5,
+        "n_frequency_masks": 2,
+        "n_time_masks": 2,
+        "mixup": 0.4,
+        "noise": 1.0,
+    }.items():
+        draws = torch.Generator().manual_seed(1)
+        unchanged, same = classifier._augment(inputs, targets, draws)
+        assert torch.equal(unchanged, inputs)
+        assert torch.equal(same, targets)
+        changed, _ = small(**off | {name: on})._augment(inputs, targets, draws)
+        assert changed.shape != inputs.shape or not torch.equal(changed, inputs)
+
+
+def test_a_training_on_real_voices_beats_chance_quickly(corpus_folder):
+    corpus = load_emodb(corpus_folder("emodb"))
+    emotions = ["anger", "sadness", "neutral"]
+    rows = np.flatnonzero(np.isin(corpus.target, emotions))
+    held_out = np.isin(corpus.groups[rows], ["03", "08"])
+    X = LogMelSpectrogram(n_mels=32, hop_length=1024).fit_transform(
+        [corpus.recordings[row] for row in rows]
+    )
+    y = corpus.target[rows]
+    classifier = EmoHRNetClassifier(
+        width=8, head_width=4, max_epochs=6, batch_size=16, learning_rate=3e-3, random_state=0
+    )
+    predicted = classifier.fit(X[~held_out], y[~held_out]).predict(X[held_out])
+    assert unweighted_average_recall(y[held_out], predicted) >= 0.6
+
+
+def test_units_make_no_difference(spectrograms):
+    X, y = spectrograms
+    one, other = small().fit(X, y), small().fit(4 * X, y)  # four, so that nothing is rounded
+    assert (other.mean_, other.scale_) == (4 * one.mean_, 4 * one.scale_)
+    assert same_bits(one, other)
+    np.testing.assert_array_equal(other.predict_proba(4 * X), one.predict_proba(X))
+
+
+def test_weights_of_zero_have_no_part_in_mean_and_deviation(spectrograms):
+    X, y = spectrograms
+    outlying = np.concatenate([X, 1000 + X[:1]])
+    weights = np.append(np.ones(len(X)), 0)
+    weighted = small().fit(outlying, np.append(y, y[0]), sample_weight=weights)
+    assert same_bits(weighted, small().fit(X, y))
+    assert weighted.mean_ == pytest.approx(X.mean(dtype=np.float64))
+    assert weighted.scale_ == pytest.approx(X.std(dtype=np.float64))
+
+
+# What it takes
+
+
+def test_prediction_takes_another_number_of_frames(fitted, spectrograms):
+    X, y = spectrograms
+    for n_frames in (1, 20, 40, 100):
+        assert fitted.predict_proba(np.resize(X, (3, 24, n_frames))).shape == (3, 3)
+    assert np.mean(fitted.predict(X[:, :, :32]) == y) > 0.8
+
+
+def test_another_number_of_bands_is_refused(fitted, spectrograms):
+    X, _ = spectrograms
+    with pytest.raises(ValueError, match=r"in fit it was \(n_recordings, 24, any n_frames\)"):
+        fitted.predict(X[:, :20])
+    with pytest.raises(ValueError, match=r"X has shape \(48, 40\)"):
+        fitted.predict(X[:, 0])
+
+
+def test_a_table_is_one_band_and_obeys_n_features_in(spectrograms):
+    X, y = spectrograms
+    table = X[:, 0]
+    classifier = small().fit(table, y)
+    assert classifier.n_features_in_ == 40
+    assert classifier.n_bands_ == 1
+    assert same_bits(classifier, small().fit(X[:, :1], y))
+    with pytest.raises(ValueError, match="X has 39 features"):
+        classifier.predict(table[:, 1:])
+    with pytest.raises(ValueError, match="in fit it was a table"):
+        classifier.predict(X[:, :1])
+    assert not hasattr(classifier.fit(X, y), "n_features_in_")
+
+
+@pytest.mark.parametrize(
+    "recordings",
+    [
+        ["a.wav", "b.wav"],
+        np.array(["a.wav", "b.wav"]),
+        [np.zeros(3), np.zeros(4)],
+        [(np.zeros(3), 16000), (np.zeros(4), 16000)],
+        [{"array": np.zeros(3), "sampling_rate": 16000}] * 2,
+    ],
+    ids=["paths", "array of paths", "arrays", "pairs", "dicts"],
+)
+def test_recordings_are_sent_to_the_spectrogram(fitted, recordings):
+    for method in (lambda X: small().fit(X, ["a", "b"]), fitted.predict):
+        with pytest.raises(ValueError, match="put LogMelSpectrogram before it"):
+            method(recordings)
+
+
+def test_a_frame_of_paths_is_sent_to_the_spectrogram():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="put LogMelSpectrogram before it"):
+        small().fit(pandas.DataFrame({"path": ["a.wav", "b.wav"]}), ["a", "b"])
+
+
+def test_recordings_that_became_nan_are_named(fitted, spectrograms):
+    X, y = spectrograms
+    bad = X.copy()
+    bad[[3, 17]] = np.nan
+    message = r"in 2 of 48 spectrograms, at position 3, 17\. LogMelSpectrogram\(on_error='nan'\)"
+    for method in (fitted.predict, lambda X: small().fit(X, y)):
+        with pytest.raises(ValueError, match=message):
+            method(bad)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 5), (4, 3, 0)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=r"should have \(n_recordings, n_bands, n_frames\)"):
+        small().fit(np.zeros(shape), ["a", "b", "a", "b"])
+
+
+# Batch norms
+
+
+@pytest.mark.parametrize("n", [2, 3, 33])
+def test_no_recording_is_dropped_or_left_by_itself(n):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(n, 8, 8)), np.arange(n) % 2
+    seen = []
+
+    class Spy(EmoHRNetClassifier):
+        def _loss(self, outputs, targets):
+            seen.append(len(outputs))
+            return super()._loss(outputs, targets)
+
+    Spy(**SMALL | {"max_epochs": 1}).fit(X, y)
+    assert sum(seen) == n
+    assert min(seen) >= 2
+
+
+# Warm start, parameters, precision
+
+
+def test_warm_start_goes_on_with_the_same_standardisation(spectrograms):
+    X, y = spectrograms
+    classifier = small(warm_start=True).fit(X, y)
+    mean = classifier.mean_
+    classifier.fit(X[y != "fear"] + 5, y[y != "fear"])
+    assert classifier.n_iter_ == 4
+    assert classifier.mean_ == mean
+    assert classifier.classes_.tolist() == ["anger", "fear", "sadness"]
+    with pytest.raises(ValueError, match="in fit it was"):
+        classifier.fit(X[:, :20], y)
+    with pytest.raises(ValueError, match=r"can't go on with width=3: .* width=2"):
+        classifier.set_params(width=3).fit(X, y)
+
+
+def test_parameters_set_after_fit_do_not_touch_the_network(spectrograms):
+    X, y = spectrograms
+    classifier = small().fit(X, y)
+    expected = classifier.predict_proba(X)
+    classifier.set_params(variant="W18", width=7)
+    np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+
+
+def test_low_precision_learns_too(spectrograms):
+    X, y = spectrograms
+    parameters = {"max_epochs": 8, "learning_rate": 1e-2, "batch_size": 16}
+    classifier = small(dtype="bfloat16", **parameters).fit(X, y)
+    assert classifier.score(X, y) >= 0.9
+    assert {values.dtype.kind for values in classifier.state_.values()} == {"f", "i"}
+    assert all(v.dtype == np.float32 for v in classifier.state_.values() if v.dtype.kind == "f")
+
+
+# Around it
+
+
+def test_skops_reads_it_without_trust_in_anything(fitted, spectrograms):
+    skops = pytest.importorskip("skops.io")
+    stored = skops.dumps(fitted)
+    assert set(skops.get_untrusted_types(data=stored)) == {
+        "sklearn_ser.estimators._emohrnet.EmoHRNetClassifier"
+    }
+    loaded = skops.loads(stored, trusted=skops.get_untrusted_types(data=stored))
+    X, _ = spectrograms
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_pickles_predict_alike_and_are_as_large_as_the_weights(fitted, spectrograms):
+    X, _ = spectrograms
+    stored = pickle.dumps(fitted)
+    n_bytes = sum(values.nbytes for values in fitted.state_.values())
+    assert len(stored) < 1.2 * n_bytes + 100_000
+    loaded = pickle.load(io.BytesIO(stored))
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+    assert clone(loaded).get_params() == fitted.get_params()
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return make_emotional_speech(n_speakers=4, n_sentences=1, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return make_pipeline(
+        LogMelSpectrogram(n_mels=16, duration=1.0, hop_length=512), small(max_epochs=1)
+    )
+
+
+def test_a_search_over_bands_and_width_with_speakers(corpus, pipeline):
+    search = GridSearchCV(
+        pipeline,
+        {"logmelspectrogram__n_mels": [16, 24], "emohrnetclassifier__width": [2, 3]},
+        cv=GroupKFold(2),
+        scoring="balanced_accuracy",
+        error_score="raise",
+    )
+    search.fit(corpus.recordings, corpus.target, groups=corpus.groups)
+    best = search.best_estimator_[-1]
+    assert best.architecture_["width"] == search.best_params_["emohrnetclassifier__width"]
+    assert best.n_bands_ == search.best_params_["logmelspectrogram__n_mels"]
+
+
+def test_speakers_are_routed_to_folds_and_early_stopping(corpus, pipeline):
+    with config_context(enable_metadata_routing=True):
+        stopping = clone(pipeline).set_params(
+            emohrnetclassifier__early_stopping=True,
+            emohrnetclassifier__validation_fraction=0.5,
+            logmelspectrogram__n_mels=8,
+        )
+        split = EmoHRNetClassifier._split
+        held_out = []
+
+        def spy(self, learnable, seed):
+            training, validation = split(self, learnable, seed)
+            groups = dict(zip(learnable.positions, learnable.groups, strict=True))
+            held_out.append(({groups[i] for i in training}, {groups[i] for i in validation}))
+            return training, validation
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(EmoHRNetClassifier, "_split", spy)
+            result = cross_validate(
+                stopping,
+                corpus.recordings,
+                corpus.target,
+                cv=GroupKFold(2),
+                params={"groups": corpus.groups},
+                error_score="raise",
+            )
+    assert len(result["test_score"]) == len(held_out) == 2
+    for training, validation in held_out:
+        assert len(training) == len(validation) == 1
+        assert not training & validation
+
+
+def test_progress_bars_reach_down_to_epochs(corpus, pipeline, capsys):
+    pytest.importorskip("rich")
+    clone(pipeline).set_callbacks(ProgressBar()).fit(corpus.recordings, corpus.target)
+    assert "EmoHRNetClassifier" in capsys.readouterr().out

@@ -1,0 +1,648 @@
+"""What every estimator over torch does, on two that are as small as can be."""
+
+import copy
+import io
+import pickle
+import random
+import time
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.callback import ScoringMonitor, with_callbacks
+from sklearn.datasets import make_blobs
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+from torch.nn import functional
+
+from sklearn_ser.estimators._classes import encode_classes, probabilities, recall
+from sklearn_ser.estimators._torch import Learnable, TorchEstimator, merge_repetitions
+from sklearn_ser.estimators._training import Batches, Samples, learning_rate_factor
+
+DEFAULTS = {
+    "max_epochs": 5,
+    "batch_size": 32,
+    "learning_rate": 1e-2,
+    "weight_decay": 0.0,
+    "schedule": "cosine",
+    "class_weight": None,
+    "early_stopping": False,
+    "validation_fraction": 0.2,
+    "n_iter_no_change": 3,
+    "device": "cpu",
+    "dtype": "float32",
+    "random_state": 0,
+    "warm_start": False,
+    "verbose": 0,
+}
+
+
+class Small(TorchEstimator):
+    """Takes its parameters by name, unlike scikit-learn's, to be short."""
+
+    def __init__(self, **parameters):
+        self.__dict__.update(DEFAULTS | parameters)
+
+    @classmethod
+    def _get_param_names(cls):
+        return sorted(DEFAULTS)
+
+    def _initialize_module(self, module, generator):
+        for values in module.parameters():
+            values.data.normal_(0, 0.1, generator=generator)
+
+
+class SmallClassifier(ClassifierMixin, Small):
+    """A perceptron with one hidden layer."""
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None, groups=None):
+        data = {"X": X, "y": y, "metadata": None}
+        table = validate_data(self, X, dtype=np.float32, reset=not self._goes_on)
+        learnable, _ = encode_classes(self, table, y, sample_weight, groups)
+        self._train(table, learnable, data)
+        return self
+
+    def predict_proba(self, X):
+        check_is_fitted(self)
+        return probabilities(self._outputs(validate_data(self, X, dtype=np.float32, reset=False)))
+
+    def predict(self, X):
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def _build_module(self, device):
+        n_classes = len(self.classes_)
+        return nn.Sequential(
+            nn.Linear(self.n_features_in_, 8, device=device),
+            nn.ReLU(),
+            nn.Linear(8, n_classes, device=device),
+        )
+
+    def _loss(self, outputs, targets):
+        return functional.cross_entropy(outputs, targets)
+
+    def _score(self, outputs, targets):
+        return recall(outputs, targets)
+
+
+class _Padded:
+    """Rows of unequal length as a dict of tensors, padded batch by batch."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, positions):
+        rows = [torch.as_tensor(self.rows[position]) for position in positions]
+        lengths = torch.tensor([len(row) for row in rows])
+        return {"values": nn.utils.rnn.pad_sequence(rows, batch_first=True), "lengths": lengths}
+
+
+class _Mean(nn.Module):
+    """The mean of what is valid, dropout and a linear layer for two outputs."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.drop = nn.Dropout(0.1)
+        self.slow = nn.Linear(1, 4, device=device)
+        self.fast = nn.Linear(4, 2, device=device)
+
+    def forward(self, values, lengths):
+        valid = torch.arange(values.shape[1]) < lengths[:, None]
+        means = (values * valid).sum(dim=1) / lengths
+        return self.fast(self.drop(self.slow(means[:, None])))
+
+
+class SmallRegressor(RegressorMixin, Small):
+    """Two numbers for each ragged recording: groups of parameters, warm-up, a loss over a batch."""
+
+    _warmup = 0.2
+    _accumulate = 2
+    _draws_globally = True
+
+    @with_callbacks
+    def fit(self, X, y):
+        y = np.asarray(y, dtype=np.float32)
+        data = {"X": X, "y": y, "metadata": None}
+        self._train(_Padded(X), Learnable(y, np.arange(len(y))), data)
+        return self
+
+    def predict(self, X):
+        return self._outputs(_Padded(X))
+
+    def _build_module(self, device):
+        return _Mean(device)
+
+    def _optimizer(self, module):
+        groups = [
+            {"params": module.slow.parameters(), "lr": self.learning_rate / 10},
+            {"params": module.fast.parameters(), "lr": self.learning_rate},
+        ]
+        return torch.optim.SGD(groups, lr=1.0)
+
+    def _loss(self, outputs, targets):
+        return 1 - _concordance(outputs, targets).mean()
+
+    def _score(self, outputs, targets):
+        return float(_concordance(outputs, targets).mean())
+
+
+def _concordance(outputs, targets):
+    covariance = ((outputs - outputs.mean(0)) * (targets - targets.mean(0))).mean(0)
+    spread = outputs.var(0, correction=0) + targets.var(0, correction=0)
+    return 2 * covariance / (spread + (outputs.mean(0) - targets.mean(0)) ** 2)
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    X, y = make_blobs(120, n_features=6, centers=3, cluster_std=2.0, random_state=0)
+    return StandardScaler().fit_transform(X).astype(np.float32), np.array(["a", "b", "c"])[y]
+
+
+@pytest.fixture(scope="module")
+def ragged():
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=60)
+    rows = [rng.normal(mean, 0.1, rng.integers(3, 9)).astype(np.float32) for mean in means]
+    return rows, np.column_stack([means, -means])
+
+
+def same_bits(one, other):
+    assert one.keys() == other.keys()
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def global_states():
+    legacy = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    return [*legacy["key"], legacy["pos"], *random.getstate()[1], *torch.get_rng_state().tolist()]
+
+
+# Batches
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"),
+    [
+        (33, 32, [17, 16]),
+        (64, 32, [32, 32]),
+        (65, 32, [22, 22, 21]),
+        (3, 2, [3]),
+        (5, 2, [3, 2]),
+        (2, 2, [2]),
+        (4, 3, [2, 2]),
+        (3, 1, [1, 1, 1]),
+    ],
+)
+def test_no_batch_is_left_with_one_recording(n, batch_size, sizes):
+    samples = Samples(np.arange(n)[:, None], np.arange(n), np.arange(n))
+    assert [len(targets) for _, targets in Batches(samples, batch_size)] == sizes
+
+
+def test_each_pass_has_all_recordings_in_a_new_order():
+    samples = Samples(np.arange(50.0), np.arange(50), np.arange(0, 50, 2))
+    batches = Batches(samples, 8, np.random.default_rng(0))
+    passes = [torch.cat([targets for _, targets in batches]).tolist() for _ in range(3)]
+    assert all(sorted(order) == list(range(0, 50, 2)) for order in passes)
+    assert passes[0] != passes[1] != passes[2]
+
+
+# The curve
+
+
+def test_the_loss_of_the_curve_is_the_mean_over_recordings(blobs):
+    X, y = blobs
+    fitted = SmallClassifier(learning_rate=1e-12, schedule=None, max_epochs=2).fit(X, y)
+    probability = fitted.predict_proba(X)[np.arange(len(y)), np.searchsorted(fitted.classes_, y)]
+    expected = -np.log(probability).mean()
+    np.testing.assert_allclose(fitted.history_["train_loss"], [expected] * 2, rtol=1e-5)
+
+
+def test_cosine_decay_takes_the_learning_rate_to_zero(blobs):
+    rates = SmallClassifier(max_epochs=10).fit(*blobs).history_["learning_rate"]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 0.95e-2
+    assert rates[-1] < 0.01e-2
+    constant = SmallClassifier(max_epochs=3, schedule=None).fit(*blobs)
+    assert constant.history_["learning_rate"] == [1e-2] * 3
+
+
+def test_the_factor_rises_along_a_line_and_falls_along_a_cosine():
+    factors = [learning_rate_factor(s, 100, schedule="cosine", warmup=0.1) for s in range(100)]
+    np.testing.assert_allclose(np.diff(factors[:10]), 1 / 11)
+    cosine = (1 + np.cos(np.pi * np.arange(90) / 90)) / 2
+    np.testing.assert_allclose(factors[10:], cosine)
+    assert learning_rate_factor(99, 100, schedule=None, warmup=0.1) == 1
+
+
+def test_the_curve_makes_a_data_frame(blobs):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(SmallClassifier(early_stopping=True).fit(*blobs).history_)
+    columns = ["epoch", "learning_rate", "train_loss", "valid_loss", "valid_score"]
+    assert frame.columns.tolist() == columns
+    assert frame["epoch"].tolist() == list(range(1, len(frame) + 1))
+
+
+def test_verbose_prints_a_line_for_each_epoch(blobs, capsys):
+    SmallClassifier(max_epochs=2, verbose=1).fit(*blobs)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2"]
+
+
+def test_divergence_is_told(blobs):
+    with pytest.raises(ValueError, match=r"diverged\. Lower learning_rate=1e\+30"):
+        SmallClassifier(learning_rate=1e30, max_epochs=20).fit(*blobs)
+
+
+# Randomness
+
+
+@pytest.mark.parametrize("kind", [SmallClassifier, SmallRegressor])
+def test_the_same_seed_gives_the_same_bits_and_leaves_global_states_alone(kind, blobs, ragged):
+    data = blobs if kind is SmallClassifier else ragged
+    before = global_states()
+    first = kind(random_state=3).fit(*data)
+    torch.rand(5)
+    torch.set_rng_state(torch.tensor(before[-5056:], dtype=torch.uint8))
+    again = kind(random_state=3).fit(*data)
+    other = kind(random_state=4).fit(*data)
+    assert same_bits(first.state_, again.state_)
+    assert first.history_ == again.history_
+    assert not same_bits(first.state_, other.state_)
+    assert global_states() == before
+
+
+def test_the_order_of_recordings_makes_no_difference(blobs):
+    X, y = blobs
+    order = np.random.default_rng(0).permutation(len(y))
+    assert same_bits(
+        SmallClassifier().fit(X, y).state_, SmallClassifier().fit(X[order], y[order]).state_
+    )
+
+
+# Weights
+
+
+def test_repetition_is_weight_to_the_bit(blobs):
+    X, y = blobs
+    weights = np.random.default_rng(0).integers(0, 4, len(y))
+    weighted = SmallClassifier().fit(X, y, sample_weight=weights)
+    repeated = SmallClassifier().fit(X.repeat(weights, axis=0), y.repeat(weights))
+    assert same_bits(weighted.state_, repeated.state_)
+
+
+def test_no_weight_is_absence_and_no_unit_of_weights_matters(blobs):
+    X, y = blobs
+    weights = np.where(np.arange(len(y)) % 3, 1.0, 0.0)
+    present = weights > 0
+    expected = SmallClassifier().fit(X[present], y[present]).state_
+    assert same_bits(SmallClassifier().fit(X, y, sample_weight=weights).state_, expected)
+    assert same_bits(SmallClassifier().fit(X, y, sample_weight=8 * weights).state_, expected)
+
+
+def test_equal_recordings_with_unlike_labels_stay_apart():
+    X = np.zeros((4, 3), dtype=np.float32)
+    kept, weights = merge_repetitions([X, np.array([0, 1, 0, 0])], np.array([1.0, 1.0, 2.0, 0.0]))
+    assert sorted(zip(kept.tolist(), weights.tolist(), strict=True)) == [(0, 3.0), (1, 1.0)]
+
+
+def test_merging_keeps_what_differs_in_a_single_bit():
+    X = np.zeros((3, 50), dtype=np.float32)
+    X[2, 49] = np.nextafter(np.float32(0), np.float32(1))
+    kept, weights = merge_repetitions([X, np.zeros(3, dtype=int)], np.ones(3))
+    assert sorted(zip(kept.tolist(), weights.tolist(), strict=True)) == [(0, 2.0), (2, 1.0)]
+
+
+def test_class_weights_multiply_sample_weights(blobs):
+    X, y = blobs
+    by_class = SmallClassifier(class_weight={"a": 3, "b": 1, "c": 0.5}).fit(X, y)
+    weights = np.select([y == "a", y == "b"], [3, 1], 0.5)
+    by_sample = SmallClassifier().fit(X, y, sample_weight=weights)
+    assert same_bits(by_class.state_, by_sample.state_)
+
+
+def test_balanced_weights_count_weights_not_recordings(blobs):
+    X, y = blobs
+    weights = np.random.default_rng(0).integers(1, 4, len(y))
+    weighted = SmallClassifier(class_weight="balanced").fit(X, y, sample_weight=weights)
+    repeated = SmallClassifier(class_weight="balanced")
+    repeated.fit(X.repeat(weights, axis=0), y.repeat(weights))
+    assert same_bits(weighted.state_, repeated.state_)
+
+
+@pytest.mark.parametrize("weights", [None, "one class left"])
+def test_one_class_is_refused(blobs, weights):
+    X, y = blobs
+    if weights is None:
+        X, y = X[y == "a"], y[y == "a"]
+    else:
+        weights = (y == "a").astype(float)
+    with pytest.raises(ValueError, match="at least two classes, and y holds one class, 'a'"):
+        SmallClassifier().fit(X, y, sample_weight=weights)
+
+
+# Early stopping
+
+
+class _Spy(SmallClassifier):
+    """Notes which recordings were held out."""
+
+    def _split(self, learnable, seed):
+        training, validation = super()._split(learnable, seed)
+        self.training_, self.validation_ = training, validation
+        return training, validation
+
+
+def test_early_stopping_holds_out_whole_speakers(blobs):
+    X, y = blobs
+    speakers = np.array([f"speaker {number}" for number in np.arange(len(y)) % 7])
+    fitted = _Spy(early_stopping=True, validation_fraction=0.3).fit(X, y, groups=speakers)
+    held_out = set(speakers[fitted.validation_])
+    assert len(held_out) == 3
+    assert not held_out & set(speakers[fitted.training_])
+    assert len(fitted.validation_) + len(fitted.training_) == len(y)
+
+
+def test_early_stopping_without_speakers_holds_out_a_share_of_each_class(blobs):
+    X, y = blobs
+    fitted = _Spy(early_stopping=True, validation_fraction=0.2).fit(X, y)
+    assert np.unique(y[fitted.validation_], return_counts=True)[1].tolist() == [8, 8, 8]
+    assert not set(fitted.validation_) & set(fitted.training_)
+
+
+def test_speakers_make_no_difference_without_early_stopping(blobs):
+    X, y = blobs
+    plain = SmallClassifier().fit(X, y)
+    assert same_bits(plain.state_, SmallClassifier().fit(X, y, groups=np.arange(len(y)) % 5).state_)
+
+
+def test_early_stopping_stops_and_keeps_the_best_weights(blobs):
+    X, y = blobs
+    fitted = _Spy(early_stopping=True, n_iter_no_change=4, max_epochs=200).fit(X, y)
+    scores = fitted.history_["valid_score"]
+    assert fitted.n_iter_ == len(scores) == int(np.argmax(scores)) + 1 + 4 < 200
+    assert fitted.best_score_ == max(scores)
+    held_out = fitted.validation_
+    predicted = fitted.predict(X[held_out])
+    recalls = [np.mean(predicted[y[held_out] == name] == name) for name in "abc"]
+    assert np.mean(recalls) == pytest.approx(max(scores))
+
+
+def test_without_early_stopping_nothing_is_held_out(blobs):
+    fitted = _Spy().fit(*blobs)
+    assert fitted.validation_ is None
+    assert fitted.best_score_ is None
+    assert fitted.n_iter_ == 5
+
+
+# Warm start
+
+
+def test_warm_start_goes_on(blobs):
+    X, y = blobs
+    whole = SmallClassifier(warm_start=True, max_epochs=3).fit(X, y)
+    before = whole.state_
+    kept = copy.deepcopy(before)
+    curve = list(whole.history_["train_loss"])
+    whole.set_params(learning_rate=1e-12).fit(X, y)
+    assert whole.n_iter_ == 6
+    assert whole.history_["epoch"] == [1, 2, 3, 4, 5, 6]
+    assert whole.history_["train_loss"][:3] == curve
+    for name in before:
+        np.testing.assert_allclose(whole.state_[name], before[name], atol=1e-6)
+    whole.set_params(learning_rate=1e-2).fit(X, y)
+    assert same_bits(before, kept)  # an earlier state is no working memory of a later fit
+    assert not same_bits(whole.state_, kept)
+
+
+def test_a_cold_start_forgets(blobs):
+    X, y = blobs
+    fitted = SmallClassifier(max_epochs=3).fit(X, y)
+    first = fitted.state_
+    assert same_bits(fitted.fit(X, y).state_, first)
+    assert fitted.n_iter_ == 3
+
+
+def test_warm_start_refuses_new_classes(blobs):
+    X, y = blobs
+    fitted = SmallClassifier(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match=r"y has the classes \['d'\]"):
+        fitted.fit(X, np.where(y == "a", "d", y))
+    fitted.fit(X[y != "c"], y[y != "c"])
+    assert fitted.classes_.tolist() == ["a", "b", "c"]
+
+
+# Weights as arrays
+
+
+def _roundtrip_pickle(fitted):
+    return pickle.loads(pickle.dumps(fitted))
+
+
+def _roundtrip_joblib(fitted):
+    stream = io.BytesIO()
+    joblib.dump(fitted, stream)
+    return joblib.load(stream)
+
+
+@pytest.mark.parametrize("roundtrip", [_roundtrip_pickle, _roundtrip_joblib, copy.deepcopy])
+def test_pickles_hold_arrays_alone_and_predict_alike(blobs, roundtrip):
+    X, y = blobs
+    fitted = SmallClassifier().fit(X, y)
+    assert all(type(values) is np.ndarray for values in fitted.state_.values())
+    assert b"torch" not in pickle.dumps(vars(fitted))
+    np.testing.assert_array_equal(roundtrip(fitted).predict_proba(X), fitted.predict_proba(X))
+
+
+def test_a_model_mapped_into_memory_predicts_without_a_warning(blobs, tmp_path, recwarn):
+    X, y = blobs
+    fitted = SmallClassifier().fit(X, y)
+    joblib.dump(fitted, tmp_path / "model")
+    mapped = joblib.load(tmp_path / "model", mmap_mode="r")
+    np.testing.assert_array_equal(mapped.predict_proba(X), fitted.predict_proba(X))
+    assert not [w for w in recwarn if "writable" in str(w.message)]
+
+
+def test_the_state_is_the_one_source_of_truth(blobs):
+    X, y = blobs
+    fitted = SmallClassifier().fit(X, y)
+    fitted.predict(X)
+    fitted.state_["2.weight"] = np.zeros_like(fitted.state_["2.weight"])
+    fitted.state_["2.bias"] = np.array([0, 100, 0], dtype=np.float32)
+    assert set(fitted.predict(X)) == {"b"}
+
+
+def test_a_model_of_a_gpu_that_is_not_there_predicts_on_the_cpu(blobs):
+    X, y = blobs
+    fitted = SmallClassifier().fit(X, y)
+    expected = fitted.predict_proba(X)
+    fitted.set_params(device="cuda:63")
+    with pytest.warns(UserWarning, match="The CPU is taken"):
+        np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+    with pytest.raises(ValueError, match="device='cuda:63' can't be used here"):
+        fitted.fit(X, y)
+
+
+def test_prediction_in_batches_is_prediction_at_once(blobs):
+    X, y = blobs
+    fitted = SmallClassifier().fit(X, y)
+    expected = fitted.predict_proba(X)
+    np.testing.assert_allclose(fitted.set_params(batch_size=7).predict_proba(X), expected, 1e-6)
+
+
+# Precision
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_low_precision_keeps_weights_and_predictions_in_float32(blobs, dtype):
+    X, y = blobs
+    fitted = SmallClassifier(dtype=dtype, max_epochs=10).fit(X, y)
+    assert {values.dtype for values in fitted.state_.values()} == {np.dtype("float32")}
+    full = SmallClassifier(max_epochs=10).fit(X, y)
+    assert not same_bits(fitted.state_, full.state_)
+    assert abs(fitted.score(X, y) - full.score(X, y)) <= 0.1
+    in_full = copy.deepcopy(fitted).set_params(dtype="float32")
+    np.testing.assert_array_equal(fitted.predict_proba(X), in_full.predict_proba(X))
+
+
+# The shape that others take over
+
+
+def test_groups_of_parameters_have_rates_of_their_own(ragged):
+    X, y = ragged
+    fitted = SmallRegressor(learning_rate=1.0, max_epochs=80, random_state=1).fit(X, y)
+    assert fitted.history_["learning_rate"][-1] < 0.01
+    assert fitted.predict(X).shape == (60, 2)
+    assert fitted.score(X, y) > 0.8
+
+
+def test_gradients_are_averaged_over_the_batches_of_a_step():
+    """Two batches of half the size make the step of one, where the loss is a mean."""
+
+    class Squares(SmallRegressor):
+        _accumulate, _warmup, _draws_globally = 2, 0.0, False
+
+        def _build_module(self, device):
+            module = _Mean(device)
+            module.drop = nn.Identity()
+            return module
+
+        def _loss(self, outputs, targets):
+            return functional.mse_loss(outputs, targets)
+
+    class AtOnce(Squares):
+        _accumulate = 1
+
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=5).astype(np.float32) for _ in range(32)]
+    y = rng.normal(size=(32, 2))
+    halves = Squares(batch_size=16, max_epochs=4, learning_rate=0.1).fit(X, y)
+    whole = AtOnce(batch_size=32, max_epochs=4, learning_rate=0.1).fit(X, y)
+    for name in whole.state_:
+        np.testing.assert_allclose(halves.state_[name], whole.state_[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_regressor_stops_early_by_its_own_score(ragged):
+    X, y = ragged
+    fitted = SmallRegressor(early_stopping=True, learning_rate=1.0, max_epochs=30).fit(X, y)
+    assert fitted.best_score_ == max(fitted.history_["valid_score"])
+    assert fitted.best_score_ > 0.5
+
+
+# Callbacks
+
+
+class Count:
+    """Counts what it is told, wherever it is propagated to."""
+
+    max_propagation_depth = None
+
+    def __init__(self, stop_after=None):
+        self.begun, self.ended, self.stop_after = [], [], stop_after
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append(context.task_name)
+
+    def on_fit_task_end(self, estimator, context):
+        self.ended.append(context.task_name)
+        return self.stop_after is not None and self.ended.count("epoch") >= self.stop_after
+
+
+def test_callbacks_are_told_of_each_epoch(blobs):
+    counter = Count()
+    SmallClassifier(max_epochs=4).set_callbacks(counter).fit(*blobs)
+    assert counter.begun == ["fit", *["epoch"] * 4]
+    assert counter.ended == [*["epoch"] * 4, "fit"]
+
+
+def test_a_callback_can_end_the_training(blobs):
+    assert SmallClassifier().set_callbacks(Count(stop_after=2)).fit(*blobs).n_iter_ == 2
+
+
+def test_callbacks_reach_epochs_through_a_search_over_a_pipeline(blobs):
+    counter = Count()
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), SmallClassifier(max_epochs=3)),
+        {"smallclassifier__learning_rate": [1e-3, 1e-2]},
+        cv=2,
+    )
+    search.set_callbacks(counter).fit(*blobs)
+    assert counter.ended.count("epoch") == 3 * (2 * 2 + 1)
+
+
+def test_scores_are_monitored_with_the_weights_of_each_epoch(blobs):
+    X, y = blobs
+    monitor = ScoringMonitor(scoring="accuracy")
+    fitted = SmallClassifier(max_epochs=4).set_callbacks(monitor).fit(X, y)
+    rows = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    scores = [row["accuracy"] for row in rows]
+    expected = [SmallClassifier(max_epochs=4).set_callbacks(Count(n)).fit(X, y) for n in (1, 2)]
+    assert scores[:2] == [estimator.score(X, y) for estimator in expected]
+    assert scores[-1] == fitted.score(X, y)
+
+
+def test_clones_and_estimators_without_callbacks_hold_no_context(blobs):
+    fitted = SmallClassifier().set_callbacks(Count()).fit(*blobs)
+    assert not [name for name in vars(fitted) if "context" in name or name.endswith("_ctx")]
+    assert isinstance(clone(fitted), BaseEstimator)
+
+
+# Time
+
+
+def test_the_loop_adds_little_to_a_bare_one():
+    """A fit costs hardly more than a bare loop; the benchmark measures how much."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(2000, 768)).astype(np.float32), rng.integers(0, 4, 2000)
+
+    def bare():
+        module = nn.Sequential(nn.Linear(768, 8), nn.ReLU(), nn.Linear(8, 4))
+        optimizer = torch.optim.AdamW(module.parameters(), 1e-2, fused=True)
+        inputs, targets = torch.from_numpy(X), torch.from_numpy(y)
+        for _ in range(5):
+            for batch in torch.randperm(2000).split(32):
+                optimizer.zero_grad()
+                functional.cross_entropy(module(inputs[batch]), targets[batch]).backward()
+                optimizer.step()
+
+    def seconds(function):
+        start = time.process_time()
+        function()
+        return time.process_time() - start
+
+    pairs = [(seconds(lambda: SmallClassifier().fit(X, y)), seconds(bare)) for _ in range(5)]
+    # This network is so small that a step is hardly more than what the loop adds.
+    assert min(ours / theirs for ours, theirs in pairs) < 1.5, pairs

@@ -1,0 +1,196 @@
+"""Each recording is changed by itself, as much as was asked for, by the generator alone."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_ser import LogMelSpectrogram
+from sklearn_ser.nn import add_noise, crop_spectrograms, mask_spectrograms, mix_up
+
+MASKS = {
+    "n_frequency_masks": 2,
+    "frequency_mask_width": 0.25,
+    "n_time_masks": 2,
+    "time_mask_width": 0.2,
+}
+
+
+def draws(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def spectrograms(n=6, bands=16, frames=30, seed=1):
+    return torch.randn(n, bands, frames, generator=draws(seed))
+
+
+ALL = {
+    "mask": lambda x, generator: mask_spectrograms(x, generator, **MASKS),
+    "crop": lambda x, generator: crop_spectrograms(x, generator, share=0.8),
+    "noise": lambda x, generator: add_noise(x, generator, share=0.5),
+    "mixup": lambda x, generator: mix_up(x, torch.eye(len(x)), generator, alpha=0.4)[0],
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_draws_come_from_the_generator_alone(name):
+    x, change = spectrograms(), ALL[name]
+    before, kept = torch.get_rng_state(), x.clone()
+    numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
+    first, again, other = change(x, draws(3)), change(x, draws(3)), change(x, draws(4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(x, kept)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (np.random.get_state()[1] == numpy_before).all()  # noqa: NPY002
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    bands=st.integers(1, 20),
+    frames=st.integers(1, 20),
+    n_masks=st.integers(0, 3),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 1000),
+)
+def test_no_span_is_wider_than_asked(bands, frames, n_masks, share, seed):
+    x = spectrograms(4, bands, frames) + 10
+    masked = mask_spectrograms(
+        x,
+        draws(seed),
+        n_frequency_masks=n_masks,
+        frequency_mask_width=share,
+        n_time_masks=0,
+        time_mask_width=0,
+    )
+    changed = (masked != x).all(dim=2)  # bands by recording
+    assert torch.equal((masked != x).any(dim=2), changed)
+    assert changed.sum(dim=1).max() <= n_masks * int(share * bands)
+
+
+def test_spans_reach_the_widths_and_places_they_may():
+    x = torch.arange(20.0).expand(2000, 4, 20)
+    masked = mask_spectrograms(
+        x,
+        draws(),
+        n_frequency_masks=0,
+        frequency_mask_width=0,
+        n_time_masks=1,
+        time_mask_width=0.2,
+    )
+    hidden = (masked != x)[:, 0]
+    assert set(hidden.sum(dim=1).tolist()) == {0, 1, 2, 3, 4}
+    assert hidden.any(dim=0).all()  # also the first and the last frame
+
+
+def test_recordings_are_masked_apart_from_each_other():
+    masked = mask_spectrograms(spectrograms(1).expand(6, -1, -1), draws(), **MASKS)
+    assert len({tuple(row.flatten().tolist()) for row in masked}) == 6
+
+
+def test_what_is_hidden_becomes_the_mean_of_the_recording():
+    x = spectrograms() + torch.arange(6.0)[:, None, None]
+    masked = mask_spectrograms(x, draws(), **MASKS)
+    for row, values in zip(masked, x, strict=True):
+        assert set(row[row != values].tolist()) <= {values.mean().item()}
+
+
+def test_crops_are_windows_at_places_of_their_own_in_silence():
+    x = torch.arange(1.0, 51.0).expand(400, 2, 50) * torch.tensor([[1.0], [0.0]])
+    cropped = crop_spectrograms(x, draws(), share=0.9)
+    assert cropped.shape == x.shape
+    moves = set()
+    for row in cropped[:, 0]:
+        (places,) = row.nonzero(as_tuple=True)
+        place, start = int(places[0]), int(row[places[0]])
+        assert places.tolist() == list(range(place, place + 45))
+        assert row[places].tolist() == list(range(start, start + 45))
+        moves.add((start, place))
+    assert moves == {(start, place) for start in range(1, 7) for place in range(6)}
+
+
+@pytest.mark.parametrize(("frames", "share", "kept"), [(1, 0.5, 1), (3, 0.1, 1), (7, 1.0, 7)])
+def test_a_crop_keeps_a_frame_at_least(frames, share, kept):
+    x = spectrograms(2, 3, frames)
+    x[:, 0, :] = 9 + torch.arange(frames)  # no frame is silence
+    loud = crop_spectrograms(x, draws(), share=share)[:, 0] >= 9
+    assert (loud.sum(dim=1) == kept).all()
+
+
+def test_mixing_mixes_recordings_and_targets_in_one_share():
+    x = torch.arange(6.0)[:, None, None].expand(6, 2, 3)
+    mixed, targets = mix_up(x, torch.eye(6), draws(), alpha=0.4)
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
+    torch.testing.assert_close(targets @ torch.arange(6.0), mixed[:, 0, 0])
+    assert ((targets > 0).sum(dim=1) <= 2).all()
+
+
+def test_mixing_keeps_the_sum_of_the_weights():
+    weights = torch.tensor([1.0, 0.5, 3.0, 0.25, 1.0, 2.0])
+    _, targets = mix_up(spectrograms(), torch.diag(weights), draws(), alpha=1.0)
+    lower, upper = weights.min(), weights.max()
+    assert ((targets.sum(dim=1) >= lower - 1e-6) & (targets.sum(dim=1) <= upper + 1e-6)).all()
+
+
+def test_shares_of_a_mixture_follow_the_beta_distribution():
+    x = torch.zeros(20_000, 1, 1)
+    x[::2] = 1
+    share = mix_up(x, torch.zeros(len(x), 1), draws(), alpha=0.5)[0]
+    mixed = share[(share > 0) & (share < 1)]
+    # Half of the pairs are unlike; the arcsine distribution has a variance of 1/8.
+    assert abs(len(mixed) / len(x) - 0.5) < 0.02
+    assert abs(mixed.var() - 1 / 8) < 0.005
+
+
+def test_noise_fills_what_is_quiet_and_keeps_what_is_loud():
+    x = torch.full((200, 8, 20), -1.0)
+    x[:, 2, 5] = 1.0
+    noisy = add_noise(x, draws(), share=1.0)
+    places = noisy.flatten(1).argmax(dim=1)
+    assert (places == 2 * 20 + 5).all()
+    quiet = noisy[:, 4:].flatten(1)
+    assert (quiet.std(dim=1) > 0.1).all()
+
+
+def test_noise_comes_to_the_share_that_was_asked_for():
+    x = spectrograms(2000, 4, 5)
+    noisy = add_noise(x, draws(), share=0.25)
+    touched = (noisy != x).flatten(1).any(dim=1)
+    assert abs(touched.float().mean() - 0.25) < 0.03
+
+
+def test_noise_leaves_mean_and_deviation():
+    x = 3 * spectrograms() + 7
+    noisy = add_noise(x, draws(), share=1.0)
+    torch.testing.assert_close(noisy.mean(dim=(1, 2)), x.mean(dim=(1, 2)))
+    torch.testing.assert_close(noisy.std(dim=(1, 2)), x.std(dim=(1, 2)))
+
+
+def test_noise_does_not_depend_on_level_and_unit():
+    x = spectrograms()
+    noisy = add_noise(x, draws(), share=1.0)
+    torch.testing.assert_close(
+        add_noise(20 * x - 40, draws(), share=1.0), 20 * noisy - 40, rtol=1e-4, atol=1e-3
+    )
+
+
+def test_noise_on_a_flat_spectrogram_is_finite():
+    assert add_noise(torch.zeros(3, 4, 5), draws(), share=1.0).isfinite().all()
+
+
+def test_noise_is_what_noise_on_the_waveform_makes_of_a_spectrogram():
+    """The mean spectrum of noisy recordings is that of spectrograms with noise added here."""
+    rng = np.random.default_rng(0)
+    time = np.arange(48000) / 16000
+    voice = sum(np.sin(2 * np.pi * 150 * k * time) / k for k in range(1, 30))
+    voice = (0.1 * voice * (np.sin(2 * np.pi * 3 * time) > -0.5)).astype(np.float32)
+    front_end = LogMelSpectrogram(n_mels=32)
+    clean = torch.from_numpy(front_end.transform([voice]))
+    for snr in (0, 10, 20):
+        noise = rng.standard_normal(len(voice)) * voice.std() * 10 ** (-snr / 20)
+        heard = front_end.transform([(voice + noise).astype(np.float32)])[0].mean(axis=1)
+        drawn = add_noise(clean.expand(200, -1, -1), draws(), share=1.0).mean(dim=2).numpy()
+        untouched = np.abs(clean[0].mean(dim=1).numpy() - heard).mean()
+        nearest = np.abs(drawn - heard).mean(axis=1).min()
+        assert nearest < untouched / 3
