@@ -171,6 +171,7 @@ def vote(lines):
         {
             **of_fold[0],
             "seed": "vote",
+            "minutes": sum(line["minutes"] for line in of_fold),
             "probabilities": {
                 condition: np.mean([line["probabilities"][condition] for line in of_fold], axis=0)
                 for condition in of_fold[0]["probabilities"]

@@ -46,22 +46,41 @@ def encode_classes(estimator, inputs, y, sample_weight, groups):
     else:
         estimator.classes_ = classes
     told_apart_by = [inputs, labels]
+    groups = _check_groups(groups, len(labels))
     if groups is not None and estimator.early_stopping:
-        check_consistent_length(inputs, groups)
-        groups = np.unique(column_or_1d(groups), return_inverse=True)[1]
         told_apart_by.append(groups)
     else:
         groups = None
     weights = check_sample_weight(sample_weight, inputs, dtype=np.float64, ensure_non_negative=True)
-    kept, merged = merge_repetitions(told_apart_by, weights)
+    # No sum of them overflows then.
+    kept, merged = merge_repetitions(told_apart_by, weights / (weights.max(initial=0) or 1))
     _refuse_one_class(estimator, labels[kept])
     weights = np.zeros(len(labels))
     weights[kept] = merged
     targets = weighted_targets(
         labels, weights, classes=estimator.classes_, class_weight=estimator.class_weight
     )
+    _refuse_weights_of_classes(estimator, targets)
     of_groups = None if groups is None else groups[kept]
     return Learnable(targets, kept, labels[kept], of_groups), weights
+
+
+def _check_groups(groups, n_recordings):
+    """Return the number of each recording's speaker, if speakers are given."""
+    if groups is None:
+        return None
+    groups = column_or_1d(groups)
+    if len(groups) != n_recordings:
+        raise ValueError(
+            f"groups names the speakers of {len(groups)} recordings, and X has {n_recordings}."
+        )
+    nameless = np.flatnonzero([group is None or group != group for group in groups])
+    if len(nameless):
+        raise ValueError(
+            f"groups names no speaker for {len(nameless)} of {n_recordings} recordings, the first "
+            f"at position {nameless[0]}: leave them out, or give them a name."
+        )
+    return np.unique(groups, return_inverse=True)[1]
 
 
 def _positions_in(known, classes):
@@ -81,6 +100,14 @@ def _refuse_one_class(estimator, labels):
         raise ValueError(
             f"{type(estimator).__name__} needs recordings of at least two classes, and y holds "
             f"{held} with a weight above zero."
+        )
+
+
+def _refuse_weights_of_classes(estimator, targets):
+    if (targets < 0).any() or np.count_nonzero(targets.any(axis=0)) < 2:
+        raise ValueError(
+            f"class_weight={estimator.class_weight!r} leaves fewer than two classes with a weight "
+            "above zero, or gives one below zero."
         )
 
 
@@ -118,12 +145,14 @@ def weighted_targets(labels, weights, *, classes, class_weight):
     )
     weights = weights * factors[labels]
     targets = np.zeros((len(labels), len(classes)), dtype=np.float32)
-    targets[np.arange(len(labels)), labels] = weights / weights[rows].mean()
+    targets[np.arange(len(labels)), labels] = weights / (weights[rows].mean() or 1)
     return targets
 
 
 def recall(logits, targets):
     """Compute the unweighted average recall under weighted targets, as tensors on the CPU."""
+    rows = targets.any(dim=1)  # those with weight
+    logits, targets = logits[rows], targets[rows]
     labels = targets.argmax(dim=1)
     return float(
         recall_score(

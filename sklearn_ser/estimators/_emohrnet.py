@@ -64,8 +64,8 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
         Number of passes over the recordings, at most.
     batch_size : int, default=16
         Number of recordings of a training step, and of a batch in prediction. At least 2, as
-        training takes statistics over batches. Corpora of some hundred recordings gain from the
-        many steps that small batches make.
+        training takes statistics over batches; with 2, one of an odd number gets 3. Corpora of
+        some hundred recordings gain from the many steps that small batches make.
     learning_rate : float, default=0.001
         Of Adam, at the beginning.
     weight_decay : float, default=0.01
@@ -92,7 +92,8 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
         machine's CPU, for any order of the recordings.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last one, for `max_epochs` more, with a new
-        optimiser and schedule.
+        optimiser and schedule. `early_stopping` holds the same speakers out, and keeps the best
+        weights of the new epochs.
     verbose : int, default=0
         Whether to print a line for each epoch.
 
@@ -105,8 +106,8 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
         rebuilt from it when it is needed.
     history_ : dict of str to list
         The curve, one entry for each epoch: ``epoch``, ``learning_rate`` (of the last step),
-        ``train_loss``, and with `early_stopping` ``valid_loss`` and ``valid_score``;
-        ``pandas.DataFrame(history_)`` makes a table of it.
+        ``train_loss``, and with `early_stopping` ``valid_loss`` and ``valid_score``, NaN in epochs
+        without it; ``pandas.DataFrame(history_)`` makes a table of it.
     n_iter_ : int
         Number of epochs, those before a warm start included.
     best_score_ : float or None
@@ -277,15 +278,16 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
             If `X` holds recordings in place of spectrograms, or NaN; if there are fewer than two
             classes; or if training diverges.
         """
-        given = {"sample_weight": sample_weight}
-        data = {"X": X, "y": y, "metadata": {k: v for k, v in given.items() if v is not None}}
+        self._begin()
+        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+        data = {"X": X, "y": y, "metadata": metadata}
         spectrograms = check_spectrograms(self, X, y, reset=not self._goes_on)
         learnable, weights = encode_classes(self, spectrograms, y, sample_weight, groups)
         if self._goes_on:
             self._refuse_another_network()
         else:
             self.n_bands_ = spectrograms.shape[1]
-            self.mean_, self.scale_ = moments(spectrograms, weights)
+            self.mean_, self.scale_ = moments(spectrograms, weights, learnable.positions)
             self.architecture_ = self._architecture()
         self._train(spectrograms[:, np.newaxis], learnable, data)
         return self
@@ -304,7 +306,7 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
         probabilities : ndarray of shape (n_recordings, n_classes)
             In the order of `classes_`; each row sums to one.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "state_")
         spectrograms = check_spectrograms(self, X, reset=False)
         return probabilities(self._outputs(spectrograms[:, np.newaxis]))
 
@@ -341,8 +343,8 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
                     f"trained has {name}={fitted!r}."
                 )
 
-    def _build_module(self, device):
-        return HRNet(mean=self.mean_, scale=self.scale_, device=device, **self.architecture_)
+    def _build_module(self):
+        return HRNet(mean=self.mean_, scale=self.scale_, **self.architecture_)
 
     def _initialize_module(self, module, generator):
         initialize_network(module, generator)

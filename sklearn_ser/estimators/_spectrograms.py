@@ -40,6 +40,7 @@ def check_spectrograms(estimator, X, y="no_validation", *, reset):
             f"{name} takes spectrograms, and X holds recordings: put LogMelSpectrogram before it, "
             f"as in make_pipeline(LogMelSpectrogram(), {name}())."
         )
+    X = _stack(X, name)
     with np.errstate(over="ignore"):  # what overflows is told as infinite
         spectrograms = check_array(
             X,
@@ -64,6 +65,21 @@ def check_spectrograms(estimator, X, y="no_validation", *, reset):
     return spectrograms[:, np.newaxis] if is_table else spectrograms
 
 
+def _stack(X, name):
+    """Stack an object array of spectrograms; of unequal ones, say more than NumPy does."""
+    is_object_array = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
+    if not is_object_array and not isinstance(X, (list, tuple)):
+        return X
+    shapes = {np.shape(entry) for entry in X if isinstance(entry, np.ndarray)}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{name} takes spectrograms of one size, and X holds some of shape {min(shapes)} and "
+            f"some of {max(shapes)}. LogMelSpectrogram(duration=…) gives all recordings the same "
+            "number of frames."
+        )
+    return np.stack(X) if is_object_array and shapes else X
+
+
 def _refuse_what_is_not_finite(spectrograms, name):
     """Raise scikit-learn's error, and for spectrograms one that names the recordings."""
     if spectrograms.ndim == 2:
@@ -85,31 +101,28 @@ def _compare_with_fit(estimator, spectrograms, is_table):
     if is_table != was_table or n_bands != estimator.n_bands_:
         axes = "a table" if was_table else f"(n_recordings, {estimator.n_bands_}, any n_frames)"
         raise ValueError(
-            f"X has shape {spectrograms.shape}, and in fit it was {axes}. The number of frames may "
-            "change, that of bands may not."
+            f"X has shape {spectrograms.shape}, and in fit it was {axes}: what is predicted needs "
+            "the bands and axes of what was learned."
         )
 
 
-def _moments_of_one(values):
-    return values.mean(), values.var()
-
-
-def moments(spectrograms, weights):
-    """Compute the weighted mean and deviation over all recordings, bands and frames.
+def moments(spectrograms, weights, rows):
+    """Compute the weighted mean and deviation over recordings, bands and frames.
 
     Parameters
     ----------
     spectrograms : ndarray of shape (n_recordings, n_bands, n_frames)
         Read one by one, never copied as a whole.
     weights : ndarray of shape (n_recordings,)
-        Weights of the recordings; those of weight zero have no part in it.
+        Weights of the recordings.
+    rows : ndarray of int
+        The recordings that count, in an order that decides how sums are rounded.
 
     Returns
     -------
     mean, scale : float
         The scale of what doesn't vary is 1.
     """
-    rows = np.flatnonzero(weights)
     of_rows = [_moments_of_one(spectrograms[row].astype(np.float64)) for row in rows]
     means, variances = np.array(of_rows).T
     mean = np.average(means, weights=weights[rows])
@@ -117,3 +130,7 @@ def moments(spectrograms, weights):
     # What doesn't vary but for rounding.
     varies = scale > 10 * np.finfo(np.float32).eps * abs(mean)
     return float(mean), float(scale) if varies else 1.0
+
+
+def _moments_of_one(values):
+    return values.mean(), values.var()

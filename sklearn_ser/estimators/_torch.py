@@ -12,12 +12,15 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state, gen_batches
+from torch.overrides import TorchFunctionMode
 
 from sklearn_ser._sklearn import Interval, StrOptions
 from sklearn_ser._warnings import warn
 from sklearn_ser.backbones import choose_device
 from sklearn_ser.nn import exact_convolutions
 
+# So many times early stopping draws speakers to hold out, if some class is spoken by them alone.
+_N_DRAWS = 100
 # Modules that draw from torch's global generator are trained one at a time in a process.
 _GLOBAL_GENERATOR = threading.RLock()
 
@@ -48,8 +51,9 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     A subclass stores the parameters that are constrained here, and may have others. It defines
 
-    - `_build_module(device)`, the module without weights, from parameters and fitted attributes;
-    - `_initialize_module(module, generator)`, which draws weights;
+    - `_build_module()`, the module, from parameters and fitted attributes. Whatever its layers
+      draw by `torch.nn.init` is left undrawn;
+    - `_initialize_module(module, generator)`, which draws all weights;
     - `_loss(outputs, targets)`, the loss of a batch;
 
     and may define
@@ -61,8 +65,9 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
       batches to a step of the optimiser;
     - `_draws_globally`, whether the module draws from torch's global generator, as dropout does.
 
-    Its `fit`, decorated by `with_callbacks`, validates, sets fitted attributes and calls `_train`;
-    its methods for prediction call `_outputs`.
+    Its `fit`, decorated by `with_callbacks`, calls `_begin`, validates, sets fitted attributes and
+    calls `_train`. Its methods for prediction call ``check_is_fitted(self, "state_")``, as a
+    training that fails leaves the other attributes behind, and `_outputs`.
     """
 
     _parameter_constraints: dict = {
@@ -91,7 +96,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
     history_: dict[str, list]
     n_iter_: int
 
-    def _build_module(self, device):
+    def _build_module(self):
         raise NotImplementedError
 
     def _initialize_module(self, module, generator):
@@ -115,6 +120,11 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         """Tell whether `fit` begins from what the last one has learned."""
         return self.warm_start and hasattr(self, "state_")
 
+    def _begin(self):
+        """Forget what the last fit has learned, unless this one goes on from it."""
+        if not self._goes_on:
+            self.__dict__.pop("state_", None)
+
     def _train(self, inputs, learnable, data):
         """Train and set `state_`, `history_`, `n_iter_` and `best_score_`.
 
@@ -134,10 +144,12 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         before = self.n_iter_ if goes_on else 0
         history: dict = {k: list(v) for k, v in self.history_.items()} if goes_on else {}
         device = choose_device(self.device)
-        entropy = [check_random_state(self.random_state).randint(np.iinfo(np.int32).max), before]
-        seeds = [int(seed) for seed in np.random.SeedSequence(entropy).generate_state(5)]
-        module = self._load_module("cpu", copy=True) if goes_on else self._new_module(seeds[0])
-        training, validation = self._split(learnable, seeds[1])
+        drawn = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        seeds = np.random.SeedSequence([drawn, before]).generate_state(5).tolist()
+        if not goes_on:
+            # A warm start holds the same recordings out: the others were trained on before.
+            self._split_seed = seeds[1] % 2**31
+        training, validation = self._split(learnable, self._split_seed)
         augmentation = torch.Generator(device).manual_seed(seeds[3])
         recipe = Recipe(
             loss=self._loss,
@@ -152,8 +164,13 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             augment=self._augment and (lambda *batch: self._augment(*batch, augmentation)),
             score=self._score,
         )
-        epochs = _Epochs(self, module, history, before, data)
-        with _global_generator(seeds[4], device, self._draws_globally):
+        with (
+            torch.inference_mode(False),  # whatever the user has set around the fit
+            torch.enable_grad(),
+            _global_generator(seeds[4], device, self._draws_globally),
+        ):
+            module = self._load_module() if goes_on else self._new_module(seeds[0])
+            epochs = _Epochs(self, module, history, before, data)
             train(
                 module,
                 recipe,
@@ -163,47 +180,68 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                 begin=epochs.begin,
                 end=epochs.end,
             )
-        self.state_ = as_arrays(module) if epochs.best is None else epochs.best
+        state = as_arrays(module) if epochs.best is None else epochs.best
+        epochs.refuse_divergence(all(np.isfinite(values).all() for values in state.values()))
+        self.state_ = state
         self.history_ = history
         self.n_iter_ = len(history["train_loss"])
         self.best_score_ = epochs.best_score if self.early_stopping else None
         epochs.close()
 
     def _new_module(self, seed):
-        module = self._build_module("meta").to_empty(device="cpu")
+        module = self._empty_module()
         self._initialize_module(module, torch.Generator().manual_seed(seed))
         return module.to(memory_format=torch.channels_last)
 
-    def _load_module(self, device, *, copy=False):
-        """Rebuild the module from `state_`, whose arrays it may share unless it is a copy."""
-        module = self._build_module("meta")
-        state = {
-            # Arrays of a file that is mapped into memory can't be written to, nor be shared.
-            name: torch.from_numpy(values.copy() if copy or not values.flags.writeable else values)
-            for name, values in self.state_.items()
-        }
-        module.load_state_dict(state, assign=True)
-        return module.to(device, memory_format=torch.channels_last)
+    def _load_module(self):
+        """Rebuild the module from a copy of `state_`."""
+        module = self._empty_module()
+        state = {name: torch.tensor(values) for name, values in self.state_.items()}
+        module.load_state_dict(state)
+        return module.to(memory_format=torch.channels_last)
+
+    def _empty_module(self):
+        with _WithoutInitialization():
+            return self._build_module().float()  # whatever torch's default type is
 
     def _split(self, learnable, seed):
         """Return the positions to train on, and those to score on or None."""
         _, positions, strata, groups = learnable
         if not self.early_stopping:
             return positions, None
-        settings = {"test_size": self.validation_fraction, "random_state": seed % 2**31}
+        try:
+            split = self._hold_out(positions, strata, groups, seed)
+        except ValueError as error:
+            among = "recordings" if groups is None else "speakers"
+            n_among = len(positions if groups is None else np.unique(groups))
+            raise ValueError(
+                f"early_stopping=True can't hold out validation_fraction="
+                f"{self.validation_fraction} of {n_among} {among} so that some of each class, and "
+                "two recordings at least, are left to train on. Give more of them, another "
+                "fraction, or early_stopping=False."
+            ) from error
+        return tuple(positions[np.sort(part)] for part in split)
+
+    def _hold_out(self, positions, strata, groups, seed):
+        """Return what is left and what is held out, in the first draw that leaves enough."""
+        settings = {"test_size": self.validation_fraction, "random_state": seed}
         if groups is not None:
-            splitter = GroupShuffleSplit(1, **settings)
+            splitter = GroupShuffleSplit(_N_DRAWS, **settings)
         elif strata is not None:
             splitter = StratifiedShuffleSplit(1, **settings)
         else:
             splitter = ShuffleSplit(1, **settings)
-        split = next(splitter.split(positions, strata, groups))
-        return tuple(positions[np.sort(part)] for part in split)
+        n_classes = 0 if strata is None else len(np.unique(strata))
+        for left, held_out in splitter.split(positions, strata, groups):
+            of_left = () if strata is None else np.unique(strata[left])
+            if len(left) >= 2 and len(of_left) == n_classes:
+                return left, held_out
+        raise ValueError("each draw leaves too little")
 
     def _outputs(self, inputs):
         """Compute what the module gives for each input, a batch at a time, in float32."""
         device = self._device_of_prediction()
-        module = self._load_module(device).eval()
+        module = self._load_module().to(device).eval()
         outputs = []
         with torch.inference_mode(), exact_convolutions():
             for rows in gen_batches(len(inputs), self.batch_size):
@@ -245,17 +283,23 @@ class _Epochs:
         """Take note of an epoch; tell whether it was the last."""
         self.number += 1
         curve = {"epoch": self.number, **curve}
-        for name, value in curve.items():
-            self.history.setdefault(name, []).append(value)
+        for name in {**self.history, **curve}:
+            # A warm start may bring columns, or lack some.
+            column = self.history.setdefault(name, [np.nan] * (self.number - 1))
+            column.append(curve.get(name, np.nan))
         if self.estimator.verbose:
             print(_describe(curve))
-        if not np.isfinite(curve["train_loss"]):
-            raise ValueError(
-                f"The loss is {curve['train_loss']} in epoch {self.number}: training diverged. "
-                f"Lower learning_rate={self.estimator.learning_rate}."
-            )
+        self.refuse_divergence(np.isfinite(curve["train_loss"]))
         stopped = self._tell_callbacks()
         return self._stops_early(curve) or stopped
+
+    def refuse_divergence(self, is_finite):
+        if not is_finite:
+            raise ValueError(
+                f"Loss or weights are not finite after epoch {self.number}: training diverged. "
+                f"Lower learning_rate={self.estimator.learning_rate}, or look for values in X that "
+                "lie far from all others."
+            )
 
     def close(self):
         """Tell callbacks that the training is over; the estimator is fitted by now."""
@@ -319,10 +363,23 @@ def _global_generator(seed, device, is_needed):
     if not is_needed:
         yield
         return
-    devices = [device] if torch.device(device).type == "cuda" else []
-    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+    on_gpu = torch.device(device).type == "cuda"
+    with _GLOBAL_GENERATOR, torch.random.fork_rng([device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
+
+
+class _WithoutInitialization(TorchFunctionMode):
+    """Lets layers be made without weights being drawn, which come from elsewhere."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def merge_repetitions(arrays, weights):

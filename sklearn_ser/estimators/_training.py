@@ -37,7 +37,7 @@ class Recipe(NamedTuple):
         Where to train.
     augment : callable or None
         From inputs and targets of a batch, on the device, to those to learn from.
-    score : callable or None
+    score : callable
         From all outputs and targets of the validation set to a float, of which more is better.
     """
 
@@ -45,13 +45,13 @@ class Recipe(NamedTuple):
     optimizer: Callable
     max_epochs: int
     batch_size: int
-    schedule: str | None = None
-    warmup: float = 0.0
-    accumulate: int = 1
-    dtype: torch.dtype = torch.float32
-    device: str = "cpu"
-    augment: Callable | None = None
-    score: Callable | None = None
+    schedule: str | None
+    warmup: float
+    accumulate: int
+    dtype: torch.dtype
+    device: str
+    augment: Callable | None
+    score: Callable
 
 
 class Samples(Dataset):
@@ -175,7 +175,7 @@ class Net(NeuralNet):
                 outputs.append(step["y_pred"])
                 targets.append(of_batch)
         self.history.record(f"{prefix}_loss", float(total / len(iterator.samples)))
-        if outputs and self.recipe.score is not None:
+        if outputs:
             score = self.recipe.score(torch.cat(outputs).cpu(), torch.cat(targets).cpu())
             self.history.record(f"{prefix}_score", score)
 

@@ -107,8 +107,6 @@ class HRNet(nn.Module):
         Channels of the input.
     mean, scale : float, default=0.0, 1.0
         What is subtracted from the input and what it is divided by.
-    device : torch.device or str, default=None
-        Where the parameters are made.
 
     References
     ----------
@@ -126,7 +124,6 @@ class HRNet(nn.Module):
         n_channels=1,
         mean=0.0,
         scale=1.0,
-        device=None,
     ):
         super().__init__()
         self.mean, self.scale = mean, scale
@@ -135,24 +132,24 @@ class HRNet(nn.Module):
         widths = [width * 2**branch for branch in range(4)]
         first = sizes.first_channels * _EXPANSION
         self.stem = nn.Sequential(
-            *_convolution(n_channels, _STEM_CHANNELS, stride=2, device=device),
-            *_convolution(_STEM_CHANNELS, _STEM_CHANNELS, stride=2, device=device),
+            *_convolution(n_channels, _STEM_CHANNELS, stride=2),
+            *_convolution(_STEM_CHANNELS, _STEM_CHANNELS, stride=2),
         )
         self.stage1 = nn.Sequential(
             *(
-                _Bottleneck(first if block else _STEM_CHANNELS, sizes.first_channels, device=device)
+                _Bottleneck(first if block else _STEM_CHANNELS, sizes.first_channels)
                 for block in range(sizes.first_blocks)
             )
         )
         branches = [first]
         self.transitions, self.stages = nn.ModuleList(), nn.ModuleList()
         for n_branches, n_modules in enumerate(sizes.n_modules, start=2):
-            self.transitions.append(_Transition(branches, widths[:n_branches], device=device))
+            self.transitions.append(_Transition(branches, widths[:n_branches]))
             branches = widths[:n_branches]
-            modules = (_Module(branches, sizes.n_blocks, device=device) for _ in range(n_modules))
+            modules = (_Module(branches, sizes.n_blocks) for _ in range(n_modules))
             self.stages.append(nn.Sequential(*modules))
-        self.head = _Head(widths, head_width, device=device)
-        self.classifier = nn.Linear(head_width * _HEAD_EXPANSION, n_classes, device=device)
+        self.head = _Head(widths, head_width)
+        self.classifier = nn.Linear(head_width * _HEAD_EXPANSION, n_classes)
 
     def features(self, spectrograms):
         """Compute the vector that the classifier sees.
@@ -200,21 +197,21 @@ def initialize_network(network, generator):
             nn.init.zeros_(module.bias)
 
 
-def _convolution(n_in, n_out, *, size=3, stride=1, relu=True, bias=False, device=None):
+def _convolution(n_in, n_out, *, size=3, stride=1, relu=True, bias=False):
     """Return convolution, batch norm and, unless it is left out, ReLU, as a list."""
-    convolution = nn.Conv2d(n_in, n_out, size, stride, size // 2, bias=bias, device=device)
-    norm = nn.BatchNorm2d(n_out, device=device)
+    convolution = nn.Conv2d(n_in, n_out, size, stride, size // 2, bias=bias)
+    norm = nn.BatchNorm2d(n_out)
     return [convolution, norm, nn.ReLU(inplace=True)] if relu else [convolution, norm]
 
 
 class _Block(nn.Module):
     """Two convolutions beside a shortcut."""
 
-    def __init__(self, channels, *, device):
+    def __init__(self, channels):
         super().__init__()
         self.residual = nn.Sequential(
-            *_convolution(channels, channels, device=device),
-            *_convolution(channels, channels, relu=False, device=device),
+            *_convolution(channels, channels),
+            *_convolution(channels, channels, relu=False),
         )
 
     def forward(self, maps):
@@ -224,16 +221,16 @@ class _Block(nn.Module):
 class _Bottleneck(nn.Module):
     """A convolution between two that change the channels, beside a shortcut."""
 
-    def __init__(self, n_in, channels, *, device):
+    def __init__(self, n_in, channels):
         super().__init__()
         n_out = channels * _EXPANSION
         self.residual = nn.Sequential(
-            *_convolution(n_in, channels, size=1, device=device),
-            *_convolution(channels, channels, device=device),
-            *_convolution(channels, n_out, size=1, relu=False, device=device),
+            *_convolution(n_in, channels, size=1),
+            *_convolution(channels, channels),
+            *_convolution(channels, n_out, size=1, relu=False),
         )
         same = n_in == n_out
-        shortcut = [] if same else _convolution(n_in, n_out, size=1, relu=False, device=device)
+        shortcut = [] if same else _convolution(n_in, n_out, size=1, relu=False)
         self.shortcut = nn.Sequential(*shortcut)
 
     def forward(self, maps):
@@ -247,13 +244,13 @@ class _Transition(nn.Module):
     of the last, at half its resolution.
     """
 
-    def __init__(self, before, after, *, device):
+    def __init__(self, before, after):
         super().__init__()
         self.kept = nn.ModuleList(
-            nn.Sequential(*([] if n_in == n_out else _convolution(n_in, n_out, device=device)))
+            nn.Sequential(*([] if n_in == n_out else _convolution(n_in, n_out)))
             for n_in, n_out in zip(before, after[:-1], strict=True)
         )
-        self.new = nn.Sequential(*_convolution(before[-1], after[-1], stride=2, device=device))
+        self.new = nn.Sequential(*_convolution(before[-1], after[-1], stride=2))
 
     def forward(self, branches):
         kept = [keep(maps) for keep, maps in zip(self.kept, branches, strict=True)]
@@ -263,14 +260,13 @@ class _Transition(nn.Module):
 class _Module(nn.Module):
     """Branches side by side, then each the sum of all, brought to its size."""
 
-    def __init__(self, widths, n_blocks, *, device):
+    def __init__(self, widths, n_blocks):
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(*(_Block(width, device=device) for _ in range(n_blocks)))
-            for width in widths
+            nn.Sequential(*(_Block(width) for _ in range(n_blocks))) for width in widths
         )
         self.fusions = nn.ModuleList(
-            _Fusion(_resize(widths, source, target, device) for source in range(len(widths)))
+            _Fusion(_resize(widths, source, target) for source in range(len(widths)))
             for target in range(len(widths))
         )
 
@@ -287,44 +283,38 @@ class _Fusion(nn.ModuleList):
         return functional.relu_(reduce(torch.add, resized))
 
 
-def _resize(widths, source, target, device):
+def _resize(widths, source, target):
     """Return the layers from one branch to the resolution and channels of another."""
     n_in, n_out = widths[source], widths[target]
     if source == target:
         return nn.Sequential()
     if source > target:
         upsampling = nn.Upsample(scale_factor=2 ** (source - target), mode="nearest")
-        layers = _convolution(n_in, n_out, size=1, relu=False, device=device)
+        layers = _convolution(n_in, n_out, size=1, relu=False)
         return nn.Sequential(*layers, upsampling)
     steps = target - source
-    layers = [
-        layer
-        for _ in range(steps - 1)
-        for layer in _convolution(n_in, n_in, stride=2, device=device)
-    ]
-    layers += _convolution(n_in, n_out, stride=2, relu=False, device=device)
+    layers = [layer for _ in range(steps - 1) for layer in _convolution(n_in, n_in, stride=2)]
+    layers += _convolution(n_in, n_out, stride=2, relu=False)
     return nn.Sequential(*layers)
 
 
 class _Head(nn.Module):
     """All branches widened, added from the finest to the coarsest, and widened once more."""
 
-    def __init__(self, widths, head_width, *, device):
+    def __init__(self, widths, head_width):
         super().__init__()
         bottlenecks = [head_width * 2**branch for branch in range(4)]
         outputs = [channels * _EXPANSION for channels in bottlenecks]
         self.widen = nn.ModuleList(
-            _Bottleneck(width, channels, device=device)
+            _Bottleneck(width, channels)
             for width, channels in zip(widths, bottlenecks, strict=True)
         )
         self.shrink = nn.ModuleList(
-            nn.Sequential(*_convolution(n_in, n_out, stride=2, bias=True, device=device))
+            nn.Sequential(*_convolution(n_in, n_out, stride=2, bias=True))
             for n_in, n_out in pairwise(outputs)
         )
         self.last = nn.Sequential(
-            *_convolution(
-                outputs[-1], head_width * _HEAD_EXPANSION, size=1, bias=True, device=device
-            )
+            *_convolution(outputs[-1], head_width * _HEAD_EXPANSION, size=1, bias=True)
         )
 
     def forward(self, branches):

@@ -1,8 +1,13 @@
 """Arithmetic as exact on a GPU as on the CPU."""
 
 import contextlib
+import threading
 
 import torch
+
+_LOCK = threading.Lock()
+_n_inside = 0
+_before = ""
 
 
 @contextlib.contextmanager
@@ -11,12 +16,19 @@ def exact_convolutions():
 
     On NVIDIA GPUs PyTorch's default cuts their operands to 11 bits (TF32), which is far from
     what the CPU gives, and from the promise of exact batches. Matrix products have no such
-    default. The setting is the process's, and is put back.
+    default. The setting is the process's: the first of its threads changes it, and the last one
+    puts it back.
     """
+    global _n_inside, _before
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
+    with _LOCK:
+        if not _n_inside:
+            _before, convolutions.fp32_precision = convolutions.fp32_precision, "ieee"
+        _n_inside += 1
     try:
         yield
     finally:
-        convolutions.fp32_precision = before
+        with _LOCK:
+            _n_inside -= 1
+            if not _n_inside:
+                convolutions.fp32_precision = _before

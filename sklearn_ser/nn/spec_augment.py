@@ -1,8 +1,7 @@
 """Random changes to a batch of spectrograms in training; each recording draws its own.
 
-All functions take log spectrograms (n_spectrograms, n_bands, n_frames) that were standardised over
-the corpus, leave their argument as it is, and draw from the generator they are given, which lives
-on the same device.
+All functions take log spectrograms (n_spectrograms, n_bands, n_frames) of any level and unit, leave
+their argument as it is, and draw from the generator they are given, which lives on the same device.
 """
 
 import math

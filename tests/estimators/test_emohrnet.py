@@ -24,17 +24,6 @@ def small(**parameters):
 
 
 @pytest.fixture(scope="module")
-def spectrograms():
-    """Return spectrograms of three emotions: power low, in the middle and high up."""
-    rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], 16)
-    X = rng.normal(size=(48, 24, 40)).astype(np.float32)
-    for row, label in zip(X, labels, strict=True):
-        row[8 * label : 8 * label + 8] += 2
-    return X, np.array(["anger", "fear", "sadness"])[labels]
-
-
-@pytest.fixture(scope="module")
 def fitted(spectrograms):
     return small(max_epochs=8, learning_rate=1e-2, batch_size=16).fit(*spectrograms)
 
@@ -73,7 +62,8 @@ def test_each_random_change_can_be_turned_off(spectrograms):
         assert torch.equal(unchanged, inputs)
         assert torch.equal(same, targets)
         changed, _ = small(**off | {name: on})._augment(inputs, targets, draws)
-        assert changed.shape != inputs.shape or not torch.equal(changed, inputs)
+        assert changed.shape == inputs.shape
+        assert not torch.equal(changed, inputs)
 
 
 def test_a_training_on_real_voices_beats_chance_quickly(corpus_folder):
@@ -179,6 +169,19 @@ def test_recordings_that_became_nan_are_named(fitted, spectrograms):
 def test_other_shapes_are_refused(shape):
     with pytest.raises(ValueError, match=r"should have \(n_recordings, n_bands, n_frames\)"):
         small().fit(np.zeros(shape), ["a", "b", "a", "b"])
+
+
+def test_spectrograms_of_unequal_length_are_sent_to_the_spectrogram():
+    X = [np.zeros((4, 3)), np.zeros((4, 5))]
+    with pytest.raises(ValueError, match=r"shape \(4, 3\) .* \(4, 5\)\. LogMelSpectrogram\(dur"):
+        small().fit(X, ["a", "b"])
+
+
+def test_an_object_array_of_spectrograms_is_stacked(spectrograms):
+    X, y = spectrograms
+    objects = np.empty(len(X), dtype=object)
+    objects[:] = list(X)
+    assert same_bits(small(max_epochs=1).fit(objects, y), small(max_epochs=1).fit(X, y))
 
 
 # Batch norms
@@ -316,7 +319,19 @@ def test_speakers_are_routed_to_folds_and_early_stopping(corpus, pipeline):
         assert not training & validation
 
 
-def test_progress_bars_reach_down_to_epochs(corpus, pipeline, capsys):
-    pytest.importorskip("rich")
-    clone(pipeline).set_callbacks(ProgressBar()).fit(corpus.recordings, corpus.target)
+def test_progress_bars_reach_down_to_epochs(corpus, pipeline, capsys, monkeypatch):
+    progress = pytest.importorskip("rich.progress")
+    seen = []
+    update = progress.Progress.update
+
+    def spy(self, task_id, **keywords):
+        update(self, task_id, **keywords)
+        task = next(task for task in self.tasks if task.id == task_id)
+        if "EmoHRNetClassifier" in task.description:
+            seen.append(task.completed / task.total)
+
+    monkeypatch.setattr(progress.Progress, "update", spy)
+    trained = clone(pipeline).set_params(emohrnetclassifier__max_epochs=3)
+    trained.set_callbacks(ProgressBar()).fit(corpus.recordings, corpus.target)
     assert "EmoHRNetClassifier" in capsys.readouterr().out
+    np.testing.assert_allclose(seen[:3], [1 / 3, 2 / 3, 1])

@@ -11,16 +11,6 @@ from sklearn_ser import EmoHRNetClassifier
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU at hand")
 
 
-@pytest.fixture(scope="module")
-def spectrograms():
-    rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], 16)
-    X = rng.normal(size=(48, 24, 40)).astype(np.float32)
-    for row, label in zip(X, labels, strict=True):
-        row[8 * label : 8 * label + 8] += 2
-    return X, np.array(["anger", "fear", "sadness"])[labels]
-
-
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_a_model_of_the_gpu_predicts_alike_on_the_cpu(spectrograms, dtype):
     X, y = spectrograms

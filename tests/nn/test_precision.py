@@ -15,3 +15,15 @@ def test_precision_is_full_inside_and_put_back():
     with pytest.raises(KeyError), exact_convolutions():
         raise KeyError
     assert convolutions.fp32_precision == before
+
+
+def test_threads_that_overlap_leave_it_as_it_was():
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    one, other = exact_convolutions(), exact_convolutions()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert convolutions.fp32_precision == "ieee"
+    other.__exit__(None, None, None)
+    assert convolutions.fp32_precision == before
