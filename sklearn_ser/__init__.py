@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
     from sklearn_ser.embedders import XVectorEmbedder as XVectorEmbedder
     from sklearn_ser.estimators import EmoHRNetClassifier as EmoHRNetClassifier
+    from sklearn_ser.estimators import HyperbolicFusionClassifier as HyperbolicFusionClassifier
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
 
 __version__ = "0.1.0.dev0"
@@ -31,6 +32,7 @@ _MODULE_OF: dict[str, str] = {
     "CodecEmbedder": "sklearn_ser.embedders",
     "EmbeddingStore": "sklearn_ser.store",
     "EmoHRNetClassifier": "sklearn_ser.estimators",
+    "HyperbolicFusionClassifier": "sklearn_ser.estimators",
     "HubertEmbedder": "sklearn_ser.embedders",
     "LayerSelector": "sklearn_ser.embedders",
     "LogMelSpectrogram": "sklearn_ser.embedders",

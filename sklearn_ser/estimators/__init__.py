@@ -1,5 +1,6 @@
 """scikit-learn classifiers and regressors over torch networks."""
 
 from ._emohrnet import EmoHRNetClassifier
+from ._hyperbolic_fusion import HyperbolicFusionClassifier
 
-__all__ = ["EmoHRNetClassifier"]
+__all__ = ["EmoHRNetClassifier", "HyperbolicFusionClassifier"]

@@ -2,12 +2,13 @@
 
 from . import poincare
 from .hrnet import VARIANTS, HRNet, initialize_network, pad_spectrograms
-from .hyperbolic_fusion import HyperbolicFusionNetwork
+from .hyperbolic_fusion import FUSIONS, HyperbolicFusionNetwork, initialize_fusion_network
 from .pooling import POOLINGS, merge_statistics, pool_frames
 from .precision import exact_convolutions
 from .spec_augment import add_noise, crop_spectrograms, mask_spectrograms, mix_up
 
 __all__ = [
+    "FUSIONS",
     "POOLINGS",
     "VARIANTS",
     "HRNet",
@@ -15,6 +16,7 @@ __all__ = [
     "add_noise",
     "crop_spectrograms",
     "exact_convolutions",
+    "initialize_fusion_network",
     "initialize_network",
     "mask_spectrograms",
     "merge_statistics",
