@@ -101,8 +101,8 @@ def _columns_of(entry, blocks, n_features, names):
 
 def _refuse_gaps(columns, blocks, n_features, names):
     empty = [name for name, positions in columns.items() if not len(positions)]
-    if empty or not columns:
-        raise ValueError(f"blocks={blocks!r} hold no column in {_enumerate(empty) or 'all'}.")
+    if empty:
+        raise ValueError(f"blocks={blocks!r} hold no column in {_enumerate(empty)}.")
     times = np.bincount(np.concatenate(list(columns.values())), minlength=n_features)
     for count, what in ((times == 0, "in no block"), (times > 1, "in several")):
         if count.any():

@@ -1,0 +1,78 @@
+"""Blocks: what is understood of columns, and what is refused."""
+
+import numpy as np
+import pytest
+
+from sklearn_ser.estimators._blocks import find_blocks
+
+NAMES = np.array(["voice__a", "voice__b", "codec__a", "voice__c", "codec__b__x"])
+
+
+def found(blocks, n_features=5, names=NAMES):
+    return {name: c.tolist() for name, c in find_blocks(blocks, n_features, names).items()}
+
+
+def test_auto_goes_by_the_text_before_the_first_separator_in_order_of_appearance():
+    expected = {"voice": [0, 1, 3], "codec": [2, 4]}
+    assert found("auto") == expected
+    assert list(found("auto")) == ["voice", "codec"]
+    assert list(found("auto", names=NAMES[::-1])) == ["codec", "voice"]
+
+
+@pytest.mark.parametrize("names", [None, np.array(list("abcde"))])
+def test_what_nothing_tells_apart_is_one_block_with_a_warning(names):
+    with pytest.warns(UserWarning, match=r"takes them for one block\. Give their widths"):
+        assert found("auto", names=names) == {"all": [0, 1, 2, 3, 4]}
+
+
+def test_one_name_for_all_is_one_block():
+    assert found("auto", 2, NAMES[:2]) == {"voice": [0, 1]}
+
+
+def test_a_name_without_a_block_beside_others_is_refused():
+    names = np.array(["voice__a", "age", "codec__a"])
+    with pytest.raises(ValueError, match="age has none"):
+        find_blocks("auto", 3, names)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [2, 3],
+        (np.int64(2), 3),
+        [slice(0, 2), slice(2, None)],
+        [["voice__a", "voice__b"], ["codec__a", "voice__c", "codec__b__x"]],
+        [slice(0, 2), NAMES[2:]],
+    ],
+    ids=["widths", "tuple", "slices", "names", "slice and names"],
+)
+def test_blocks_by_width_slice_and_name(blocks):
+    assert found(blocks) == {"block0": [0, 1], "block1": [2, 3, 4]}
+
+
+def test_a_dict_names_the_blocks_and_orders_their_columns():
+    blocks = {"codec": ["codec__b__x", "codec__a"], "voice": slice(0, 4, 3), "b": slice(1, 2)}
+    assert found(blocks) == {"codec": [4, 2], "voice": [0, 3], "b": [1]}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ([2, 2], r"blocks=\[2, 2\] add up to 4 columns, and X has 5"),
+        ([2, 0, 3], "hold no column in block1"),
+        ([], r"blocks=\[\] add up to 0 columns"),
+        ([slice(0, 2), slice(3, None)], "in no block: codec__a"),
+        ([slice(0, 3), slice(2, None)], "in several: codec__a"),
+        ([["voice__a", "other"], slice(1, None)], "columns that X doesn't have: other"),
+        ([2, slice(2, None)], "should be 'auto', or hold widths alone"),
+        (["voice", "codec"], "should be 'auto', or hold widths alone"),
+    ],
+)
+def test_what_does_not_fit_is_named(blocks, message):
+    with pytest.raises(ValueError, match=message):
+        find_blocks(blocks, 5, NAMES)
+
+
+def test_names_of_columns_need_a_data_frame():
+    with pytest.raises(ValueError, match="X has none: it is no data frame"):
+        find_blocks([["a"], ["b"]], 2)

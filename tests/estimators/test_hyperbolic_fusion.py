@@ -1,0 +1,361 @@
+"""HyperbolicFusionClassifier: blocks in, classes, points and distances out."""
+
+import io
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.feature_selection import SelectKBest
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from sklearn_ser import HyperbolicFusionClassifier
+from sklearn_ser.nn import HyperbolicFusionNetwork, poincare
+
+WIDTHS = [12, 8]
+SMALL = {
+    "branch": "mlp",
+    "branch_sizes": (16,),
+    "n_dims": 8,
+    "hidden_size": 8,
+    "max_epochs": 20,
+    "learning_rate": 1e-2,
+    "device": "cpu",
+    "random_state": 0,
+}
+FUSIONS = ["mobius", "concat", "sum", "gyromidpoint", "attention"]
+
+
+def small(blocks=WIDTHS, **parameters):
+    return HyperbolicFusionClassifier(blocks, **SMALL | parameters)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Return two blocks, each of which tells one emotion from the other two."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(["anger", "boredom", "fear"], 30)
+    X = rng.normal(size=(90, 20)).astype(np.float32)
+    X[y == "anger", :6] += 2
+    X[y == "fear", 12:] += 2
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def fitted(table):
+    return small().fit(*table)
+
+
+def same_bits(one, other):
+    return all(np.array_equal(one.state_[name], other.state_[name]) for name in one.state_)
+
+
+def hostile(**parameters):
+    return small(max_epochs=2, **parameters)
+
+
+# What it learns
+
+
+@pytest.mark.parametrize("head", ["softmax", "mlr"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_it_learns_from_both_blocks(table, fusion, head):
+    X, y = table
+    both = small(fusion=fusion, head=head).fit(X, y).score(X, y)
+    one = small([12], fusion=fusion, head=head).fit(X[:, :12], y).score(X[:, :12], y)
+    assert both >= 0.95
+    assert both > one
+
+
+def test_it_is_the_network_of_hyfuse(fitted, table):
+    X, _ = table
+    network = HyperbolicFusionNetwork(
+        WIDTHS, 3, branch="mlp", branch_sizes=(16,), n_dims=8, hidden_size=8
+    ).eval()
+    network.load_state_dict({name: torch.tensor(v) for name, v in fitted.state_.items()})
+    standardized = StandardScaler().fit_transform(X.astype(np.float64)).astype(np.float32)
+    with torch.no_grad():
+        logits = network(torch.from_numpy(standardized))
+        points = network.fuse(torch.from_numpy(standardized)).numpy()
+    expected = torch.softmax(logits.double(), dim=1).numpy()
+    np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=1e-6)
+    np.testing.assert_allclose(fitted.transform(X), points, atol=1e-6)
+
+
+def test_at_no_curvature_it_is_euclids_network(table):
+    X, y = table
+    flat = small(curvature=0).fit(X, y)
+    bent = small(curvature=1e-6).fit(X, y)
+    assert flat.curvature_ == 0
+    np.testing.assert_allclose(bent.predict_proba(X), flat.predict_proba(X), atol=1e-3)
+    summed = small(curvature=0, fusion="sum").fit(X, y)
+    np.testing.assert_allclose(flat.predict_proba(X), summed.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize(("curvature", "n_learned"), [("learn", 1), ("learn_each", 2)])
+def test_curvatures_are_learned(table, curvature, n_learned):
+    learned = small(curvature=curvature, learning_rate=0.03).fit(*table)
+    assert learned.state_["log_curvatures"].shape == (n_learned,)
+    assert learned.curvature_ != 1
+    expected = np.exp(learned.state_["log_curvatures"].mean())
+    assert learned.curvature_ == pytest.approx(expected)
+
+
+# Points on the ball
+
+
+@pytest.mark.parametrize("curvature", [0.5, 4.0, "learn"])
+def test_points_lie_on_the_ball_and_have_names(table, curvature):
+    X, y = table
+    learned = small(curvature=curvature).fit(X, y)
+    points = learned.transform(X)
+    assert points.shape == (90, 8)
+    assert (np.sqrt(learned.curvature_) * np.linalg.norm(points, axis=1) < 1).all()
+    names = learned.get_feature_names_out()
+    assert names.tolist() == [f"hyperbolicfusionclassifier{i}" for i in range(8)]
+    frame = learned.set_output(transform="pandas").transform(X)
+    assert frame.columns.tolist() == names.tolist()
+
+
+def test_side_by_side_they_are_wider(table):
+    beside = small(fusion="concat").fit(*table)
+    assert beside.transform(table[0]).shape == (90, 16)
+    assert len(beside.get_feature_names_out()) == 16
+
+
+@pytest.mark.parametrize("curvature", [0, 1.0, 4.0])
+def test_distances_to_the_origin_are_those_of_the_points(table, curvature):
+    X, y = table
+    learned = small(curvature=curvature).fit(X, y)
+    points = torch.from_numpy(learned.transform(X))
+    expected = poincare.distance(points, torch.zeros(8), curvature)
+    np.testing.assert_allclose(learned.distance_to_origin(X), expected, rtol=1e-4)
+
+
+# Blocks
+
+
+def test_blocks_of_a_union_are_understood_in_their_order(table):
+    X, y = table
+    union = make_union(
+        FunctionTransformer(lambda X: X[:, :12], feature_names_out=lambda _, names: names[:12]),
+        SelectKBest(k=5),
+    ).set_output(transform="pandas")
+    pipeline = make_pipeline(union, small("auto")).fit(X, y)
+    blocks = pipeline[-1].blocks_
+    assert {name: len(columns) for name, columns in blocks.items()} == {
+        "functiontransformer": 12,
+        "selectkbest": 5,
+    }
+    assert pipeline[-1].n_blocks_ == 2
+    assert pipeline.score(X, y) >= 0.9
+
+
+def test_blocks_of_a_column_transformer_are_understood(table):
+    pandas = pytest.importorskip("pandas")
+    X, y = table
+    frame = pandas.DataFrame(X, columns=[f"x{i}" for i in range(20)])
+    columns = make_column_transformer(
+        (StandardScaler(), frame.columns[:12]), (SelectKBest(k=3), frame.columns[12:])
+    ).set_output(transform="pandas")
+    pipeline = make_pipeline(columns, small("auto")).fit(frame, y)
+    assert list(pipeline[-1].blocks_) == ["standardscaler", "selectkbest"]
+
+
+def test_columns_may_lie_in_any_order(table):
+    pandas = pytest.importorskip("pandas")
+    X, y = table
+    names = [f"voice__{i}" for i in range(12)] + [f"codec__{i}" for i in range(8)]
+    frame = pandas.DataFrame(X, columns=names)
+    order = [0, *range(12, 20), *range(1, 12)]
+    plain = small("auto").fit(frame, y)
+    mixed = small("auto").fit(frame.iloc[:, order], y)
+    assert mixed.blocks_["codec"].tolist() == list(range(1, 9))
+    np.testing.assert_allclose(
+        mixed.predict_proba(frame.iloc[:, order]), plain.predict_proba(frame), atol=1e-6
+    )
+
+
+def test_the_order_of_blocks_matters_to_mobius_addition_alone(table):
+    X, y = table
+    turned = {"codec": slice(12, 20), "voice": slice(0, 12)}
+    for fusion, matters in (("mobius", True), ("gyromidpoint", False)):
+        classifier = small(fusion=fusion).fit(X, y)
+        points = classifier.transform(X)
+        state = dict(classifier.state_)
+        for name in state:
+            if name.startswith("branches."):
+                _, number, rest = name.split(".", 2)
+                classifier.state_[f"branches.{1 - int(number)}.{rest}"] = state[name]
+        classifier.architecture_["block_widths"] = [8, 12]
+        classifier.blocks_ = {name: np.arange(20)[columns] for name, columns in turned.items()}
+        difference = np.abs(classifier.transform(X) - points).max()
+        assert (difference > 1e-3) == matters
+
+
+def test_three_blocks_and_one(table):
+    X, y = table
+    assert small([6, 6, 8]).fit(X, y).n_blocks_ == 3
+    assert small([20]).fit(X, y).score(X, y) >= 0.9
+
+
+def test_widths_that_do_not_add_up_are_told(table):
+    with pytest.raises(ValueError, match=r"blocks=\[12, 9\] add up to 21 columns, and X has 20"):
+        small([12, 9]).fit(*table)
+
+
+# Standardisation, weights, warm start
+
+
+def test_units_of_columns_make_no_difference(fitted, table):
+    X, y = table
+    units = 2.0 ** np.arange(-10, 10)  # powers of two, so that nothing is rounded
+    other = small(max_epochs=1).fit(X * units, y)
+    other.state_ = fitted.state_  # as the order of the recordings goes by their content
+    np.testing.assert_allclose(other.predict_proba(X * units), fitted.predict_proba(X), atol=1e-6)
+    raw = small(standardize=False).fit(X, y)
+    assert raw.mean_ is None
+    assert not np.allclose(raw.predict_proba(4 * X), raw.predict_proba(X))
+
+
+def test_weights_of_zero_have_no_part_in_the_standardisation(fitted, table):
+    X, y = table
+    outlying = np.concatenate([X, 1000 + X[:1]])
+    weighted = small().fit(outlying, np.append(y, y[0]), np.append(np.ones(len(y)), 0))
+    assert same_bits(weighted, fitted)
+
+
+def test_warm_start_goes_on_and_refuses_another_network(table):
+    X, y = table
+    for head in ("softmax", "mlr"):
+        classifier = small(warm_start=True, head=head, max_epochs=2).fit(X, y)
+        mean = classifier.mean_
+        assert classifier.fit(X + 5, y).n_iter_ == 4
+        np.testing.assert_array_equal(classifier.mean_, mean)
+    with pytest.raises(ValueError, match=r"can't go on with fusion='sum': .* fusion='mobius'"):
+        classifier.set_params(fusion="sum").fit(X, y)
+
+
+def test_a_dropout_of_none_and_of_some_train_otherwise(table):
+    without = small(dropout=0).fit(*table)
+    assert not same_bits(without, small(dropout=0.5).fit(*table))
+
+
+def test_points_are_moved_along_the_ball_by_riemannian_adam(table):
+    ball = small(head="mlr").fit(*table)
+    plane = small(head="mlr", curvature=0).fit(*table)
+    assert (np.linalg.norm(ball.state_["head.points"], axis=1) > 0).all()
+    assert np.abs(ball.state_["head.points"] - plane.state_["head.points"]).max() > 1e-3
+
+
+# Hostile input
+
+
+@pytest.mark.parametrize("head", ["softmax", "mlr"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda X: X * 0,
+        lambda X: np.where(np.arange(20) == 3, 7.5, X),
+        lambda X: np.where(np.arange(20) == 3, 1e30 * X, X),
+        lambda X: np.where(np.arange(len(X))[:, None] == 5, 1e30, X),
+        lambda X: np.where(np.arange(20) == 3, 1e-310 * X.astype(np.float64), X),
+        lambda X: np.repeat(X[:45], 2, axis=0),
+        lambda X: X[:, :1].repeat(20, axis=1),
+        lambda X: X.round().astype(int),
+    ],
+    ids=["zeros", "constant", "1e30", "one of 1e30", "denormal", "twice", "one column", "ints"],
+)
+def test_hostile_columns_give_finite_numbers(table, change, head):
+    X, y = table
+    bad = change(X)
+    classifier = hostile(head=head).fit(bad, y)
+    assert all(np.isfinite(values).all() for values in classifier.state_.values())
+    assert np.isfinite(classifier.predict_proba(bad)).all()
+    assert np.isfinite(classifier.transform(bad)).all()
+
+
+@pytest.mark.parametrize("head", ["softmax", "mlr"])
+@pytest.mark.parametrize(("n", "width"), [(2, 20), (3, 20), (4, 5000)])
+def test_few_recordings_and_many_columns(n, width, head):
+    X = np.random.default_rng(0).normal(size=(n, width))
+    y = np.arange(n) if n < 4 else [0, 0, 0, 1]
+    classifier = hostile(blocks=[width // 2, width - width // 2], head=head).fit(X, y)
+    assert np.isfinite(classifier.predict_proba(X)).all()
+
+
+# Around it
+
+
+def test_a_search_over_fusion_and_curvature_with_speakers(table):
+    X, y = table
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), small(max_epochs=3)),
+        {
+            "hyperbolicfusionclassifier__fusion": ["mobius", "concat"],
+            "hyperbolicfusionclassifier__curvature": [0, 1.0],
+        },
+        cv=GroupKFold(3),
+        error_score="raise",
+    )
+    search.fit(X, y, groups=np.arange(90) % 6)
+    assert len(search.cv_results_["params"]) == 4
+
+
+@pytest.mark.parametrize("head", ["softmax", "mlr"])
+def test_files_hold_arrays_alone(table, head):
+    X, y = table
+    classifier = small(head=head).fit(X, y)
+    expected = classifier.predict_proba(X)
+    stream = io.BytesIO()
+    joblib.dump(classifier, stream)
+    stream.seek(0)
+    for loaded in (pickle.loads(pickle.dumps(classifier)), joblib.load(stream)):
+        np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+    assert all(type(values) is np.ndarray for values in classifier.state_.values())
+    assert not hasattr(clone(classifier), "state_")
+
+
+def test_skops_reads_it_without_trust_in_anything_else(fitted, table):
+    skops = pytest.importorskip("skops.io")
+    stored = skops.dumps(fitted)
+    untrusted = skops.get_untrusted_types(data=stored)
+    assert untrusted == ["sklearn_ser.estimators._hyperbolic_fusion.HyperbolicFusionClassifier"]
+    loaded = skops.loads(stored, trusted=untrusted)
+    X, _ = table
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_geoopt_is_imported_for_points_on_a_ball_alone():
+    code = (
+        "import sys, numpy as np\n"
+        "from sklearn_ser import HyperbolicFusionClassifier as H\n"
+        "X, y = np.eye(6), [0, 1] * 3\n"
+        "H([3, 3], branch='mlp', max_epochs=1).fit(X, y).predict(X)\n"
+        "assert 'geoopt' not in sys.modules\n"
+        "H([3, 3], branch='mlp', max_epochs=1, head='mlr').fit(X, y)\n"
+        "assert 'geoopt' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_prediction_copies_a_batch_at_a_time(fitted, table, monkeypatch):
+    X, _ = table
+    sizes = []
+    fuse = HyperbolicFusionNetwork.forward
+
+    def spy(self, features):
+        sizes.append(len(features))
+        return fuse(self, features)
+
+    monkeypatch.setattr(HyperbolicFusionNetwork, "forward", spy)
+    fitted.predict(np.tile(X, (10, 1)))
+    assert sum(sizes) == 900
+    assert max(sizes) <= fitted.batch_size
