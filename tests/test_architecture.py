@@ -32,7 +32,7 @@ LAYERS = {
     "metrics": ({"_sklearn"}, LIGHT | {"sklearn"}),
     "inspection": (
         {"_sklearn", "audio", "nn", "embedders", "estimators", "metrics"},
-        LIGHT | {"sklearn", "matplotlib"},
+        LIGHT | {"sklearn", "matplotlib", "torch"},
     ),
     "datasets": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
     "_sklearn": (set(), {"sklearn"}),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ._drawing import COLORS, MARKERS, new_axes
 from ._search_results import (
     find_metrics,
     find_parameter,
@@ -14,11 +15,8 @@ from ._search_results import (
     scores_of_layers,
 )
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow that paper
-# swallows. Seven colours, four strokes and five markers repeat after 140 lines.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# With seven colours and five markers they repeat after 140 lines.
 _STROKES = ("-", "--", "-.", ":")
-_MARKERS = ("o", "s", "^", "D", "v")
 # So many lines leave room for the legend among them, and their bands for each other.
 _FEW = 3
 
@@ -282,7 +280,7 @@ class LayerProbeDisplay:
                 "or None."
             )
         outside = ax is None and len(self.layers) > _FEW
-        self.ax_ = _new_axes(8 if outside else 6.4) if ax is None else ax
+        self.ax_ = new_axes(self, 8 if outside else 6.4) if ax is None else ax
         self.figure_ = self.ax_.figure
         self.lines_, self.fill_between_, self.errorbar_, self.best_layers_ = [], [], [], {}
         beside = _places_beside(self.layers)
@@ -378,21 +376,11 @@ class LayerProbeDisplay:
         )
 
 
-def _new_axes(width):
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "LayerProbeDisplay.plot needs matplotlib: pip install 'sklearn-ser[plot]'."
-        ) from error
-    return plt.subplots(figsize=(width, 4.8), layout="constrained")[1]
-
-
 def _style(number):
     return {
-        "color": _COLORS[number % len(_COLORS)],
+        "color": COLORS[number % len(COLORS)],
         "linestyle": _STROKES[number % len(_STROKES)],
-        "marker": _MARKERS[number % len(_MARKERS)],
+        "marker": MARKERS[number % len(MARKERS)],
         "markersize": 5,
     }
 
