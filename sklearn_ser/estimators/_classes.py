@@ -1,15 +1,73 @@
-"""Classes, weights and speakers as a classifier's `fit` is given them: free functions."""
+"""What all classifiers over torch share: classes, weights and speakers, loss and prediction."""
 
 import numpy as np
 from scipy.special import softmax
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import recall_score
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from torch.nn import functional
 
-from sklearn_ser._sklearn import check_sample_weight, check_y
+from sklearn_ser._sklearn import StrOptions, check_sample_weight, check_y
 
-from ._torch import Learnable, merge_repetitions
+from ._torch import Learnable, TorchEstimator, merge_repetitions
+
+
+class TorchClassifier(ClassifierMixin, TorchEstimator):
+    """Classifier whose module gives logits, and whose targets hold the weights of classes.
+
+    A subclass has the parameter `class_weight`, calls `encode_classes` in `fit`, and defines
+    `_logits(X)`, for what `predict_proba` is given.
+    """
+
+    _parameter_constraints: dict = {
+        **TorchEstimator._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+    classes_: np.ndarray
+
+    def predict_proba(self, X):
+        """Compute the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_recordings, ...)
+            As in `fit`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_recordings, n_classes)
+            In the order of `classes_`; each row sums to one.
+        """
+        check_is_fitted(self, "state_")
+        # In float64, so that they sum to one.
+        return softmax(self._logits(X).astype(np.float64), axis=1)
+
+    def predict(self, X):
+        """Predict the class of each recording.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_recordings, ...)
+            As in `fit`.
+
+        Returns
+        -------
+        classes : ndarray of shape (n_recordings,)
+            Of the type they had in `y`.
+        """
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def _logits(self, X):
+        raise NotImplementedError
+
+    def _loss(self, outputs, targets):
+        return functional.cross_entropy(outputs, targets)
+
+    def _score(self, outputs, targets):
+        return recall(outputs, targets)
 
 
 def encode_classes(estimator, inputs, y, sample_weight, groups):
@@ -163,8 +221,3 @@ def recall(logits, targets):
             sample_weight=targets.sum(dim=1),
         )
     )
-
-
-def probabilities(logits):
-    """Turn logits into probabilities, in float64 so that they sum to one."""
-    return softmax(logits.astype(np.float64), axis=1)

@@ -3,10 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
-from sklearn.utils.validation import check_is_fitted
-from torch.nn import functional
 
 from sklearn_ser._sklearn import Interval, StrOptions, fit_context
 from sklearn_ser.nn import (
@@ -19,12 +16,11 @@ from sklearn_ser.nn import (
     mix_up,
 )
 
-from ._classes import encode_classes, probabilities, recall
+from ._classes import TorchClassifier, encode_classes
 from ._spectrograms import check_spectrograms, moments
-from ._torch import TorchEstimator
 
 
-class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
+class EmoHRNetClassifier(TorchClassifier):
     """Emotions from log-mel spectrograms by a high-resolution network.
 
     The network of EmoHRNet: parallel branches at four resolutions that exchange what they found
@@ -182,7 +178,7 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
     """
 
     _parameter_constraints: dict = {
-        **TorchEstimator._parameter_constraints,
+        **TorchClassifier._parameter_constraints,
         "variant": [StrOptions(set(VARIANTS))],
         "width": [Interval(Integral, 1, None, closed="left"), None],
         "head_width": [Interval(Integral, 1, None, closed="left")],
@@ -193,7 +189,6 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
         "time_mask_width": [Interval(Real, 0, 1, closed="both")],
         "mixup": [Interval(Real, 0, None, closed="left")],
         "noise": [Interval(Real, 0, 1, closed="both")],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
         # A batch norm knows no variance of a single recording.
         "batch_size": [Interval(Integral, 2, None, closed="left")],
     }
@@ -259,7 +254,8 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
         Parameters
         ----------
         X : array-like of shape (n_recordings, n_bands, n_frames) or (n_recordings, n_frames)
-            Log spectrograms, as `LogMelSpectrogram` gives them; or one band of each recording.
+            Log spectrograms, as `LogMelSpectrogram` gives them; or one band of each recording. In
+            prediction, spectrograms with three axes may have another number of frames.
         y : array-like of shape (n_recordings,)
             Emotions, as strings or numbers.
         sample_weight : array-like of shape (n_recordings,), default=None
@@ -283,48 +279,15 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
         data = {"X": X, "y": y, "metadata": metadata}
         spectrograms = check_spectrograms(self, X, y, reset=not self._goes_on)
         learnable, weights = encode_classes(self, spectrograms, y, sample_weight, groups)
-        if self._goes_on:
-            self._refuse_another_network()
-        else:
+        if not self._goes_on:
             self.n_bands_ = spectrograms.shape[1]
             self.mean_, self.scale_ = moments(spectrograms, weights, learnable.positions)
-            self.architecture_ = self._architecture()
+        self._settle_architecture()
         self._train(spectrograms[:, np.newaxis], learnable, data)
         return self
 
-    def predict_proba(self, X):
-        """Compute the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_recordings, n_bands, n_frames) or (n_recordings, n_frames)
-            Log spectrograms with the bands they had in `fit`. With three axes, the number of
-            frames may be another.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_recordings, n_classes)
-            In the order of `classes_`; each row sums to one.
-        """
-        check_is_fitted(self, "state_")
-        spectrograms = check_spectrograms(self, X, reset=False)
-        return probabilities(self._outputs(spectrograms[:, np.newaxis]))
-
-    def predict(self, X):
-        """Predict the class of each recording.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_recordings, n_bands, n_frames) or (n_recordings, n_frames)
-            As for `predict_proba`.
-
-        Returns
-        -------
-        classes : ndarray of shape (n_recordings,)
-            Of the type they had in `y`.
-        """
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
+    def _logits(self, X):
+        return self._outputs(check_spectrograms(self, X, reset=False)[:, np.newaxis])
 
     def _architecture(self):
         return {
@@ -334,26 +297,11 @@ class EmoHRNetClassifier(ClassifierMixin, TorchEstimator):
             "head_width": self.head_width,
         }
 
-    def _refuse_another_network(self):
-        for name, value in self._architecture().items():
-            fitted = self.architecture_[name]
-            if value != fitted:
-                raise ValueError(
-                    f"warm_start=True can't go on with {name}={value!r}: the network that was "
-                    f"trained has {name}={fitted!r}."
-                )
-
     def _build_module(self):
         return HRNet(mean=self.mean_, scale=self.scale_, **self.architecture_)
 
     def _initialize_module(self, module, generator):
         initialize_network(module, generator)
-
-    def _loss(self, outputs, targets):
-        return functional.cross_entropy(outputs, targets)
-
-    def _score(self, outputs, targets):
-        return recall(outputs, targets)
 
     def _augment(self, inputs, targets, generator):
         spectrograms = inputs[:, 0]

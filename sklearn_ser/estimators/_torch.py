@@ -55,6 +55,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
       draw by `torch.nn.init` is left undrawn;
     - `_initialize_module(module, generator)`, which draws all weights;
     - `_loss(outputs, targets)`, the loss of a batch;
+    - `_architecture()`, a dict of what decides the module's shape, in plain types;
 
     and may define
 
@@ -65,9 +66,10 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
       batches to a step of the optimiser;
     - `_draws_globally`, whether the module draws from torch's global generator, as dropout does.
 
-    Its `fit`, decorated by `with_callbacks`, calls `_begin`, validates, sets fitted attributes and
-    calls `_train`. Its methods for prediction call ``check_is_fitted(self, "state_")``, as a
-    training that fails leaves the other attributes behind, and `_outputs`.
+    Its `fit`, decorated by `with_callbacks`, calls `_begin`, validates, sets fitted attributes,
+    calls `_settle_architecture` and `_train`. Its methods for prediction call
+    ``check_is_fitted(self, "state_")``, as a training that fails leaves other attributes behind,
+    and `_outputs`.
     """
 
     _parameter_constraints: dict = {
@@ -92,6 +94,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
     _accumulate = 1
     _draws_globally = False
     # Set by `fit`.
+    architecture_: dict[str, Any]
     state_: dict[str, np.ndarray]
     history_: dict[str, list]
     n_iter_: int
@@ -100,6 +103,9 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         raise NotImplementedError
 
     def _initialize_module(self, module, generator):
+        raise NotImplementedError
+
+    def _architecture(self):
         raise NotImplementedError
 
     def _loss(self, outputs, targets):
@@ -124,6 +130,19 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         """Forget what the last fit has learned, unless this one goes on from it."""
         if not self._goes_on:
             self.__dict__.pop("state_", None)
+
+    def _settle_architecture(self):
+        """Set `architecture_`, or refuse another than a warm start goes on from."""
+        architecture = self._architecture()
+        if not self._goes_on:
+            self.architecture_ = architecture
+        for name, value in architecture.items():
+            fitted = self.architecture_[name]
+            if value != fitted:
+                raise ValueError(
+                    f"warm_start=True can't go on with {name}={value!r}: the network that was "
+                    f"trained has {name}={fitted!r}."
+                )
 
     def _train(self, inputs, learnable, data):
         """Train and set `state_`, `history_`, `n_iter_` and `best_score_`.
@@ -238,15 +257,15 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                 return left, held_out
         raise ValueError("each draw leaves too little")
 
-    def _outputs(self, inputs):
-        """Compute what the module gives for each input, a batch at a time, in float32."""
+    def _outputs(self, inputs, method="forward"):
+        """Compute what a method of the module gives for inputs, batch by batch, in float32."""
         device = self._device_of_prediction()
         module = self._load_module().to(device).eval()
         outputs = []
         with torch.inference_mode(), exact_convolutions():
             for rows in gen_batches(len(inputs), self.batch_size):
                 batch = to_device(take(inputs, np.arange(rows.start, rows.stop)), device)
-                outputs.append(call(module, batch).cpu())
+                outputs.append(call(getattr(module, method), batch).cpu())
         return torch.cat(outputs).numpy()
 
     def _device_of_prediction(self):
@@ -352,9 +371,9 @@ def to_device(batch, device):
     return batch.to(device)
 
 
-def call(module, batch):
-    """Call a module with a tensor, or with a dict of tensors by name."""
-    return module(**batch) if isinstance(batch, dict) else module(batch)
+def call(function, batch):
+    """Call a module, or a method of one, with a tensor or with a dict of tensors by name."""
+    return function(**batch) if isinstance(batch, dict) else function(batch)
 
 
 @contextlib.contextmanager

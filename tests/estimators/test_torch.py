@@ -9,18 +9,18 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from sklearn.base import ClassifierMixin, RegressorMixin, clone
+from sklearn.base import RegressorMixin, clone
 from sklearn.callback import ScoringMonitor, with_callbacks
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 from torch import nn
 from torch.nn import functional
 
-from sklearn_ser.estimators._classes import encode_classes, probabilities, recall
+from sklearn_ser.estimators._classes import TorchClassifier, encode_classes, recall
 from sklearn_ser.estimators._torch import Learnable, TorchEstimator, merge_repetitions
 from sklearn_ser.estimators._training import Batches, Samples, learning_rate_factor
 
@@ -57,7 +57,7 @@ class Small(TorchEstimator):
             values.data.normal_(0, 0.1, generator=generator)
 
 
-class SmallClassifier(ClassifierMixin, Small):
+class SmallClassifier(TorchClassifier, Small):
     """A perceptron with one hidden layer."""
 
     @with_callbacks
@@ -66,26 +66,21 @@ class SmallClassifier(ClassifierMixin, Small):
         data = {"X": X, "y": y, "metadata": None}
         table = validate_data(self, X, dtype=np.float32, reset=not self._goes_on)
         learnable, _ = encode_classes(self, table, y, sample_weight, groups)
+        self._settle_architecture()
         self._train(table, learnable, data)
         return self
 
-    def predict_proba(self, X):
-        check_is_fitted(self, "state_")
-        return probabilities(self._outputs(validate_data(self, X, dtype=np.float32, reset=False)))
+    def _logits(self, X):
+        return self._outputs(validate_data(self, X, dtype=np.float32, reset=False))
 
-    def predict(self, X):
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
+    def _architecture(self):
+        return {"n_inputs": self.n_features_in_, "n_classes": len(self.classes_)}
 
     def _build_module(self):
-        n_classes = len(self.classes_)
-        return nn.Sequential(nn.Linear(self.n_features_in_, 8), nn.ReLU(), nn.Linear(8, n_classes))
-
-    def _loss(self, outputs, targets):
-        return functional.cross_entropy(outputs, targets)
-
-    def _score(self, outputs, targets):
-        return recall(outputs, targets)
+        sizes = self.architecture_
+        return nn.Sequential(
+            nn.Linear(sizes["n_inputs"], 8), nn.ReLU(), nn.Linear(8, sizes["n_classes"])
+        )
 
 
 class _Padded:
