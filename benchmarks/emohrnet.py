@@ -1,5 +1,7 @@
 """EmoHRNet on a real corpus: recall, what each ingredient adds, and what noise takes away.
 
+Beside it stands a linear classifier on statistics of the same spectrograms, on the same folds.
+
 python benchmarks/emohrnet.py path/to/emodb --corpus emodb --protocol speakers --results runs.jsonl
 
 Every fold is a line of the file, written when it is done; what is there is not computed again.
@@ -9,11 +11,16 @@ import argparse
 import json
 import time
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import EmoHRNetClassifier, LogMelSpectrogram
 from sklearn_ser.audio import load_waveform
@@ -162,6 +169,11 @@ def predicted(line, condition):
     return np.array(line["classes"])[np.argmax(line["probabilities"][condition], axis=1)]
 
 
+def by_seed(lines):
+    """Sort lines by their seeds."""
+    return sorted(lines, key=itemgetter("seed"))
+
+
 def vote(lines):
     """Return the folds of all seeds as one each, of the mean probability (`VotingClassifier`)."""
     folds = {}
@@ -181,6 +193,31 @@ def vote(lines):
     ]
 
 
+def add_linear(arguments, corpus, lines):
+    """Add to each fold what a linear classifier takes its test rows for."""
+    statistics = front_end(arguments).set_params(pooling="mean_std_delta")
+    X, y = statistics.transform(corpus.recordings), corpus.target
+    for line in lines:
+        train = np.setdiff1d(np.arange(len(y)), line["rows"])
+        linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        line["linear"] = linear.fit(X[train], y[train]).predict(X[line["rows"]])
+
+
+def compare(y, speakers, network, linear):
+    """Print the linear classifier's recall, and the interval of what the network adds to it."""
+
+    def gain(y, both):
+        network, linear = both.T
+        return unweighted_average_recall(y, network) - unweighted_average_recall(y, linear)
+
+    both = np.column_stack([network, linear])
+    low, high = confidence_interval(gain, y, both, groups=speakers, random_state=0)
+    print(
+        f"linear: UAR {unweighted_average_recall(y, linear):.3f}; the network's is "
+        f"{gain(y, both):+.3f} [{low:+.3f}, {high:+.3f}] beside it"
+    )
+
+
 def report(corpus, lines):
     """Print the figures of all folds of all seeds."""
     y, speakers = corpus.target, corpus.groups
@@ -188,8 +225,8 @@ def report(corpus, lines):
     print(f"{len(lines)} folds, {sum(minutes):.1f} minutes, {np.median(minutes):.2f} each")
     for condition in lines[0]["probabilities"]:
         figures, all_rows, all_predicted = {}, [], []
-        for seed in sorted({line["seed"] for line in lines}):
-            of_seed = [line for line in lines if line["seed"] == seed]
+        for seed, of_seed in groupby(by_seed(lines), key=itemgetter("seed")):
+            of_seed = list(of_seed)
             by_fold = [
                 unweighted_average_recall(y[line["rows"]], predicted(line, condition))
                 for line in of_seed
@@ -209,6 +246,9 @@ def report(corpus, lines):
             spread = f" +- {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             interval = f" [{low:.3f}, {high:.3f}]" if name == "UAR" else ""
             print(f"{condition}: {name} {np.mean(values):.3f}{spread}{interval}")
+        if condition == "clean":
+            linear = np.concatenate([line["linear"] for line in by_seed(lines)])
+            compare(y[rows], speakers[rows], classes, linear)
         labels = np.unique(y[rows])
         print(f"{condition}: rows are {', '.join(labels)}, columns what they are taken for")
         print(confusion_matrix(y[rows], classes, normalize="true").round(2))
@@ -238,6 +278,7 @@ def main():
             recall = unweighted_average_recall(y[test], predicted(line, "clean"))
             print(f"seed {seed}, fold {number}: {recall:.3f}", flush=True)
             lines.append(line)
+    add_linear(arguments, corpus, lines)
     report(corpus, lines)
     if arguments.protocol == "speakers" and len(arguments.seeds) > 1:
         print(f"Mean probability of the {len(arguments.seeds)} seeds:")
