@@ -11,6 +11,7 @@ from sklearn_ser import (
     CodecEmbedder,
     EmoHRNetClassifier,
     HubertEmbedder,
+    HyperbolicFusionClassifier,
     LayerSelector,
     LogMelSpectrogram,
     TextEmbedder,
@@ -47,6 +48,18 @@ TABLES = [
     LayerSelector("mean"),
     LayerSelector("weighted"),
     LayerSelector("best"),
+    *(
+        HyperbolicFusionClassifier(
+            head=head,
+            branch=branch,
+            branch_sizes=(8,),
+            n_dims=8,
+            hidden_size=8,
+            max_epochs=10,
+            learning_rate=0.02,
+        )
+        for head, branch in (("softmax", "mlp"), ("mlr", "conv"))
+    ),
 ]
 # A network as small as it gets, trained for seconds; none of its ingredients left out but the
 # random changes, which the few and tiny pictures of the battery don't bear.
@@ -90,11 +103,17 @@ LEFT_OUT = [
 ]
 
 
+# As the tables' columns have no names by which to tell blocks apart.
+one_block = pytest.mark.filterwarnings("ignore:blocks='auto' finds nothing")
+
+
+@one_block
 @parametrize_with_checks(TWO_AXES + THREE_AXES + TABLES + NETWORKS, xfail_strict=True)
 def test_scikit_learn(estimator, check):
     check(estimator)
 
 
+@one_block
 @pytest.mark.parametrize("check", LEFT_OUT, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("estimator", TWO_AXES + TABLES, ids=str)
 def test_scikit_learn_checks_left_out(estimator, check):

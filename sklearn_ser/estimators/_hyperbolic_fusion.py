@@ -385,6 +385,11 @@ class HyperbolicFusionClassifier(
 
         return Together(adam, RiemannianAdam(on_ball, **settings))
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
 
 _FLOATS = (np.float64, np.float32)
 
