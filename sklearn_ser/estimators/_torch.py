@@ -92,7 +92,6 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     _warmup = 0.0
     _accumulate = 1
-    _draws_globally = False
     # Set by `fit`.
     architecture_: dict[str, Any]
     state_: dict[str, np.ndarray]
@@ -115,6 +114,10 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         return -float(self._loss(outputs, targets))
 
     _augment: Any = None
+
+    @property
+    def _draws_globally(self):
+        return False
 
     def _optimizer(self, module):
         return torch.optim.AdamW(

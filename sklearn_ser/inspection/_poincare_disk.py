@@ -281,7 +281,8 @@ class PoincareDiskDisplay:
         return ", ".join(parts)
 
     def _plot_regions(self, points, predictions, classes, n_neighbors):
-        side = np.linspace(*self.ax_.get_xlim(), _N_PIXELS)
+        low, high = self.ax_.get_xlim()
+        side = np.linspace(low, high, _N_PIXELS)
         codes = np.searchsorted(classes, predictions)
         regions = _vote_of_nearest(side, points, codes, self.curvature > 0, n_neighbors)
         for number, name in enumerate(classes):

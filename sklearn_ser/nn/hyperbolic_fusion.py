@@ -247,8 +247,8 @@ def initialize_fusion_network(network, generator):
         for module in network.modules():
             if isinstance(module, (nn.Linear, nn.Conv1d)):
                 bound = 1 / math.sqrt(module.weight[0].numel())
-                module.weight.uniform_(-bound, bound, generator=generator)
-                module.bias.uniform_(-bound, bound, generator=generator)
+                for parameter in module.parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
             elif isinstance(module, _Hyperplanes):
                 module.points.zero_()
                 bound = 1 / math.sqrt(module.normals.shape[1])

@@ -70,8 +70,8 @@ def scale(points, c=1.0, n_dims=2, max_iter=500):
         scaled = poincare.exp0(tangents, c)
         ways = poincare.distance(scaled.index_select(0, one), scaled.index_select(0, other), c)
         loss = stress(ways, targets).square()
-        loss.backward()
-        return loss.item(), tangents.grad.numpy().ravel()
+        (gradient,) = torch.autograd.grad(loss, tangents)
+        return loss.item(), gradient.numpy().ravel()
 
     options = {"maxiter": max_iter, "ftol": _FTOL, "gtol": 0}
     found = minimize(
