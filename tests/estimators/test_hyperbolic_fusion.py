@@ -57,10 +57,6 @@ def same_bits(one, other):
     return all(np.array_equal(one.state_[name], other.state_[name]) for name in one.state_)
 
 
-def hostile(**parameters):
-    return small(max_epochs=2, **parameters)
-
-
 # What it learns
 
 
@@ -258,37 +254,47 @@ def test_points_are_moved_along_the_ball_by_riemannian_adam(table):
 # Hostile input
 
 
-@pytest.mark.parametrize("head", ["softmax", "mlr"])
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda X: X * 0,
-        lambda X: np.where(np.arange(20) == 3, 7.5, X),
-        lambda X: np.where(np.arange(20) == 3, 1e30 * X, X),
-        lambda X: np.where(np.arange(len(X))[:, None] == 5, 1e30, X),
-        lambda X: np.where(np.arange(20) == 3, 1e-310 * X.astype(np.float64), X),
-        lambda X: np.repeat(X[:45], 2, axis=0),
-        lambda X: X[:, :1].repeat(20, axis=1),
-        lambda X: X.round().astype(int),
-    ],
-    ids=["zeros", "constant", "1e30", "one of 1e30", "denormal", "twice", "one column", "ints"],
-)
-def test_hostile_columns_give_finite_numbers(table, change, head):
-    X, y = table
-    bad = change(X)
-    classifier = hostile(head=head).fit(bad, y)
+CHANGES = [
+    lambda X, y, rng: X,
+    lambda X, y, rng: X * 0,
+    lambda X, y, rng: np.where(np.arange(X.shape[1]) == 1, 7.5, X),
+    lambda X, y, rng: np.where(np.arange(X.shape[1]) == 1, 1e30 * X, X),
+    lambda X, y, rng: np.where(np.arange(len(X))[:, None] == 1, 1e30, X),
+    lambda X, y, rng: np.where(rng.random(X.shape) < 0.1, -1e30, X),
+    lambda X, y, rng: np.where(np.arange(X.shape[1]) == 1, 1e-310 * X, X),
+    lambda X, y, rng: X * 1e-40,
+    lambda X, y, rng: X[np.arange(len(X)) // 2],  # rows twice
+    lambda X, y, rng: X[:, :1].repeat(X.shape[1], axis=1),
+    lambda X, y, rng: np.where(np.arange(X.shape[1]) == 1, y[:, None], X),
+    lambda X, y, rng: np.where(np.arange(X.shape[1]) == 1, y[:, None] == y[0], 0),
+    lambda X, y, rng: (100 * X).clip(-1e6, 1e6).astype(int),
+]
+CHOICES = {
+    "fusion": FUSIONS,
+    "head": ["softmax", "mlr"],
+    "branch": ["mlp", "conv"],
+    "curvature": [0, 1e-6, 1.0, 10.0, "learn", "learn_each"],
+    "max_norm": [1.0, 1.0, None],
+    "standardize": [True, True, False],
+    "learning_rate": [1e-3, 1e-2],
+}
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_hostile_tables_give_finite_numbers(seed):
+    rng = np.random.default_rng(seed)
+    n, width = rng.choice([2, 3, 12, 40]), rng.choice([2, 20, 20, 20, 5000])
+    y = np.arange(n) if seed % 4 == 0 else np.arange(n) % 2
+    X = rng.normal(size=(n, width))
+    for change in rng.choice(len(CHANGES), 2):
+        X = CHANGES[change](X, y, rng)
+    settings = {name: values[rng.integers(len(values))] for name, values in CHOICES.items()}
+    classifier = small([width // 2, width - width // 2], max_epochs=3, **settings).fit(X, y)
     assert all(np.isfinite(values).all() for values in classifier.state_.values())
-    assert np.isfinite(classifier.predict_proba(bad)).all()
-    assert np.isfinite(classifier.transform(bad)).all()
-
-
-@pytest.mark.parametrize("head", ["softmax", "mlr"])
-@pytest.mark.parametrize(("n", "width"), [(2, 20), (3, 20), (4, 5000)])
-def test_few_recordings_and_many_columns(n, width, head):
-    X = np.random.default_rng(0).normal(size=(n, width))
-    y = np.arange(n) if n < 4 else [0, 0, 0, 1]
-    classifier = hostile(blocks=[width // 2, width - width // 2], head=head).fit(X, y)
+    assert np.isfinite(classifier.history_["train_loss"]).all()
     assert np.isfinite(classifier.predict_proba(X)).all()
+    assert np.isfinite(classifier.transform(X)).all()
+    assert np.isfinite(classifier.distance_to_origin(X)).all()
 
 
 # Around it
