@@ -1,5 +1,6 @@
 """Sphinx configuration: numpydoc, sphinx-gallery, the pydata theme."""
 
+import re
 import warnings
 from importlib.metadata import version as version_of
 
@@ -57,3 +58,13 @@ html_theme_options = {
     "footer_end": [],
 }
 html_sidebars = {"index": [], "benchmarks": [], "changelog": []}
+
+
+def drop_references(app, what, name, obj, options, lines):
+    """Leave the text alone of what scikit-learn's docstrings refer to in its own pages."""
+    lines[:] = [re.sub(r":(?:ref|term):`([^`<]+?)(?: <[^`]+)?`", r"\1", line) for line in lines]
+
+
+def setup(app):
+    """Have inherited docstrings changed before they are read."""
+    app.connect("autodoc-process-docstring", drop_references)

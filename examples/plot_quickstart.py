@@ -66,14 +66,16 @@ print(f"{len(corpus.recordings)} recordings by {len(np.unique(corpus.groups))} s
 # ----------
 #
 # A network of high resolution on log-mel spectrograms, trained from nothing. The synthetic voices
-# are few, short and clean: a small picture, a narrow network and a high learning rate do for them.
-# Real ones get a larger picture, more width and more epochs.
+# are few, short and clean: a small picture, a narrow network and a high learning rate do for them,
+# no band is blanked out and no recording mixed with another. Real ones get a larger picture, more
+# width, more epochs and all random changes.
 
 if arguments.corpus == "synthetic":
     front_end = LogMelSpectrogram(n_mels=32, hop_length=1024, duration=2.0, normalize=None)
     network = EmoHRNetClassifier(
         width=8,
         head_width=4,
+        n_frequency_masks=0,
         mixup=0,
         max_epochs=arguments.epochs or 20,
         batch_size=16,

@@ -62,7 +62,8 @@ def shake(network):
 
 @pytest.mark.parametrize(("variant", "name", "millions"), VARIANTS)
 def test_parameter_counts_are_the_published_ones(variant, name, millions):
-    network = HRNet(1000, variant, n_channels=3, device="meta")
+    with torch.device("meta"):
+        network = HRNet(1000, variant, n_channels=3)
     count = sum(parameter.numel() for parameter in network.parameters())
     assert round(count / 1e6, 2) == millions
 
@@ -89,13 +90,14 @@ def test_large_variants_have_the_weights_of_timm(variant, name):
     timm = pytest.importorskip("timm")
     with torch.device("meta"):
         theirs = timm.create_model(name, pretrained=False, in_chans=1, num_classes=7)
-    ours = HRNet(7, variant, device="meta").state_dict()
+        ours = HRNet(7, variant)
     expected = {name: values.shape for name, values in renamed(theirs.state_dict()).items()}
-    assert {name: values.shape for name, values in ours.items()} == expected
+    assert {name: values.shape for name, values in ours.state_dict().items()} == expected
 
 
 def test_width_replaces_that_of_the_variant():
-    network = HRNet(7, "small-v1", width=5, device="meta")
+    with torch.device("meta"):
+        network = HRNet(7, "small-v1", width=5)
     finest_to_coarsest = [branch[0].residual[0] for branch in network.stages[-1][0].branches]
     assert [convolution.out_channels for convolution in finest_to_coarsest] == [5, 10, 20, 40]
 
@@ -142,7 +144,9 @@ def test_initial_weights_come_from_the_generator_alone():
     before = torch.get_rng_state()
     networks = []
     for _ in range(2):
-        network = HRNet(3, width=2, device="meta").to_empty(device="cpu")
+        with torch.device("meta"):
+            network = HRNet(3, width=2)
+        network.to_empty(device="cpu")
         initialize_network(network, torch.Generator().manual_seed(3))
         networks.append(network.state_dict())
     assert torch.equal(torch.get_rng_state(), before)
