@@ -160,7 +160,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         data : dict
             ``X``, ``y`` and ``metadata`` for scikit-learn's callbacks, as `score` takes them.
         """
-        from ._training import Recipe, Samples, train
+        from ._training import Samples, train
 
         goes_on = self._goes_on
         before = self.n_iter_ if goes_on else 0
@@ -172,20 +172,6 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             # A warm start holds the same recordings out: the others were trained on before.
             self._split_seed = seeds[1] % 2**31
         training, validation = self._split(learnable, self._split_seed)
-        augmentation = torch.Generator(device).manual_seed(seeds[3])
-        recipe = Recipe(
-            loss=self._loss,
-            optimizer=self._optimizer,
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            schedule=self.schedule,
-            warmup=self._warmup,
-            accumulate=self._accumulate,
-            dtype=getattr(torch, self.dtype),
-            device=device,
-            augment=self._augment and (lambda *batch: self._augment(*batch, augmentation)),
-            score=self._score,
-        )
         with (
             torch.inference_mode(False),  # whatever the user has set around the fit
             torch.enable_grad(),
@@ -195,7 +181,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             epochs = _Epochs(self, module, history, before, data)
             train(
                 module,
-                recipe,
+                self._recipe(device, seeds[3]),
                 Samples(inputs, learnable.targets, training),
                 None if validation is None else Samples(inputs, learnable.targets, validation),
                 rng=np.random.default_rng(seeds[2]),
@@ -209,6 +195,24 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         self.n_iter_ = len(history["train_loss"])
         self.best_score_ = epochs.best_score if self.early_stopping else None
         epochs.close()
+
+    def _recipe(self, device, seed):
+        from ._training import Recipe
+
+        generator = torch.Generator(device).manual_seed(seed)
+        return Recipe(
+            loss=self._loss,
+            optimizer=self._optimizer,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            schedule=self.schedule,
+            warmup=self._warmup,
+            accumulate=self._accumulate,
+            dtype=getattr(torch, self.dtype),
+            device=device,
+            augment=self._augment and (lambda *batch: self._augment(*batch, generator)),
+            score=self._score,
+        )
 
     def _new_module(self, seed):
         module = self._empty_module()
