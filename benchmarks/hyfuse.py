@@ -9,16 +9,18 @@ what hyperbolic fusion adds to each other arm, with an interval over speakers.
 """
 
 import argparse
+import itertools
 import json
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
+from sklearn.ensemble import VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
-from sklearn.pipeline import Pipeline
+from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import CodecEmbedder, HyperbolicFusionClassifier, WhisperEmbedder, XVectorEmbedder
@@ -31,22 +33,36 @@ METRICS = {
     "accuracy": accuracy_score,
     "macro-F1": partial(f1_score, average="macro"),
 }
-PROTOCOLS = {"speakers": GroupKFold, "random": StratifiedKFold}
+PROTOCOLS = {
+    "speakers": lambda seed: GroupKFold(5, shuffle=True, random_state=seed),
+    "random": lambda seed: StratifiedKFold(5, shuffle=True, random_state=seed),
+    "one speaker": lambda seed: LeaveOneGroupOut(),
+}
 # Representations of each row of the table, in the order of ⊕.
 INPUTS = ["ge2e", "lyra", "whisper", "ge2e+lyra", "whisper+lyra", "whisper+ge2e"]
-# How they are classified, and the two candidates that are chosen between inside each fold.
+# How they are classified: settings, and two candidates, which each fold chooses between inside.
 CLASSIFIERS = {
     "linear": (None, {"classify__C": [0.01, 0.1]}),
     "concat": ({"fusion": "concat"}, {"classify__learning_rate": [3e-4, 1e-3]}),
     "mobius": ({"fusion": "mobius"}, {"classify__learning_rate": [3e-4, 1e-3]}),
 }
+# Five networks, whose probabilities are averaged, in a setting found on RAVDESS.
+COMMITTEES = {
+    "concat committee": {"fusion": "concat", "n_dims": 60, "batch_size": 64},
+    "mobius committee": {"fusion": "mobius", "max_norm": None, "n_dims": 60, "batch_size": 64},
+}
+RIVALS = {"mobius": "concat", "mobius committee": "concat committee"}
 
 
 def embed(arguments, recordings):
     """Return the representations of all recordings."""
     embedders = {
         "whisper": WhisperEmbedder(
-            arguments.whisper, layers=arguments.layer, context="recording", memory=arguments.memory
+            arguments.whisper,
+            layers=arguments.layers,
+            flatten=True,
+            context="recording",
+            memory=arguments.memory,
         ),
         "ge2e": XVectorEmbedder(arguments.ge2e, memory=arguments.memory),
         "lyra": CodecEmbedder(arguments.lyra, pooling="mean_std", memory=arguments.memory),
@@ -54,16 +70,20 @@ def embed(arguments, recordings):
     return {name: embedder.fit_transform(recordings) for name, embedder in embedders.items()}
 
 
-def make_search(name, widths, seed, protocol, arguments):
-    """Return the search over the two candidates of a classifier."""
+def make_model(name, widths, seed, protocol, arguments):
+    """Return a committee, or the search over the two candidates of a classifier."""
+    make = partial(HyperbolicFusionClassifier, blocks=widths, branch=arguments.branch, device="cpu")
+    if name in COMMITTEES:
+        members = [
+            (f"network{i}", make(random_state=5 * seed + i, **COMMITTEES[name])) for i in range(5)
+        ]
+        return make_pipeline(StandardScaler(), VotingClassifier(members, voting="soft"))
     settings, grid = CLASSIFIERS[name]
     if settings is None:
         classifier = LogisticRegression(max_iter=3000)
     else:
-        classifier = HyperbolicFusionClassifier(
-            widths, branch=arguments.branch, device="cpu", random_state=seed, **settings
-        )
-    inner = GroupKFold(3) if protocol == "speakers" else StratifiedKFold(3)
+        classifier = make(random_state=seed, **settings)
+    inner = StratifiedKFold(3) if protocol == "random" else GroupKFold(3)
     pipeline = Pipeline([("scale", StandardScaler()), ("classify", classifier)])
     return GridSearchCV(pipeline, grid, cv=inner, scoring="balanced_accuracy")
 
@@ -73,15 +93,14 @@ def run(job, blocks, corpus, arguments):
     inputs, name, protocol, seed, fold = job
     rows = [blocks[block] for block in inputs.split("+")]
     X, y, speakers = np.hstack(rows), corpus.target, np.asarray(corpus.groups)
-    splitter = PROTOCOLS[protocol](5, shuffle=True, random_state=seed)
-    train, test = list(splitter.split(X, y, speakers))[fold]
-    search = make_search(name, [block.shape[1] for block in rows], seed, protocol, arguments)
-    search.fit(X[train], y[train], groups=speakers[train])
+    train, test = list(PROTOCOLS[protocol](seed).split(X, y, speakers))[fold]
+    model = make_model(name, [block.shape[1] for block in rows], seed, protocol, arguments)
+    model.fit(X[train], y[train], **({} if name in COMMITTEES else {"groups": speakers[train]}))
     line = {
         "job": job,
         "rows": test.tolist(),
-        "predicted": search.predict(X[test]).tolist(),
-        "chosen": search.best_params_,
+        "predicted": model.predict(X[test]).tolist(),
+        "chosen": getattr(model, "best_params_", None),
     }
     with Path(arguments.results).open("a") as file:
         file.write(json.dumps(line) + "\n")
@@ -117,8 +136,8 @@ def difference(y, both):
     return (left - right).mean()
 
 
-def report(arms, corpus, best):
-    """Print the tables of both protocols."""
+def report(arms, corpus):
+    """Print the tables of all protocols."""
     y, speakers = corpus.target, np.asarray(corpus.groups)
     for protocol in PROTOCOLS:
         of_protocol = {arm[:2]: columns for arm, columns in arms.items() if arm[2] == protocol}
@@ -128,10 +147,12 @@ def report(arms, corpus, best):
                 values = [function(y, column) for column in columns.values()]
                 figures.append(f"{metric} {np.mean(values):.3f} ± {np.std(values):.3f}")
             print(f"{protocol}: {arm[0]}, {arm[1]}, {len(columns)} seeds: {', '.join(figures)}")
-        for inputs in INPUTS[3:]:
-            hyperbolic = of_protocol.get((inputs, best))
-            rivals = [(inputs, "concat"), (inputs, "linear")]
-            rivals += [(b, n) for b in inputs.split("+") for n in (best, "concat", "linear")]
+        for inputs, (ours, concat) in itertools.product(INPUTS[3:], RIVALS.items()):
+            hyperbolic = of_protocol.get((inputs, ours))
+            rivals = [(inputs, concat), (inputs, "linear")]
+            rivals += [
+                (block, name) for block in inputs.split("+") for name in ("mobius", "linear")
+            ]
             for rival in rivals:
                 if hyperbolic is None or rival not in of_protocol:
                     continue
@@ -144,7 +165,7 @@ def report(arms, corpus, best):
                     difference, y, both, groups=speakers, random_state=0
                 )
                 print(
-                    f"{protocol}: {inputs}, {best}, beside {', '.join(rival)}: "
+                    f"{protocol}: {inputs}, {ours}, beside {', '.join(rival)}: "
                     f"{difference(y, both):+.3f} [{low:+.3f}, {high:+.3f}]"
                 )
 
@@ -157,30 +178,35 @@ def main():
     parser.add_argument("--results", required=True, help="file of JSON lines to add to")
     for name in ("whisper", "ge2e", "lyra"):
         parser.add_argument(f"--{name}", required=True, help="folder of the network")
-    parser.add_argument("--layer", type=int, default=3, help="of Whisper")
+    parser.add_argument("--layers", nargs="+", type=int, default=[3], help="of Whisper")
     parser.add_argument("--memory", help="folder to keep embeddings in")
     parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=INPUTS)
-    parser.add_argument("--classifiers", nargs="+", default=list(CLASSIFIERS))
-    parser.add_argument("--protocols", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
+    parser.add_argument("--classifiers", nargs="+", default=[*CLASSIFIERS, *COMMITTEES])
+    parser.add_argument(
+        "--protocols", nargs="+", choices=list(PROTOCOLS), default=["speakers", "random"]
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--branch", choices=["mlp", "conv"], default="mlp")
     parser.add_argument("--jobs", type=int, default=-1, help="processes")
     arguments = parser.parse_args()
     corpus = LOADERS[arguments.corpus](arguments.data)
     done = read(arguments.results)
+    groups = np.asarray(corpus.groups)
     jobs = [
         (inputs, name, protocol, seed, fold)
-        for seed in arguments.seeds
         for protocol in arguments.protocols
+        for seed in arguments.seeds
         for inputs in arguments.inputs
         for name in arguments.classifiers
-        for fold in range(5)
+        # Of one representation alone there is nothing to concatenate.
+        if "+" in inputs or name in ("linear", "mobius")
+        for fold in range(PROTOCOLS[protocol](seed).get_n_splits(groups, groups, groups))
     ]
     missing = [job for job in jobs if job not in done]
     if missing:
         blocks = embed(arguments, corpus.recordings)
         Parallel(arguments.jobs)(delayed(run)(job, blocks, corpus, arguments) for job in missing)
-    report(gather(read(arguments.results), len(corpus.target)), corpus, "mobius")
+    report(gather(read(arguments.results), len(corpus.target)), corpus)
 
 
 if __name__ == "__main__":

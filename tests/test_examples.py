@@ -23,17 +23,21 @@ def run(example, *arguments, folder):
     ).stdout
 
 
-# The quickstart trains a network for each speaker, and is run below in brief.
+# What trains networks is run in brief; the quickstart below.
 @pytest.mark.parametrize(
-    "example",
-    [path for path in EXAMPLES if path.stem != "plot_quickstart"],
-    ids=lambda path: path.stem,
+    ("example", "arguments"),
+    [
+        (path, ("--epochs", "3") if path.stem == "plot_hyfuse" else ())
+        for path in EXAMPLES
+        if path.stem != "plot_quickstart"
+    ],
+    ids=lambda value: getattr(value, "stem", ""),
 )
-def test_example_runs_by_itself(example, tmp_path, monkeypatch):
+def test_example_runs_by_itself(example, arguments, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     for variable in ("SKLEARN_SER_DATA", "SKLEARN_SER_WEIGHTS"):
         monkeypatch.delenv(variable, raising=False)
-    run(example, folder=tmp_path)
+    run(example, *arguments, folder=tmp_path)
 
 
 def recall_of(output):
@@ -110,3 +114,24 @@ def test_layer_analysis_on_real_recordings(tmp_path, monkeypatch, corpus_folder,
     assert valence.argmax() in (2, 3)
     assert valence.max() - max(valence[0], valence[-1]) >= 0.1
     assert (tmp_path / "layers.png").stat().st_size > 10_000
+
+
+def test_hyfuse_on_real_recordings(tmp_path, monkeypatch, corpus_folder, weights_folder):
+    pytest.importorskip("ai_edge_litert")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    few = tmp_path / "emodb"
+    few.mkdir()
+    for path in corpus_folder("emodb").rglob("*.flac"):
+        if path.name[2:5] in ("a01", "b02"):  # two sentences of ten
+            (few / path.name).symlink_to(path)
+    output = run(
+        ROOT / "examples/plot_hyfuse.py",
+        *("--data", str(few), "--ge2e", str(weights_folder("ge2e")), "--epochs", "10"),
+        *("--lyra", str(weights_folder("lyra-soundstream"))),
+        folder=tmp_path,
+    )
+    assert "384 columns of ge2e, lyra" in output
+    recall = float(re.search(r"ge2e \+ lyra +mobius +speakers held out (0\.\d+)", output).group(1))
+    assert recall >= 0.4  # chance is .143
+    assert output.count(" - linear on ") == 3
+    assert (tmp_path / "hyfuse.png").stat().st_size > 10_000
