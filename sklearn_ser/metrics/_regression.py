@@ -1,0 +1,140 @@
+"""Figures of merit for arousal, valence, dominance and whatever else is a number."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import make_scorer
+from sklearn.utils import check_array, check_consistent_length
+
+from sklearn_ser._sklearn import StrOptions, check_sample_weight, validate_params
+
+
+@validate_params(
+    {
+        "y_true": ["array-like"],
+        "y_pred": ["array-like"],
+        "multioutput": [StrOptions({"raw_values", "uniform_average"}), "array-like"],
+        "sample_weight": ["array-like", None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def concordance_correlation_coefficient(
+    y_true, y_pred, *, multioutput="uniform_average", sample_weight=None
+):
+    """Compute the concordance correlation coefficient (CCC).
+
+    It is twice the covariance over the sum of both variances and the squared difference of the
+    means: Pearson's correlation, less what is lost to another mean or another spread. The field
+    reports it for arousal, valence and dominance. Compute it over pooled predictions rather than
+    as a mean over folds: a speaker who is always calm has hardly any variance to agree with.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+        True values.
+    y_pred : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+        Predicted values.
+    multioutput : {"uniform_average", "raw_values"} or array-like of shape (n_targets,), \
+            default="uniform_average"
+        Whether to return the mean over targets, one number for each, or a mean with weights.
+        ``[1, 0, 0]`` is the first of three targets alone.
+    sample_weight : array-like of shape (n_recordings,), default=None
+        Weights of the recordings.
+
+    Returns
+    -------
+    coefficient : float or ndarray of shape (n_targets,)
+        From -1 to 1, which is perfect agreement. 0 if either of both is constant, as it then has
+        nothing in common with the other. NaN, with a warning, if both are constant and equal:
+        Lin's formula is zero over zero there.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or values are missing or not finite.
+
+    See Also
+    --------
+    confidence_interval : How far it would move with other speakers.
+    concordance_scorer : The same for ``scoring=`` in searches.
+
+    Notes
+    -----
+    Variances and covariance are those of the population (divided by n), as in Lin's paper.
+
+    References
+    ----------
+    L. I.-K. Lin, "A Concordance Correlation Coefficient to Evaluate Reproducibility", Biometrics
+    45(1), 1989.
+
+    Examples
+    --------
+    >>> from sklearn_ser.metrics import concordance_correlation_coefficient
+    >>> concordance_correlation_coefficient([0, 1, 2], [0, 1, 1])
+    0.666...
+    >>> arousal_and_valence = [[0.1, 0.5], [0.9, 0.4], [0.5, 0.6]]
+    >>> predicted = [[0.2, 0.5], [0.8, 0.5], [0.5, 0.5]]
+    >>> concordance_correlation_coefficient(
+    ...     arousal_and_valence, predicted, multioutput="raw_values"
+    ... ).round(3)
+    array([0.96, 0.  ])
+    """
+    true, predicted = (
+        check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
+        for name, values in (("y_true", y_true), ("y_pred", y_pred))
+    )
+    check_consistent_length(true, predicted, sample_weight)
+    true, predicted = (values.reshape(len(values), -1) for values in (true, predicted))
+    if true.shape != predicted.shape:
+        raise ValueError(
+            f"y_true has {true.shape[1]} targets and y_pred {predicted.shape[1]}: pass the same "
+            "for both."
+        )
+    coefficients = _coefficients(true, predicted, check_sample_weight(sample_weight, true))
+    if isinstance(multioutput, str):
+        if multioutput == "raw_values":
+            return coefficients
+        weights = np.ones(len(coefficients))
+    else:
+        weights = np.asarray(multioutput, dtype=np.float64)
+        if weights.shape != coefficients.shape or not weights.any():
+            raise ValueError(
+                f"multioutput={multioutput!r} must have one weight for each of "
+                f"{len(coefficients)} targets, not all of them zero."
+            )
+    counted = weights != 0  # what has no weight may be undefined
+    return float(np.average(coefficients[counted], weights=weights[counted]))
+
+
+def _coefficients(true, predicted, weights):
+    # Relative to the first recording: large numbers keep their digits, constants become zeros.
+    difference = true[0] - predicted[0]
+    true, predicted = true - true[0], predicted - predicted[0]
+
+    def average(values):
+        return np.average(values, axis=0, weights=weights)
+
+    true_mean, predicted_mean = average(true), average(predicted)
+    difference = difference + true_mean - predicted_mean
+    true, predicted = true - true_mean, predicted - predicted_mean
+    covariance = average(true * predicted)
+    spread = average(true**2) + average(predicted**2) + difference**2
+    is_undefined = spread == 0
+    if is_undefined.any():
+        warnings.warn(
+            "The concordance correlation coefficient is not defined (NaN) where truth and "
+            f"prediction are constant and equal: target {np.flatnonzero(is_undefined).tolist()}.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+    with np.errstate(invalid="ignore"):
+        return 2 * covariance / spread
+
+
+concordance_scorer = make_scorer(concordance_correlation_coefficient)
+"""Scorer for ``scoring=``: the mean coefficient over targets.
+
+For one target of three, ``make_scorer(concordance_correlation_coefficient,
+multioutput=[1, 0, 0])``.
+"""
