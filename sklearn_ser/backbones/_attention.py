@@ -27,6 +27,11 @@ def attend_to(n_frames, device):
     return (frames < torch.tensor(n_frames, device=device)[:, None])[:, None, None]
 
 
+def call_block(block, hidden_states, **settings):
+    """Run a transformer block."""
+    return block(hidden_states, **settings)
+
+
 def use_sdpa_in_wavlm(network):
     """Let WavLM's blocks attend by PyTorch's fused attention, which transformers has not for it.
 

@@ -3,7 +3,7 @@
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from ._attention import attend_to, use_sdpa_in_wavlm
+from ._attention import attend_to, call_block, use_sdpa_in_wavlm
 from ._checkpoint import load_network
 
 # The model type in config.json -> transformers' class, and the name in columns.
@@ -90,43 +90,11 @@ class Wav2Vec2Backbone:
         hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
             What follows a recording's own frames means nothing.
         """
-        network = self._network().base_model
-        for layer, hidden_states in enumerate(self._hidden_states(network, waveforms, depth)):
-            is_last = layer == len(network.encoder.layers)
-            if is_last and _is_normalised_last(network.encoder):
-                yield network.encoder.layer_norm(hidden_states)
-            else:
-                yield hidden_states
+        yield from hidden_states(self._network().base_model, self.as_tensors(waveforms), depth)
 
-    def _hidden_states(self, network, waveforms, depth):
-        """Yield the input of the first block, and the output of each of so many blocks."""
-        encoder = network.encoder
-        embedded = [self._embed(network, waveform) for waveform in waveforms]
-        hidden_states = pad_sequence(embedded, batch_first=True)
-        attention_mask = attend_to([len(frames) for frames in embedded], self.device)
-        del embedded
-        yield hidden_states
-        position_bias = {}
-        if self.config.model_type == "wavlm":
-            n_frames = hidden_states.shape[1]
-            bias = encoder.layers[0].attention.compute_bias(n_frames, n_frames)
-            position_bias = {"position_bias": bias}
-        for block in encoder.layers[:depth]:
-            hidden_states = block(hidden_states, attention_mask=attention_mask, **position_bias)
-            if position_bias:
-                hidden_states = hidden_states[0]
-            yield hidden_states
-
-    def _embed(self, network, waveform):
-        """Return the input of the first block, of shape (n_frames, n_dims), for one recording."""
-        samples = torch.from_numpy(waveform).to(self.device, self.dtype)
-        features = network.feature_extractor(samples[None]).transpose(1, 2)
-        projected = network.feature_projection(features)
-        projected = projected[0] if isinstance(projected, tuple) else projected
-        embedded = projected + network.encoder.pos_conv_embed(projected)
-        if not _is_normalised_last(network.encoder):
-            embedded = network.encoder.layer_norm(embedded)
-        return embedded[0]
+    def as_tensors(self, waveforms):
+        """Bring waveforms to where and in what the network computes."""
+        return [torch.from_numpy(one).to(self.device, self.dtype) for one in waveforms]
 
     def _network(self):
         import transformers
@@ -142,6 +110,56 @@ class Wav2Vec2Backbone:
         if is_wavlm:
             use_sdpa_in_wavlm(network.base_model)
         return network
+
+
+def hidden_states(network, waveforms, depth, *, run=call_block, final_norm=True):
+    """Yield the hidden states of layers 0 to `depth` of ragged waveforms.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The bare network of transformers, WavLM's prepared by `use_sdpa_in_wavlm`.
+    waveforms : list of Tensor of shape (n_samples,)
+        On the device of the network.
+    depth : int
+        The last layer to compute.
+    run : callable
+        Runs a block: of the block, its input and what it takes by name.
+    final_norm : bool
+        Whether the network's last layer is after its final norm, if it has any.
+
+    Yields
+    ------
+    hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
+        What follows a recording's own frames means nothing.
+    """
+    encoder = network.encoder
+    embedded = [_embed(network, waveform) for waveform in waveforms]
+    states = pad_sequence(embedded, batch_first=True)
+    settings = {"attention_mask": attend_to([len(frames) for frames in embedded], states.device)}
+    del embedded
+    is_wavlm = network.config.model_type == "wavlm"
+    n_normalised = len(encoder.layers) if final_norm and _is_normalised_last(encoder) else None
+    if is_wavlm:
+        n_frames = states.shape[1]
+        bias = encoder.layers[0].attention.compute_bias(n_frames, n_frames)
+        settings["position_bias"] = bias
+    for layer in range(depth + 1):
+        if layer:
+            states = run(encoder.layers[layer - 1], states, **settings)
+            states = states[0] if is_wavlm else states
+        yield encoder.layer_norm(states) if layer == n_normalised else states
+
+
+def _embed(network, samples):
+    """Return the input of the first block, of shape (n_frames, n_dims), for one recording."""
+    features = network.feature_extractor(samples[None]).transpose(1, 2)
+    projected = network.feature_projection(features)
+    projected = projected[0] if isinstance(projected, tuple) else projected
+    embedded = projected + network.encoder.pos_conv_embed(projected)
+    if not _is_normalised_last(network.encoder):
+        embedded = network.encoder.layer_norm(embedded)
+    return embedded[0]
 
 
 def _is_normalised_last(encoder):

@@ -2,7 +2,7 @@
 
 import torch
 
-from ._wav2vec2 import Wav2Vec2Backbone
+from ._wav2vec2 import Wav2Vec2Backbone, hidden_states
 
 
 class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
@@ -83,6 +83,7 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
             *_, last = super().encode(waveforms, depth)
             return last
         # In the sum, the last layer is the one before the encoder's final norm, if it has any.
-        layers = self._hidden_states(network.base_model, waveforms, depth)
+        samples = self.as_tensors(waveforms)
+        layers = hidden_states(network.base_model, samples, depth, final_norm=False)
         weights = network.layer_weights.softmax(dim=-1)
         return sum(weight * layer for weight, layer in zip(weights, layers, strict=True))

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from ._attention import attend_to
+from ._attention import attend_to, call_block
 from ._checkpoint import load_network
 
 
@@ -76,28 +76,27 @@ class WhisperBackbone:
         hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
             What follows a recording's own frames is silence or means nothing.
         """
-        encoder = self._network()
-        embedded = [self._embed(encoder, waveform) for waveform in waveforms]
-        hidden_states = pad_sequence(embedded, batch_first=True)
-        attention_mask = attend_to([len(frames) for frames in embedded], self.device)
-        del embedded
-        yield hidden_states
-        for number, block in enumerate(encoder.layers[:depth], start=1):
-            hidden_states = block(hidden_states, attention_mask)
-            is_last = number == len(encoder.layers)
-            yield encoder.layer_norm(hidden_states) if is_last else hidden_states
+        spectrograms = [self.spectrogram(one).to(self.device, self.dtype) for one in waveforms]
+        yield from hidden_states(self._network(), spectrograms, depth)
 
-    def _embed(self, encoder, waveform):
-        """Return the input of the first block, of shape (n_frames, n_dims), for one recording."""
-        spectrogram = self.extractor(
+    def spectrogram(self, waveform):
+        """Return the log-mel spectrogram that the convolutions see.
+
+        Parameters
+        ----------
+        waveform : ndarray of shape (n_samples,), float32
+
+        Returns
+        -------
+        spectrogram : Tensor of shape (n_bands, n_frames), float32
+        """
+        return self.extractor(
             waveform,
             sampling_rate=self.sampling_rate,
             padding="max_length" if self.context == "30s" else "do_not_pad",
             max_length=self.max_samples,
             return_tensors="pt",
-        )["input_features"].to(self.device, self.dtype)
-        features = F.gelu(encoder.conv2(F.gelu(encoder.conv1(spectrogram))))[0].T
-        return features + encoder.embed_positions.weight[: len(features)]
+        )["input_features"][0]
 
     def _network(self):
         import transformers
@@ -112,3 +111,38 @@ class WhisperBackbone:
             dtype=self.dtype,
             part=None if encoder_alone else "encoder",
         )
+
+
+def hidden_states(encoder, spectrograms, depth, run=call_block):
+    """Yield the hidden states of layers 0 to `depth` of ragged spectrograms.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        Of transformers.
+    spectrograms : list of Tensor of shape (n_bands, n_frames)
+        On the device of the network.
+    depth : int
+        The last layer to compute; the network's last is after its final norm.
+    run : callable
+        Runs a block: of the block, its input and what it takes by name.
+
+    Yields
+    ------
+    hidden_states : Tensor of shape (n_recordings, n_frames, n_dims)
+        What follows a recording's own frames means nothing.
+    """
+    embedded = [_embed(encoder, spectrogram) for spectrogram in spectrograms]
+    states = pad_sequence(embedded, batch_first=True)
+    attention_mask = attend_to([len(frames) for frames in embedded], states.device)
+    del embedded
+    yield states
+    for number, block in enumerate(encoder.layers[:depth], start=1):
+        states = run(block, states, attention_mask=attention_mask)
+        yield encoder.layer_norm(states) if number == len(encoder.layers) else states
+
+
+def _embed(encoder, spectrogram):
+    """Return the input of the first block, of shape (n_frames, n_dims), for one recording."""
+    features = F.gelu(encoder.conv2(F.gelu(encoder.conv1(spectrogram[None]))))[0].T
+    return features + encoder.embed_positions.weight[: len(features)]
