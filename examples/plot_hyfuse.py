@@ -105,12 +105,13 @@ print(f"{len(features)} recordings, {features.shape[1]} columns of {', '.join(na
 
 
 def make_network(fusion):
-    """Return the classifier, its branches linear layers: the paper's convolutions take far longer."""
+    """Return the classifier, with branches of linear layers: convolutions take far longer."""
     return HyperbolicFusionClassifier(
         fusion=fusion, branch="mlp", max_epochs=arguments.epochs, random_state=0
     )
 
 
+# As strong a penalty as searches choose here.
 linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=3000))
 arms = {(name,): {"linear": linear, "network": make_network("mobius")} for name in names}
 for pair in combinations(names, 2):
