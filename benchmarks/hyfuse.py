@@ -16,16 +16,17 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.stats import t as student_t
 from sklearn.ensemble import VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, StratifiedKFold
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import CodecEmbedder, HyperbolicFusionClassifier, WhisperEmbedder, XVectorEmbedder
 from sklearn_ser.datasets import load_emodb, load_ravdess
-from sklearn_ser.metrics import confidence_interval, unweighted_average_recall
+from sklearn_ser.metrics import unweighted_average_recall
 
 LOADERS = {"emodb": load_emodb, "ravdess": load_ravdess}
 METRICS = {
@@ -41,17 +42,31 @@ PROTOCOLS = {
 # Representations of each row of the table, in the order of ⊕.
 INPUTS = ["ge2e", "lyra", "whisper", "ge2e+lyra", "whisper+lyra", "whisper+ge2e"]
 # How they are classified: settings, and two candidates, which each fold chooses between inside.
-CLASSIFIERS = {
+SEARCHES = {
     "linear": (None, {"classify__C": [0.01, 0.1]}),
     "concat": ({"fusion": "concat"}, {"classify__learning_rate": [3e-4, 1e-3]}),
     "mobius": ({"fusion": "mobius"}, {"classify__learning_rate": [3e-4, 1e-3]}),
 }
-# Five networks, whose probabilities are averaged, in a setting found on RAVDESS.
-COMMITTEES = {
-    "concat committee": {"fusion": "concat", "n_dims": 60, "batch_size": 64},
-    "mobius committee": {"fusion": "mobius", "max_norm": None, "n_dims": 60, "batch_size": 64},
+# The same network in other settings, one at a time, without a search.
+VARIANTS = {
+    "as HYFuse has it": {},
+    "concat, no search": {"fusion": "concat"},
+    "Euclid's sum": {"curvature": 0},
+    "curvature 0.1": {"curvature": 0.1},
+    "curvature learned": {"curvature": "learn"},
+    "curvature learned for each": {"curvature": "learn_each"},
+    "not clipped": {"max_norm": None},
+    "clipped at 0.3": {"max_norm": 0.3},
+    "sum": {"fusion": "sum"},
+    "gyromidpoint": {"fusion": "gyromidpoint"},
+    "attention": {"fusion": "attention"},
+    "hyperplanes": {"head": "mlr"},
+    "linear branches": {"branch_sizes": []},
+    "weight decay 1": {"weight_decay": 1.0},
+    "ten epochs": {"max_epochs": 10},
 }
-RIVALS = {"mobius": "concat", "mobius committee": "concat committee"}
+# Five networks, whose probabilities are averaged.
+COMMITTEE = {"max_norm": None, "n_dims": 60, "batch_size": 64}
 
 
 def embed(arguments, recordings):
@@ -70,21 +85,22 @@ def embed(arguments, recordings):
     return {name: embedder.fit_transform(recordings) for name, embedder in embedders.items()}
 
 
-def make_model(name, widths, seed, protocol, arguments):
-    """Return a committee, or the search over the two candidates of a classifier."""
-    make = partial(HyperbolicFusionClassifier, blocks=widths, branch=arguments.branch, device="cpu")
-    if name in COMMITTEES:
-        members = [
-            (f"network{i}", make(random_state=5 * seed + i, **COMMITTEES[name])) for i in range(5)
-        ]
-        return make_pipeline(StandardScaler(), VotingClassifier(members, voting="soft"))
-    settings, grid = CLASSIFIERS[name]
-    if settings is None:
-        classifier = LogisticRegression(max_iter=3000)
+def make_model(name, widths, seed, protocol, branch):
+    """Return a classifier, or the search over its two candidates."""
+    make = partial(HyperbolicFusionClassifier, blocks=widths, branch=branch, device="cpu")
+    if name == "committee":
+        members = [(f"{i}", make(random_state=5 * seed + i, **COMMITTEE)) for i in range(5)]
+        classifier = VotingClassifier(members, voting="soft")
+    elif name in VARIANTS:
+        classifier = make(random_state=seed, **VARIANTS[name])
     else:
-        classifier = make(random_state=seed, **settings)
-    inner = StratifiedKFold(3) if protocol == "random" else GroupKFold(3)
+        settings, grid = SEARCHES[name]
+        linear = LogisticRegression(max_iter=3000)
+        classifier = linear if settings is None else make(random_state=seed, **settings)
     pipeline = Pipeline([("scale", StandardScaler()), ("classify", classifier)])
+    if name not in SEARCHES:
+        return pipeline
+    inner = StratifiedKFold(3) if protocol == "random" else GroupKFold(3)
     return GridSearchCV(pipeline, grid, cv=inner, scoring="balanced_accuracy")
 
 
@@ -94,10 +110,12 @@ def run(job, blocks, corpus, arguments):
     rows = [blocks[block] for block in inputs.split("+")]
     X, y, speakers = np.hstack(rows), corpus.target, np.asarray(corpus.groups)
     train, test = list(PROTOCOLS[protocol](seed).split(X, y, speakers))[fold]
-    model = make_model(name, [block.shape[1] for block in rows], seed, protocol, arguments)
-    model.fit(X[train], y[train], **({} if name in COMMITTEES else {"groups": speakers[train]}))
+    widths = [block.shape[1] for block in rows]
+    model = make_model(name, widths, seed, protocol, arguments.branch)
+    model.fit(X[train], y[train], **({"groups": speakers[train]} if name in SEARCHES else {}))
     line = {
         "job": job,
+        "settings": settings_of(arguments),
         "rows": test.tolist(),
         "predicted": model.predict(X[test]).tolist(),
         "chosen": getattr(model, "best_params_", None),
@@ -106,19 +124,35 @@ def run(job, blocks, corpus, arguments):
         file.write(json.dumps(line) + "\n")
 
 
-def read(path):
+def settings_of(arguments):
+    """Return what all lines of a file have in common."""
+    return {
+        "corpus": arguments.corpus,
+        "branch": arguments.branch,
+        "layers": list(arguments.layers),
+    }
+
+
+def read(arguments):
     """Return the lines that are there, by their jobs."""
-    if not Path(path).exists():
-        return {}
-    lines = map(json.loads, Path(path).read_text().splitlines())
-    return {tuple(line["job"]): line for line in lines}
+    path = Path(arguments.results)
+    lines = {}
+    for text in path.read_text().splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:  # cut off as it was written
+            continue
+        if line["settings"] != settings_of(arguments):
+            raise SystemExit(f"{path} holds results of {line['settings']}: name another file")
+        lines[tuple(line["job"])] = line
+    return lines
 
 
 def gather(lines, n_rows):
     """Return the predictions of each arm and protocol, of each seed whose folds are all there."""
     found = {}
     for (inputs, name, protocol, seed, _), line in lines.items():
-        columns = found.setdefault((inputs, name, protocol), {})
+        columns = found.setdefault((protocol, inputs, name), {})
         column = columns.setdefault(seed, np.full(n_rows, None))
         column[line["rows"]] = line["predicted"]
     arms = {}
@@ -129,44 +163,59 @@ def gather(lines, n_rows):
     return arms
 
 
-def difference(y, both):
-    """Return how much more recall the left half of the columns has than the right, on average."""
-    recalls = [unweighted_average_recall(y, column) for column in both.T]
-    left, right = np.split(np.array(recalls), 2)
-    return (left - right).mean()
+def count_right(y, speakers, predicted):
+    """Return how often each speaker was recognised in each class, (n_speakers, n_classes)."""
+    cells = np.unique(speakers, return_inverse=True)[1], np.unique(y, return_inverse=True)[1]
+    right = np.zeros((cells[0].max() + 1, cells[1].max() + 1))
+    np.add.at(right, cells, y == predicted)
+    return right
+
+
+def compare(y, speakers, ours, theirs):
+    """Return how much more recall one arm has than another, and an interval over speakers.
+
+    The interval is Student's, of the jackknife that leaves one speaker out: with ten speakers
+    a bootstrap's percentiles are too narrow.
+    """
+    seeds = sorted(set(ours) & set(theirs))
+    gained = np.mean(
+        [count_right(y, speakers, ours[s]) - count_right(y, speakers, theirs[s]) for s in seeds],
+        axis=0,
+    )
+    spoken = count_right(y, speakers, y)
+
+    def recall(kept):
+        n_spoken = spoken[kept].sum(0)
+        return np.mean(gained[kept].sum(0)[n_spoken > 0] / n_spoken[n_spoken > 0])
+
+    n = len(spoken)
+    whole = recall(np.ones(n, bool))
+    pseudo = np.array([n * whole - (n - 1) * recall(np.arange(n) != k) for k in range(n)])
+    reach = student_t.ppf(0.975, n - 1) * pseudo.std(ddof=1) / np.sqrt(n)
+    return whole, pseudo.mean() - reach, pseudo.mean() + reach
 
 
 def report(arms, corpus):
     """Print the tables of all protocols."""
     y, speakers = corpus.target, np.asarray(corpus.groups)
-    for protocol in PROTOCOLS:
-        of_protocol = {arm[:2]: columns for arm, columns in arms.items() if arm[2] == protocol}
-        for arm, columns in sorted(of_protocol.items()):
-            figures = []
-            for metric, function in METRICS.items():
-                values = [function(y, column) for column in columns.values()]
-                figures.append(f"{metric} {np.mean(values):.3f} ± {np.std(values):.3f}")
-            print(f"{protocol}: {arm[0]}, {arm[1]}, {len(columns)} seeds: {', '.join(figures)}")
-        for inputs, (ours, concat) in itertools.product(INPUTS[3:], RIVALS.items()):
-            hyperbolic = of_protocol.get((inputs, ours))
-            rivals = [(inputs, concat), (inputs, "linear")]
-            rivals += [
-                (block, name) for block in inputs.split("+") for name in ("mobius", "linear")
-            ]
-            for rival in rivals:
-                if hyperbolic is None or rival not in of_protocol:
-                    continue
-                seeds = sorted(set(hyperbolic) & set(of_protocol[rival]))
-                both = np.column_stack(
-                    [hyperbolic[seed] for seed in seeds]
-                    + [of_protocol[rival][seed] for seed in seeds]
-                )
-                low, high = confidence_interval(
-                    difference, y, both, groups=speakers, random_state=0
-                )
+    for arm, columns in sorted(arms.items()):
+        figures = []
+        for metric, function in METRICS.items():
+            values = [function(y, column) for column in columns.values()]
+            figures.append(f"{metric} {np.mean(values):.3f} ± {np.std(values):.3f}")
+        print(f"{', '.join(arm)}, {len(columns)} seeds: {', '.join(figures)}")
+    for (protocol, inputs, name), ours in sorted(arms.items()):
+        if "+" not in inputs or name in ("linear", "concat", "concat, no search"):
+            continue
+        rivals = [(inputs, "concat"), (inputs, "linear")]
+        if name == "mobius":
+            rivals += itertools.product(inputs.split("+"), ("mobius", "linear"))
+        for rival in rivals:
+            if (protocol, *rival) in arms:
+                difference, low, high = compare(y, speakers, ours, arms[protocol, *rival])
                 print(
-                    f"{protocol}: {inputs}, {ours}, beside {', '.join(rival)}: "
-                    f"{difference(y, both):+.3f} [{low:+.3f}, {high:+.3f}]"
+                    f"{protocol}: {inputs}, {name}, beside {', '.join(rival)}: "
+                    f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
                 )
 
 
@@ -181,7 +230,12 @@ def main():
     parser.add_argument("--layers", nargs="+", type=int, default=[3], help="of Whisper")
     parser.add_argument("--memory", help="folder to keep embeddings in")
     parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=INPUTS)
-    parser.add_argument("--classifiers", nargs="+", default=[*CLASSIFIERS, *COMMITTEES])
+    parser.add_argument(
+        "--classifiers",
+        nargs="+",
+        choices=[*SEARCHES, *VARIANTS, "committee"],
+        default=list(SEARCHES),
+    )
     parser.add_argument(
         "--protocols", nargs="+", choices=list(PROTOCOLS), default=["speakers", "random"]
     )
@@ -190,7 +244,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=-1, help="processes")
     arguments = parser.parse_args()
     corpus = LOADERS[arguments.corpus](arguments.data)
-    done = read(arguments.results)
+    done = read(arguments)
     groups = np.asarray(corpus.groups)
     jobs = [
         (inputs, name, protocol, seed, fold)
@@ -199,14 +253,14 @@ def main():
         for inputs in arguments.inputs
         for name in arguments.classifiers
         # Of one representation alone there is nothing to concatenate.
-        if "+" in inputs or name in ("linear", "mobius")
+        if "+" in inputs or not name.startswith("concat")
         for fold in range(PROTOCOLS[protocol](seed).get_n_splits(groups, groups, groups))
     ]
     missing = [job for job in jobs if job not in done]
     if missing:
         blocks = embed(arguments, corpus.recordings)
         Parallel(arguments.jobs)(delayed(run)(job, blocks, corpus, arguments) for job in missing)
-    report(gather(read(arguments.results), len(corpus.target)), corpus)
+    report(gather(read(arguments), len(corpus.target)), corpus)
 
 
 if __name__ == "__main__":

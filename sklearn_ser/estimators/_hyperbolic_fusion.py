@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ser._sklearn import Interval, StrOptions, fit_context
 from sklearn_ser.nn import (
+    BRANCH_SIZES,
     FUSIONS,
     HyperbolicFusionNetwork,
     initialize_fusion_network,
@@ -37,8 +38,9 @@ class HyperbolicFusionClassifier(
     ----------
     blocks : "auto", list or dict, default="auto"
         Which columns of `X` belong together. "auto" goes by the text before the first ``__`` of
-        their names, as `FeatureUnion` and `ColumnTransformer` write it into data frames; without
-        such names all columns are one block, with a warning. Or a list with, for each block, the
+        their names, as `FeatureUnion` and `ColumnTransformer` write it into data frames, or before
+        the second where that is the same in all; without such names all columns are one block,
+        with a warning. Or a list with, for each block, the
         number of its columns (``[512, 256]``), its slice, or the names of its columns; a dict of
         such entries names the blocks. Their order is the order of ⊕.
     fusion : {"mobius", "concat", "sum", "gyromidpoint", "attention"}, default="mobius"
@@ -54,7 +56,7 @@ class HyperbolicFusionClassifier(
         regression on the ball, whose points are moved by Riemannian Adam.
     branch : {"conv", "mlp"}, default="conv"
         Convolutions along the features of a block, as the authors have them; or linear layers,
-        which take a tenth of the time.
+        which take a small part of the time.
     branch_sizes : tuple of int, default=None
         Channels of the convolutions, or widths of the hidden layers. None is (64, 128), the
         authors' choice, or (256,).
@@ -68,7 +70,8 @@ class HyperbolicFusionClassifier(
     dropout : float, default=0.3
         Share of that layer's units which are dropped in training.
     standardize : bool, default=True
-        Whether to standardise each column by its mean and deviation in `fit`.
+        Whether to standardise each column by its mean and deviation in `fit`, over the recordings
+        that `early_stopping` holds out as well.
     max_epochs : int, default=50
         Number of passes over the recordings, at most.
     batch_size : int, default=32
@@ -281,10 +284,12 @@ class HyperbolicFusionClassifier(
         data = {"X": X, "y": y, "metadata": metadata}
         table, y = validate_data(self, X, y, dtype=_FLOATS, reset=not self._goes_on)
         learnable, weights = encode_classes(self, table, y, sample_weight, groups)
-        if not self._goes_on:
-            names = getattr(self, "feature_names_in_", None)
-            self.blocks_ = find_blocks(self.blocks, self.n_features_in_, names)
-            self.n_blocks_ = len(self.blocks_)
+        names = getattr(self, "feature_names_in_", None)
+        blocks = find_blocks(self.blocks, self.n_features_in_, names)
+        if self._goes_on:
+            self._refuse_other_inputs(blocks)
+        else:
+            self.blocks_, self.n_blocks_ = blocks, len(blocks)
             self.mean_, self.scale_ = self._moments(
                 table[learnable.positions], weights[learnable.positions]
             )
@@ -314,7 +319,10 @@ class HyperbolicFusionClassifier(
     def distance_to_origin(self, X):
         """Compute how far the fused points are from the origin of the ball.
 
-        The further, the surer: near the rim is more room between the classes.
+        Near the rim is more room between the classes, and where a training is free to move points
+        out it moves those that are sure. Clipped vectors are nearly all as long as `max_norm`
+        allows, and their distances tell little: look at how well it tells right from wrong on your
+        data, beside the largest of `predict_proba`.
 
         Parameters
         ----------
@@ -338,10 +346,28 @@ class HyperbolicFusionClassifier(
     def _moments(self, table, weights):
         if not self.standardize:
             return None, None
+        table = table.astype(np.float64)
+        largest = np.abs(table).max(axis=0)
+        unit = np.where(largest > _LARGEST, largest, 1.0)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
-            scaler = StandardScaler().fit(table.astype(np.float64), sample_weight=weights)
-        return scaler.mean_, scaler.scale_
+            scaler = StandardScaler().fit(table / unit, sample_weight=weights)
+        return scaler.mean_ * unit, scaler.scale_ * unit
+
+    def _refuse_other_inputs(self, blocks):
+        """Refuse, in a warm start, what the fitted network isn't made for."""
+        same = [np.array_equal(blocks.get(name), known) for name, known in self.blocks_.items()]
+        if list(blocks) != list(self.blocks_) or not all(same):
+            widths = {name: len(columns) for name, columns in self.blocks_.items()}
+            raise ValueError(
+                "warm_start=True can't go on with other blocks than the network was trained with, "
+                f"which were {widths}."
+            )
+        if self.standardize != (self.mean_ is not None):
+            raise ValueError(
+                f"warm_start=True can't go on with standardize={self.standardize}: the network was "
+                f"trained with {not self.standardize}."
+            )
 
     @property
     def _n_features_out(self):
@@ -349,7 +375,6 @@ class HyperbolicFusionClassifier(
         return sizes["n_dims"] * (self.n_blocks_ if sizes["fusion"] == "concat" else 1)
 
     def _architecture(self):
-        sizes = self.branch_sizes
         return {
             "block_widths": [len(columns) for columns in self.blocks_.values()],
             "n_classes": len(self.classes_),
@@ -359,11 +384,24 @@ class HyperbolicFusionClassifier(
             else float(self.curvature),
             "head": self.head,
             "branch": self.branch,
-            "branch_sizes": None if sizes is None else [int(size) for size in sizes],
+            "branch_sizes": self._sizes(),
             "n_dims": int(self.n_dims),
             "max_norm": None if self.max_norm is None else float(self.max_norm),
             "hidden_size": int(self.hidden_size),
         }
+
+    def _sizes(self):
+        """Return the sizes of the branches, as plain numbers."""
+        if self.branch_sizes is None:
+            return list(BRANCH_SIZES[self.branch])
+        sizes = list(self.branch_sizes)
+        is_count = Interval(Integral, 1, None, closed="left").is_satisfied_by
+        if any(isinstance(size, bool) or not is_count(size) for size in sizes):
+            raise ValueError(
+                f"branch_sizes={self.branch_sizes!r} must hold whole numbers above zero, such as "
+                f"{BRANCH_SIZES[self.branch]}."
+            )
+        return [int(size) for size in sizes]
 
     @property
     def _draws_globally(self):
@@ -392,6 +430,8 @@ class HyperbolicFusionClassifier(
 
 
 _FLOATS = (np.float64, np.float32)
+# Squares of larger values may overflow.
+_LARGEST = 1e100
 
 
 class _Standardized:

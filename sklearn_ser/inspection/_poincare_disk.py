@@ -1,5 +1,7 @@
 """A picture of the points that a hyperbolic classifier makes of recordings."""
 
+from numbers import Integral
+
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.pipeline import Pipeline
@@ -7,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._drawing import COLORS, MARKERS, new_axes
 
+_NOT_FITTED = "estimator=%(name)s isn't fitted: call its fit before it is drawn."
 _STYLES = ("geodesics", "regions", None)
 # Pixels along each side of the picture of the regions, and points along a geodesic.
 _N_PIXELS, _N_STOPS = 201, 40
@@ -176,10 +179,10 @@ class PoincareDiskDisplay:
             If `estimator` is another, `y` of another length than `X`, or if fewer than three
             different points are to be drawn.
         """
-        if max_points < 3:
-            raise ValueError(f"max_points={max_points}; it must be 3 or more.")
+        if not isinstance(max_points, Integral) or max_points < 3:
+            raise ValueError(f"max_points={max_points!r}; it must be a whole number, 3 or more.")
         points, predictions, curvature = _fused_points(estimator, X)
-        labels = predictions if y is None else column_or_1d(y)
+        labels = predictions if y is None else _check_labels(y, predictions)
         if len(labels) != len(points):
             raise ValueError(
                 f"y has {len(labels)} classes for {len(points)} recordings of X: pass one for "
@@ -233,6 +236,9 @@ class PoincareDiskDisplay:
         if n_neighbors < 1:
             raise ValueError(f"n_neighbors={n_neighbors}; it must be 1 or more.")
         self.ax_ = new_axes(self) if ax is None else ax
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.collections import PathCollection
+
         self.figure_ = self.ax_.figure
         self.points_, self.geodesics_, self.midpoints_, self.regions_ = {}, {}, {}, {}
         points = np.asarray(self.points, dtype=float)
@@ -250,7 +256,11 @@ class PoincareDiskDisplay:
             if style == "geodesics" and len(of_class):
                 self._plot_geodesics(of_class, name, look)
             settings = {"s": 22, "edgecolors": "white", "linewidths": 0.4, "zorder": 3}
-            settings |= look | {"label": str(name)} | (scatter_kw or {})
+            settings |= look | {"label": str(name)}
+            given = normalize_kwargs(scatter_kw or {}, PathCollection)
+            if "c" in given:  # what it says, and not the class, is told by colours
+                del settings["color"]
+            settings = normalize_kwargs(settings, PathCollection) | given
             self.points_[name] = self.ax_.scatter(*of_class.T, **settings)
         self.ax_.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
         return self
@@ -321,22 +331,45 @@ def _fused_points(estimator, X):
     """Return the fused points, the predicted classes, and the curvature of the ball."""
     from sklearn_ser.estimators import HyperbolicFusionClassifier
 
-    last = getattr(estimator, "best_estimator_", estimator)  # of a search
-    before = []
-    while isinstance(last, Pipeline):
-        before += [step for _, step in last.steps[:-1] if step not in (None, "passthrough")]
-        last = last.steps[-1][1]
+    last, before = estimator, []
+    while isinstance(last, Pipeline) or _is_search(last):
+        if _is_search(last):
+            check_is_fitted(last, "best_estimator_", msg=_NOT_FITTED)
+            last = last.best_estimator_
+        else:
+            before += [step for _, step in last.steps[:-1] if step not in (None, "passthrough")]
+            last = last.steps[-1][1]
     if not isinstance(last, HyperbolicFusionClassifier):
         raise ValueError(
             f"estimator={type(estimator).__name__} is no HyperbolicFusionClassifier, nor a "
             "Pipeline that ends in one: pass a fitted one."
         )
-    check_is_fitted(
-        last, "state_", msg="estimator=%(name)s isn't fitted: call its fit before it is drawn."
-    )
+    check_is_fitted(last, "state_", msg=_NOT_FITTED)
     for step in before:
         X = step.transform(X)
     return np.asarray(last.transform(X)), last.predict(X), last.curvature_
+
+
+def _is_search(estimator):
+    return hasattr(estimator, "estimator") and hasattr(estimator, "refit")
+
+
+def _check_labels(y, predictions):
+    """Return the true classes, of which some at least must be such as are predicted."""
+    labels = column_or_1d(y)
+    missing = [position for position, label in enumerate(labels) if label is None or label != label]
+    if missing:
+        raise ValueError(
+            f"y has no class for {len(missing)} recordings, the first at position {missing[0]}: "
+            "leave them out of X and y, or pass y=None for the predicted classes."
+        )
+    kinds = [np.asarray(list(values)).dtype.kind for values in (labels, predictions)]
+    if ("U" in kinds) != (kinds == ["U", "U"]):
+        raise ValueError(
+            f"y holds classes such as {labels[0]!r}, and the estimator predicts such as "
+            f"{predictions[0]!r}: pass y as it was in fit."
+        )
+    return labels
 
 
 def _evenly_spaced(labels, n_points):

@@ -2,12 +2,18 @@
 
 from . import poincare
 from .hrnet import VARIANTS, HRNet, initialize_network, pad_spectrograms
-from .hyperbolic_fusion import FUSIONS, HyperbolicFusionNetwork, initialize_fusion_network
+from .hyperbolic_fusion import (
+    BRANCH_SIZES,
+    FUSIONS,
+    HyperbolicFusionNetwork,
+    initialize_fusion_network,
+)
 from .pooling import POOLINGS, merge_statistics, pool_frames
 from .precision import exact_convolutions
 from .spec_augment import add_noise, crop_spectrograms, mask_spectrograms, mix_up
 
 __all__ = [
+    "BRANCH_SIZES",
     "FUSIONS",
     "POOLINGS",
     "VARIANTS",

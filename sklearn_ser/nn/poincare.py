@@ -47,7 +47,7 @@ def log0(x, c=1.0):
 
 def clip_norm(v, max_norm):
     """Shorten the vectors that are longer than a norm to it."""
-    return v * _shrinkage(_squared_norm(v) / max_norm**2, 1.0)
+    return v * _shrinkage(_squared_norm(v), _square_of(max_norm, v.dtype))
 
 
 def project(x, c=1.0, margin=MARGIN):
@@ -206,6 +206,12 @@ def _squared_norm(x):
     return (x * x).sum(-1, keepdim=True)
 
 
+def _square_of(max_norm, dtype):
+    """Square a number, as far as the type of the vectors goes."""
+    info = torch.finfo(dtype)
+    return min(max(max_norm**2, info.tiny), info.max)
+
+
 def _gap(squared_norm, c):
     """Return 1 − c‖x‖², never below what rounding leaves of it."""
     return (1 - c * squared_norm).clamp_min(torch.finfo(squared_norm.dtype).eps)
@@ -258,7 +264,7 @@ class _Odd(torch.autograd.Function):
     @staticmethod
     def forward(ctx, v, c, profile, of_vectors, max_norm=None):
         squared = (_squared_norm(v) if of_vectors else v * v).clamp_min(torch.finfo(v.dtype).tiny)
-        held = squared if max_norm is None else squared.clamp_max(max_norm**2)
+        held = squared if max_norm is None else squared.clamp_max(_square_of(max_norm, v.dtype))
         u = c * held
         factor, radial = profile.evaluate(u)
         shrinkage = None if max_norm is None else (held / squared).sqrt()

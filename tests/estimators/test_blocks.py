@@ -25,6 +25,25 @@ def test_what_nothing_tells_apart_is_one_block_with_a_warning(names):
         assert found("auto", names=names) == {"all": [0, 1, 2, 3, 4]}
 
 
+def test_of_a_union_in_a_union_the_inner_names_tell_columns_apart():
+    names = np.array([f"union__{name}" for name in NAMES])
+    assert found("auto", names=names) == {"voice": [0, 1, 3], "codec": [2, 4]}
+    names = np.array(["union__voice__a", "union__voice__b", "union__x"])
+    assert found("auto", 3, names) == {"union": [0, 1, 2]}
+
+
+def test_nothing_before_the_separator_is_no_name():
+    with pytest.warns(UserWarning, match="takes them for one block"):
+        assert found("auto", 2, np.array(["__a", "__b"])) == {"all": [0, 1]}
+
+
+def test_messages_stay_short():
+    names = np.array([f"voice__{i}" for i in range(1500)])
+    with pytest.raises(ValueError, match="in no block") as caught:
+        find_blocks([names[:700], names[701:]], 1500, names)
+    assert len(str(caught.value)) < 300
+
+
 def test_one_name_for_all_is_one_block():
     assert found("auto", 2, NAMES[:2]) == {"voice": [0, 1]}
 
@@ -59,7 +78,10 @@ def test_a_dict_names_the_blocks_and_orders_their_columns():
     ("blocks", "message"),
     [
         ([2, 2], r"blocks=\[2, 2\] add up to 4 columns, and X has 5"),
-        ([2, 0, 3], "hold no column in block1"),
+        ([2, 0, 3], "no number of columns above zero for block1"),
+        ([-5, 10], "no number of columns above zero for block0"),
+        ([True] * 5, "no number of columns above zero for block0, block1"),
+        ([slice(0, 0), slice(0, 5)], "holds no column in block0"),
         ([], r"blocks=\[\] add up to 0 columns"),
         ([slice(0, 2), slice(3, None)], "in no block: codec__a"),
         ([slice(0, 3), slice(2, None)], "in several: codec__a"),

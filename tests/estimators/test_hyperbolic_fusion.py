@@ -239,6 +239,43 @@ def test_warm_start_goes_on_and_refuses_another_network(table):
         classifier.set_params(fusion="sum").fit(X, y)
 
 
+@pytest.mark.parametrize("blocks", [[8, 12], [8, 4, 8], {"b": 12, "a": 8}])
+def test_warm_start_refuses_other_blocks(table, blocks):
+    classifier = small(warm_start=True, max_epochs=1).fit(*table)
+    with pytest.raises(ValueError, match=r"other blocks .* were \{'block0': 12, 'block1': 8\}"):
+        classifier.set_params(blocks=blocks).fit(*table)
+    with pytest.raises(ValueError, match="add up to 812 columns"):
+        classifier.set_params(blocks=[12, 800]).fit(*table)
+    assert classifier.set_params(blocks=[slice(12), slice(12, 20)]).fit(*table).n_iter_ == 2
+
+
+def test_warm_start_refuses_another_standardisation_and_takes_the_same_sizes(table):
+    classifier = small(warm_start=True, max_epochs=1, branch_sizes=None).fit(*table)
+    assert classifier.set_params(branch_sizes=(256,)).fit(*table).n_iter_ == 2
+    with pytest.raises(ValueError, match="can't go on with standardize=False"):
+        classifier.set_params(standardize=False).fit(*table)
+
+
+@pytest.mark.parametrize("sizes", [[0], [-3], [8.7], ["8"], [[8]], [True]])
+def test_sizes_that_are_no_counts_are_refused(table, sizes):
+    with pytest.raises(ValueError, match=r"branch_sizes=.* must hold whole numbers above zero"):
+        small(branch_sizes=sizes).fit(*table)
+
+
+@pytest.mark.parametrize("max_norm", [1e-30, 1e30])
+@pytest.mark.parametrize("fusion", ["mobius", "sum", "gyromidpoint"])
+def test_any_length_may_be_clipped_to(table, fusion, max_norm):
+    classifier = small(max_norm=max_norm, fusion=fusion, max_epochs=2).fit(*table)
+    assert np.isfinite(classifier.predict_proba(table[0])).all()
+
+
+def test_columns_of_any_size_are_standardised(table):
+    X, y = table
+    huge = small(max_epochs=1).fit(X.astype(np.float64) * 2.0**600, y)
+    assert np.isfinite(huge.predict_proba(X.astype(np.float64) * 2.0**600)).all()
+    np.testing.assert_allclose(huge.scale_ / 2.0**600, small(max_epochs=1).fit(X, y).scale_)
+
+
 def test_a_dropout_of_none_and_of_some_train_otherwise(table):
     without = small(dropout=0).fit(*table)
     assert not same_bits(without, small(dropout=0.5).fit(*table))

@@ -263,6 +263,22 @@ def test_a_search_and_data_frames_are_drawn(X):
     np.testing.assert_array_equal(display.labels, EMOTIONS)
 
 
+def test_a_pipeline_that_ends_in_a_search_is_drawn(X):
+    search = GridSearchCV(
+        HyperbolicFusionClassifier([N_FEATURES], branch="mlp", max_epochs=1, random_state=0),
+        {"n_dims": [4]},
+        cv=2,
+    )
+    pipeline = make_pipeline(StandardScaler(), search).fit(X, EMOTIONS)
+    assert len(PoincareDiskDisplay.from_estimator(pipeline, X).points) == len(X)
+
+
+def test_short_names_of_settings_count(X, classifier):
+    display = PoincareDiskDisplay.from_estimator(classifier, X, scatter_kw={"lw": 2, "ec": "red"})
+    assert next(iter(display.points_.values())).get_linewidths()[0] == 2
+    PoincareDiskDisplay.from_estimator(classifier, X, scatter_kw={"c": "red"})
+
+
 def test_of_many_recordings_some_of_each_class_are_drawn(X, classifier):
     display = PoincareDiskDisplay.from_estimator(classifier, X, EMOTIONS, max_points=30)
     assert len(display.points) == 30
@@ -310,12 +326,22 @@ def test_what_cannot_be_drawn_is_refused(X, classifier):
     ):
         with pytest.raises(ValueError, match=r"is no HyperbolicFusionClassifier.*pass a fitted"):
             draw(other, X)
+    with pytest.raises(NotFittedError, match="estimator=GridSearchCV isn't fitted"):
+        draw(GridSearchCV(HyperbolicFusionClassifier(), {"n_dims": [2]}), X)
+    with pytest.raises(ValueError, match="the estimator predicts such as"):
+        draw(classifier, X, np.arange(60) % 3)
+    with pytest.raises(
+        ValueError, match="y has no class for 1 recordings, the first at position 4"
+    ):
+        draw(classifier, X, [None if i == 4 else name for i, name in enumerate(EMOTIONS)])
+    with pytest.raises(ValueError, match=r"max_points=10\.5; it must be a whole number"):
+        draw(classifier, X, max_points=10.5)
     with pytest.raises(ValueError, match="y has 59 classes for 60 recordings of X: pass one for"):
         draw(classifier, X, EMOTIONS[1:])
     with pytest.raises(ValueError, match=r"The recordings of X become 2 different .*: pass more"):
         draw(classifier, X[[0, 1, 0, 1]])
     assert len(draw(classifier, X[:3]).points) == 3
-    with pytest.raises(ValueError, match="max_points=2; it must be 3 or more"):
+    with pytest.raises(ValueError, match="max_points=2; it must be a whole number, 3 or more"):
         draw(classifier, X, max_points=2)
     with pytest.raises(ValueError, match="n_neighbors=0; it must be 1 or more"):
         draw(classifier, X, n_neighbors=0)
