@@ -42,12 +42,23 @@ class Wav2Vec2Backbone:
         self.checkpoint = checkpoint
         self.device = device
         self.dtype = dtype
-        self.config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
-        self.class_name, self.name = FAMILY[self.config.model_type]
         if checkpoint.has_preprocessing:
-            self.extractor = Wav2Vec2FeatureExtractor.from_pretrained(checkpoint.folder)
+            extractor = Wav2Vec2FeatureExtractor.from_pretrained(checkpoint.folder)
         else:  # as transformers' own default
-            self.extractor = Wav2Vec2FeatureExtractor()
+            extractor = Wav2Vec2FeatureExtractor()
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
+        self._settle(config, extractor)
+
+    @classmethod
+    def of(cls, config, extractor):
+        """Return what knows frames and preprocessing of a network that is held elsewhere."""
+        backbone = cls.__new__(cls)
+        backbone._settle(config, extractor)
+        return backbone
+
+    def _settle(self, config, extractor):
+        self.config, self.extractor = config, extractor
+        self.class_name, self.name = FAMILY[self.config.model_type]
         self.sampling_rate = self.extractor.sampling_rate
         self.n_layers = self.config.num_hidden_layers + 1
         self.n_dims = self.config.hidden_size

@@ -36,11 +36,23 @@ class WhisperBackbone:
         self.device = device
         self.dtype = dtype
         self.context = context
-        self.config = WhisperConfig.from_pretrained(checkpoint.folder)
+        config = WhisperConfig.from_pretrained(checkpoint.folder)
         if checkpoint.has_preprocessing:
-            self.extractor = WhisperFeatureExtractor.from_pretrained(checkpoint.folder)
+            extractor = WhisperFeatureExtractor.from_pretrained(checkpoint.folder)
         else:  # as transformers' own default, for this network's number of bands
-            self.extractor = WhisperFeatureExtractor(feature_size=self.config.num_mel_bins)
+            extractor = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+        self._settle(config, extractor)
+
+    @classmethod
+    def of(cls, config, extractor):
+        """Return what knows frames and preprocessing of a network that is held elsewhere."""
+        backbone = cls.__new__(cls)
+        backbone.context = "recording"
+        backbone._settle(config, extractor)
+        return backbone
+
+    def _settle(self, config, extractor):
+        self.config, self.extractor = config, extractor
         self.sampling_rate = self.extractor.sampling_rate
         self.n_layers = self.config.encoder_layers + 1
         self.n_dims = self.config.d_model

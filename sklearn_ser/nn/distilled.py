@@ -1,0 +1,240 @@
+"""Small encoders of speech and text, pooled, joined, and a head of regression upon them."""
+
+import torch
+from torch import nn
+
+from .losses import distillation_loss
+from .pooling import AttentiveStatistics, average_frames
+
+FRAME_POOLINGS = ("mean", "attentive_statistics")
+TEXT_FUSIONS = ("concat", "cross_attention")
+# Heads of the attention from frames to tokens.
+_N_HEADS = 4
+
+
+class VectorRegressor(nn.Module):
+    """A head upon vectors of speech and of text: what is trained where the encoders are not.
+
+    Parameters
+    ----------
+    n_audio : int
+        Size of a recording's vector.
+    n_text : int or None
+        Size of a transcript's vector; None where there are none.
+    n_targets : int
+    hidden_size : int, default=1024
+        Width of the hidden layer.
+    dropout : float, default=0.5
+        Share of numbers dropped in training, before and after the hidden layer.
+    text_dropout : float, default=0.1
+        Share of transcripts that count as missing in training, so that what stands for a missing
+        one is learned.
+    """
+
+    def __init__(
+        self, n_audio, n_text, n_targets, *, hidden_size=1024, dropout=0.5, text_dropout=0.1
+    ):
+        super().__init__()
+        self.text_dropout = text_dropout
+        self.no_text = None if n_text is None else nn.Parameter(torch.zeros(n_text))
+        self.layers = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(n_audio + (n_text or 0), hidden_size),
+            nn.LayerNorm(hidden_size),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_size, n_targets),
+        )
+
+    def forward(self, audio, text=None, has_text=None):
+        """Predict the targets.
+
+        Parameters
+        ----------
+        audio : Tensor of shape (n_recordings, n_audio)
+        text : Tensor of shape (n_recordings, n_text)
+        has_text : Tensor of bool, shape (n_recordings,)
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_recordings, n_targets)
+        """
+        if self.no_text is not None:
+            has_text = self.hide_texts(has_text)
+            audio = torch.cat([audio, self.fill_in(text, has_text)], dim=1)
+        return self.layers(audio)
+
+    def hide_texts(self, has_text):
+        """Let some transcripts count as missing in training."""
+        if not self.training or not self.text_dropout:
+            return has_text
+        return has_text & (torch.rand(has_text.shape, device=has_text.device) >= self.text_dropout)
+
+    def fill_in(self, text, has_text):
+        """Put the learned vector in place of missing transcripts' vectors."""
+        return torch.where(has_text[:, None], text, self.no_text.to(text.dtype))
+
+
+class DistilledNetwork(nn.Module):
+    """Encoders of speech and of text, and what joins them.
+
+    Parameters
+    ----------
+    audio : Module
+        From the features of recordings, one after the other, and a list of their lengths, to
+        hidden states of shape (n_recordings, n_frames, n_dims) and the number of frames of each;
+        with the attribute `n_dims`.
+    text : Module or None
+        The same from tokens.
+    n_targets : int
+    pooling : {"mean", "attentive_statistics"}, default="mean"
+        Of the frames.
+    fusion : {"concat", "cross_attention"}, default="concat"
+        With "cross_attention" each frame attends to the tokens before it is pooled.
+    **head : dict
+        For `VectorRegressor`.
+    """
+
+    def __init__(self, audio, text, n_targets, *, pooling="mean", fusion="concat", **head):
+        super().__init__()
+        self.audio, self.text = audio, text
+        self.attentive = AttentiveStatistics(audio.n_dims) if pooling != "mean" else None
+        n_audio = audio.n_dims * (1 if pooling == "mean" else 2)
+        n_text = None if text is None else text.n_dims
+        self.attention = self.norm = None
+        if text is not None and fusion == "cross_attention":
+            self.attention = nn.MultiheadAttention(
+                audio.n_dims, _N_HEADS, kdim=n_text, vdim=n_text, batch_first=True
+            )
+            self.norm = nn.LayerNorm(audio.n_dims)
+        self.regressor = VectorRegressor(n_audio, n_text, n_targets, **head)
+
+    def forward(self, features, lengths, token_ids=None, n_tokens=None):
+        """Predict the targets.
+
+        Parameters
+        ----------
+        features : Tensor of shape (sum of lengths, ...)
+            Waveforms or spectrograms, one after the other.
+        lengths : Tensor of int, shape (n_recordings,)
+        token_ids : Tensor of int, shape (sum of n_tokens,)
+            Transcripts, one after the other.
+        n_tokens : Tensor of int, shape (n_recordings,)
+            0 where there is no transcript.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_recordings, n_targets)
+        """
+        frames, n_frames = self.audio(features, lengths.tolist())
+        if self.text is None:
+            return self.regressor.layers(self._pool(frames, n_frames))
+        has_text = self.regressor.hide_texts(n_tokens > 0)
+        tokens, n_states = self.text(token_ids, n_tokens.tolist())
+        if self.attention is not None:
+            frames = self._attend(frames, tokens, n_states, has_text)
+        text = self.regressor.fill_in(average_frames(tokens, n_states), has_text)
+        return self.regressor.layers(torch.cat([self._pool(frames, n_frames), text], dim=1))
+
+    def _pool(self, frames, n_frames):
+        if self.attentive is not None:
+            return self.attentive(frames, n_frames)
+        return average_frames(frames, n_frames)
+
+    def _attend(self, frames, tokens, n_states, has_text):
+        """Add to each frame what it finds in the tokens, or in what stands for missing ones."""
+        tokens, is_padding = tokens.clone(), hide_padding(n_states, tokens)
+        tokens[~has_text, 0] = self.regressor.no_text.to(tokens.dtype)
+        is_padding[~has_text, 1:] = True
+        is_padding[:, 0] = False
+        found, _ = self.attention(
+            frames, tokens, tokens, key_padding_mask=is_padding, need_weights=False
+        )
+        return self.norm(frames + found)
+
+
+class LayerPredictor(nn.Module):
+    """A student with heads that predict a teacher's layers; its output is what it misses.
+
+    Parameters
+    ----------
+    audio : Module
+        The student, as for `DistilledNetwork`.
+    n_teacher_dims : int
+        Width of the teacher's layers.
+    n_layers : int
+        How many of them are predicted.
+    """
+
+    def __init__(self, audio, n_teacher_dims, n_layers):
+        super().__init__()
+        self.audio = audio
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(audio.n_dims, audio.n_dims),
+                nn.GELU(),
+                nn.Linear(audio.n_dims, n_teacher_dims),
+            )
+            for _ in range(n_layers)
+        )
+
+    def forward(self, features, lengths, teacher, n_teacher_frames):
+        """Compute the loss of each recording.
+
+        Parameters
+        ----------
+        features, lengths
+            As for `DistilledNetwork`.
+        teacher : Tensor of shape (sum of n_teacher_frames, n_layers, n_teacher_dims)
+            The teacher's layers, recordings one after the other.
+        n_teacher_frames : Tensor of int, shape (n_recordings,)
+
+        Returns
+        -------
+        losses : Tensor of shape (n_recordings, 1)
+        """
+        frames, n_frames = self.audio(features, lengths.tolist())
+        return self.miss(frames, n_frames, teacher, n_teacher_frames.tolist())
+
+    def miss(self, frames, n_frames, teacher, n_teacher_frames):
+        """Compute the loss of each recording from the student's frames."""
+        losses = []
+        predictions = [head(frames) for head in self.heads]
+        for row, layers in enumerate(teacher.split(n_teacher_frames)):
+            n_both = min(len(layers), n_frames[row])  # the last frame may be cut off by either
+            losses.append(
+                torch.stack(
+                    [
+                        distillation_loss(predicted[row, :n_both].float(), layer.float()).mean()
+                        for predicted, layer in zip(
+                            predictions, layers[:n_both].unbind(1), strict=True
+                        )
+                    ]
+                ).mean()
+            )
+        return torch.stack(losses)[:, None]
+
+
+def hide_padding(n_frames, frames):
+    """Return where there are no frames of the recording's own, (n_recordings, n_frames)."""
+    numbers = torch.arange(frames.shape[1], device=frames.device)
+    return numbers >= torch.tensor(n_frames, device=frames.device)[:, None]
+
+
+def initialize_heads(module, generator):
+    """Draw the weights of all linear layers of a module, from a generator of one's own."""
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear):
+                bound = layer.in_features**-0.5
+                for parameter in layer.parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
+            elif isinstance(layer, nn.LayerNorm):
+                layer.weight.fill_(1)
+                layer.bias.zero_()
+            elif isinstance(layer, nn.MultiheadAttention):
+                for parameter in layer.parameters():
+                    bound = parameter.shape[-1] ** -0.5
+                    parameter.uniform_(-bound, bound, generator=generator)
+            elif isinstance(layer, VectorRegressor) and layer.no_text is not None:
+                layer.no_text.zero_()
