@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sklearn_ser.embedders import WavLMEmbedder as WavLMEmbedder
     from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
     from sklearn_ser.embedders import XVectorEmbedder as XVectorEmbedder
+    from sklearn_ser.estimators import DistilledRegressor as DistilledRegressor
     from sklearn_ser.estimators import EmoHRNetClassifier as EmoHRNetClassifier
     from sklearn_ser.estimators import HyperbolicFusionClassifier as HyperbolicFusionClassifier
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
@@ -30,6 +31,7 @@ __version__ = "0.1.0.dev0"
 _MODULE_OF: dict[str, str] = {
     "Codec": "sklearn_ser.backbones",
     "CodecEmbedder": "sklearn_ser.embedders",
+    "DistilledRegressor": "sklearn_ser.estimators",
     "EmbeddingStore": "sklearn_ser.store",
     "EmoHRNetClassifier": "sklearn_ser.estimators",
     "HyperbolicFusionClassifier": "sklearn_ser.estimators",

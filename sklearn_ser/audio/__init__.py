@@ -20,7 +20,7 @@ from ._spectrogram import (
     n_frames,
     sample_window,
 )
-from ._waveform import SAMPLING_RATES, UnusableRecording, load_waveform
+from ._waveform import SAMPLING_RATES, UnusableRecording, load_waveform, refuse_too_loud
 
 __all__ = [
     "SAMPLING_RATES",
@@ -41,5 +41,6 @@ __all__ = [
     "mel_spectrogram",
     "n_frames",
     "read_each",
+    "refuse_too_loud",
     "sample_window",
 ]

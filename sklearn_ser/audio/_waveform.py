@@ -22,6 +22,8 @@ _BLOCK = 2**17
 PATH_TYPES = (str, os.PathLike)
 # Hz. Beyond these a rate is a mistake, and resampling from it may take for ever.
 SAMPLING_RATES = (1_000, 1_000_000)
+# Beyond this, sums of squares over a recording overflow, and statistics come out finite but wrong.
+_LOUDEST = 1e12
 NO_SUCH_FILE = "there is no such file"
 NOT_FINITE = "it has samples that are NaN or infinity"
 
@@ -263,3 +265,27 @@ def to_mono(samples, channel):
     if not -n_channels <= channel < n_channels:
         raise UnusableRecording(f"it has {n_channels} channel(s), so there is no channel={channel}")
     return np.ascontiguousarray(samples[:, channel])
+
+
+def refuse_too_loud(waveform):
+    """Return the largest magnitude of a waveform, or refuse one that no network can take.
+
+    Parameters
+    ----------
+    waveform : ndarray of shape (n_samples,)
+
+    Returns
+    -------
+    loudest : float
+
+    Raises
+    ------
+    UnusableRecording
+        If sums of squares over the recording would overflow.
+    """
+    loudest = max(waveform.max(), -waveform.min())
+    if loudest > _LOUDEST:
+        raise UnusableRecording(
+            f"its samples reach {loudest:.2g}, too large for a network; scale them to [-1, 1]"
+        )
+    return loudest

@@ -21,15 +21,13 @@ _OF_NO_CONSEQUENCE = {"_name_or_path", "architectures", "dtype", "torch_dtype"}
 _OF_NO_CONSEQUENCE |= {"transformers_version", "gradient_checkpointing"}
 
 
-class SpeechStudent(nn.Module):
-    """An encoder of speech, exact in ragged batches, whose weights can be trained.
+class SpeechFeatures:
+    """From a waveform to what the convolutions of an encoder see.
 
     Parameters
     ----------
     settings : dict
         As `read_speech_student` returns them.
-    saves_memory : bool, default=False
-        Whether training computes what is inside a block twice in place of keeping it.
 
     Attributes
     ----------
@@ -37,24 +35,13 @@ class SpeechStudent(nn.Module):
         As of a `Backbone`.
     """
 
-    def __init__(self, settings, *, saves_memory=False):
-        super().__init__()
-        self.saves_memory = saves_memory
+    def __init__(self, settings):
         self.is_whisper = settings["model_type"] == "whisper"
         # What a frozen network of this kind knows of frames and of preprocessing.
         self.frozen = _backbone_of(settings)
         self.sampling_rate, self.n_dims = self.frozen.sampling_rate, self.frozen.n_dims
         self.stride, self.min_samples = self.frozen.stride, self.frozen.min_samples
         self.max_samples = self.frozen.max_samples
-        with _unfilled():
-            self.network = _network_class(settings)(self.frozen.config)
-        if settings["model_type"] == "wavlm":
-            use_sdpa_in_wavlm(self.network)
-
-    @property
-    def blocks(self):
-        """The transformer blocks."""
-        return self.network.layers if self.is_whisper else self.network.encoder.layers
 
     def prepare(self, waveform):
         """Do the checkpoint's own preprocessing of a whole recording."""
@@ -77,7 +64,38 @@ class SpeechStudent(nn.Module):
             waveform = np.pad(waveform, (0, missing))
         if self.is_whisper:
             return self.frozen.spectrogram(waveform).T.contiguous()
-        return torch.from_numpy(waveform)
+        return torch.from_numpy(np.ascontiguousarray(waveform))
+
+    def n_frames(self, length):
+        """Count the hidden states of so many features."""
+        return -(-length // 2) if self.is_whisper else self.frozen.n_frames(length)
+
+
+class SpeechStudent(nn.Module):
+    """An encoder of speech, exact in ragged batches, whose weights can be trained.
+
+    Parameters
+    ----------
+    settings : dict
+        As `read_speech_student` returns them.
+    saves_memory : bool, default=False
+        Whether training computes what is inside a block twice in place of keeping it.
+    """
+
+    def __init__(self, settings, *, saves_memory=False):
+        super().__init__()
+        self.saves_memory = saves_memory
+        self.reading = SpeechFeatures(settings)
+        self.is_whisper, self.n_dims = self.reading.is_whisper, self.reading.n_dims
+        with _unfilled():
+            self.network = _network_class(settings)(self.reading.frozen.config)
+        if settings["model_type"] == "wavlm":
+            use_sdpa_in_wavlm(self.network)
+
+    @property
+    def blocks(self):
+        """The transformer blocks."""
+        return self.network.layers if self.is_whisper else self.network.encoder.layers
 
     def forward(self, features, lengths):
         """Compute the last hidden states.
@@ -101,12 +119,10 @@ class SpeechStudent(nn.Module):
         if self.is_whisper:
             pieces = [piece.T for piece in pieces]
             states = _whisper.hidden_states(self.network, pieces, depth, run=run)
-            n_frames = [-(-length // 2) for length in lengths]
         else:
             states = _wav2vec2.hidden_states(self.network, pieces, depth, run=run)
-            n_frames = [self.frozen.n_frames(length) for length in lengths]
         *_, last = states
-        return last, n_frames
+        return last, [self.reading.n_frames(length) for length in lengths]
 
     def _run_twice(self, block, hidden_states, **settings):
         return checkpoint(block, hidden_states, use_reentrant=False, **settings)
@@ -129,7 +145,7 @@ class SpeechStudent(nn.Module):
             Made where it is not there.
         """
         self.network.save_pretrained(folder)
-        self.frozen.extractor.save_pretrained(folder)
+        self.reading.frozen.extractor.save_pretrained(folder)
 
 
 def read_speech_student(model, *, n_layers=None, width=None, revision=None, local_files_only=False):

@@ -1,10 +1,13 @@
 """scikit-learn transformers from recordings and transcripts to arrays, and over what these hold."""
 
+from ._base import check_recordings
 from ._codec import CodecEmbedder
 from ._hubert import HubertEmbedder
 from ._layer_selector import LayerSelector
 from ._log_mel_spectrogram import LogMelSpectrogram
 from ._text import TextEmbedder
+from ._transcripts import find_problems as find_text_problems
+from ._transcripts import tell_cut
 from ._wavlm import WavLMEmbedder
 from ._whisper import WhisperEmbedder
 from ._xvector import XVectorEmbedder
@@ -18,4 +21,7 @@ __all__ = [
     "WavLMEmbedder",
     "WhisperEmbedder",
     "XVectorEmbedder",
+    "check_recordings",
+    "find_text_problems",
+    "tell_cut",
 ]

@@ -124,16 +124,7 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
 
     def _check_recordings(self, X, *, reset):
         """Return the recordings: a sequence, or the float32 table whose rows they are."""
-        if is_table(X):
-            with np.errstate(over="ignore"):  # what overflows is told as infinite
-                recordings = validate_data(
-                    self, X, reset=reset, dtype=np.float32, ensure_all_finite=False
-                )
-        else:
-            if reset:
-                self.__dict__.pop("n_features_in_", None)
-                self.__dict__.pop("feature_names_in_", None)
-            recordings = as_recordings(X)
+        recordings = check_recordings(self, X, reset=reset)
         problems = find_problems(recordings) if self.on_error == "raise" else {}
         if problems:
             raise RecordingError(problems)
@@ -148,3 +139,30 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def check_recordings(estimator, X, *, reset):
+    """Return recordings: a sequence, or the float32 table whose rows they are.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Is to know the number of columns, and their names, of a table.
+    X : sequence of recordings, or array-like of shape (n_recordings, n_samples)
+        What it was given.
+    reset : bool
+        Whether this is what it is fitted on.
+
+    Returns
+    -------
+    recordings : sequence, or ndarray of shape (n_recordings, n_samples)
+    """
+    if is_table(X):
+        with np.errstate(over="ignore"):  # what overflows is told as infinite
+            return validate_data(
+                estimator, X, reset=reset, dtype=np.float32, ensure_all_finite=False
+            )
+    if reset:
+        estimator.__dict__.pop("n_features_in_", None)
+        estimator.__dict__.pop("feature_names_in_", None)
+    return as_recordings(X)

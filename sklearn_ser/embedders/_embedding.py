@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sklearn_ser._warnings import warn
-from sklearn_ser.audio import Problems, UnusableRecording, file_of, load_waveform, read_each
+from sklearn_ser.audio import (
+    Problems,
+    UnusableRecording,
+    file_of,
+    load_waveform,
+    read_each,
+    refuse_too_loud,
+)
 from sklearn_ser.store import FileVersion, content_key
 
 from ._encoding import SECONDS_PER_WINDOW
@@ -20,8 +27,6 @@ from ._encoding import SECONDS_PER_WINDOW
 _BATCHES_AHEAD = 16
 # Entries fetched from the store at once.
 _ENTRIES_AT_ONCE = 256
-# Beyond this, sums of squares over a recording overflow, and statistics come out finite but wrong.
-_LOUDEST = 1e12
 # To be raised when the same settings come to give other numbers.
 _FORMAT = 1
 
@@ -129,11 +134,7 @@ class Embedding:
             target_rate=backbone.sampling_rate,
             channel=self.channel,
         )
-        loudest = max(waveform.max(), -waveform.min())
-        if loudest > _LOUDEST:
-            raise UnusableRecording(
-                f"its samples reach {loudest:.2g}, too large for a network; scale them to [-1, 1]"
-            )
+        loudest = refuse_too_loud(waveform)
         return Reading(
             waveform=backbone.prepare(waveform),
             content=content_key(waveform) if self.store is not None else "",

@@ -1,6 +1,7 @@
 """scikit-learn classifiers and regressors over torch networks."""
 
+from ._distilled import DistilledRegressor
 from ._emohrnet import EmoHRNetClassifier
 from ._hyperbolic_fusion import HyperbolicFusionClassifier
 
-__all__ = ["EmoHRNetClassifier", "HyperbolicFusionClassifier"]
+__all__ = ["DistilledRegressor", "EmoHRNetClassifier", "HyperbolicFusionClassifier"]

@@ -104,7 +104,7 @@ def encode_classes(estimator, inputs, y, sample_weight, groups):
     else:
         estimator.classes_ = classes
     told_apart_by = [inputs, labels]
-    groups = _check_groups(groups, len(labels))
+    groups = check_groups(groups, len(labels))
     if groups is not None and estimator.early_stopping:
         told_apart_by.append(groups)
     else:
@@ -123,7 +123,7 @@ def encode_classes(estimator, inputs, y, sample_weight, groups):
     return Learnable(targets, kept, labels[kept], of_groups), weights
 
 
-def _check_groups(groups, n_recordings):
+def check_groups(groups, n_recordings):
     """Return the number of each recording's speaker, if speakers are given."""
     if groups is None:
         return None

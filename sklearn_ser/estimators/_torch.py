@@ -90,8 +90,6 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
     # Groups are taken if they come: they matter with early_stopping alone.
     __metadata_request__fit = {"groups": True}
 
-    _warmup = 0.0
-    _accumulate = 1
     # Set by `fit`.
     architecture_: dict[str, Any]
     state_: dict[str, np.ndarray]
@@ -114,6 +112,14 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         return -float(self._loss(outputs, targets))
 
     _augment: Any = None
+
+    @property
+    def _warmup(self):
+        return 0.0
+
+    @property
+    def _accumulate(self):
+        return 1
 
     @property
     def _draws_globally(self):

@@ -39,6 +39,8 @@ class Recipe(NamedTuple):
         From inputs and targets of a batch, on the device, to those to learn from.
     score : callable
         From all outputs and targets of the validation set to a float, of which more is better.
+    max_gradient : float or None
+        Longer gradients, of all weights together, are shortened to this norm.
     """
 
     loss: Callable
@@ -52,6 +54,7 @@ class Recipe(NamedTuple):
     device: str
     augment: Callable | None
     score: Callable
+    max_gradient: float | None = None
 
 
 class Samples(Dataset):
@@ -216,6 +219,9 @@ class Net(NeuralNet):
         )
         for group, rate in zip(self.optimizer_.param_groups, self.rates_, strict=True):
             group["lr"] = rate * factor
+        if recipe.max_gradient is not None:
+            self.scaler_.unscale_(self.optimizer_)
+            torch.nn.utils.clip_grad_norm_(self.module_.parameters(), recipe.max_gradient)
         self.scaler_.step(self.optimizer_)
         self.scaler_.update()
         self.optimizer_.zero_grad()

@@ -36,7 +36,9 @@ class VectorRegressor(nn.Module):
     ):
         super().__init__()
         self.text_dropout = text_dropout
-        self.no_text = None if n_text is None else nn.Parameter(torch.zeros(n_text))
+        self.has_text = n_text is not None
+        # What stands for a missing transcript.
+        self.no_text = nn.Parameter(torch.zeros(n_text or 0))
         self.layers = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(n_audio + (n_text or 0), hidden_size),
@@ -59,7 +61,7 @@ class VectorRegressor(nn.Module):
         -------
         outputs : Tensor of shape (n_recordings, n_targets)
         """
-        if self.no_text is not None:
+        if self.has_text:
             has_text = self.hide_texts(has_text)
             audio = torch.cat([audio, self.fill_in(text, has_text)], dim=1)
         return self.layers(audio)
@@ -101,15 +103,40 @@ class DistilledNetwork(nn.Module):
         self.attentive = AttentiveStatistics(audio.n_dims) if pooling != "mean" else None
         n_audio = audio.n_dims * (1 if pooling == "mean" else 2)
         n_text = None if text is None else text.n_dims
-        self.attention = self.norm = None
+        self.attention: nn.MultiheadAttention | None = None
+        self.norm: nn.Module = nn.Identity()
         if text is not None and fusion == "cross_attention":
             self.attention = nn.MultiheadAttention(
                 audio.n_dims, _N_HEADS, kdim=n_text, vdim=n_text, batch_first=True
             )
             self.norm = nn.LayerNorm(audio.n_dims)
         self.regressor = VectorRegressor(n_audio, n_text, n_targets, **head)
+        self.heads: nn.ModuleList | None = None
 
-    def forward(self, features, lengths, token_ids=None, n_tokens=None):
+    def learn_layers(self, n_teacher_dims, n_layers):
+        """Add heads that predict a teacher's layers, for training alone: they are no state."""
+        self.heads = make_heads(self.audio.n_dims, n_teacher_dims, n_layers)
+        initialize_heads(self.heads, torch.Generator().manual_seed(0))
+
+    def state_dict(self, *args, **kwargs):
+        """Return the weights, without those of heads that are for training alone."""
+        state = super().state_dict(*args, **kwargs)
+        return {name: values for name, values in state.items() if not name.startswith("heads.")}
+
+    def load_state_dict(self, state_dict, *args, **kwargs):
+        """Take weights; heads that are for training alone keep theirs."""
+        heads = {} if self.heads is None else self.heads.state_dict(prefix="heads.")
+        return super().load_state_dict({**heads, **state_dict}, *args, **kwargs)
+
+    def forward(
+        self,
+        features,
+        lengths,
+        token_ids=None,
+        n_tokens=None,
+        teacher=None,
+        n_teacher_frames=None,
+    ):
         """Predict the targets.
 
         Parameters
@@ -121,18 +148,30 @@ class DistilledNetwork(nn.Module):
             Transcripts, one after the other.
         n_tokens : Tensor of int, shape (n_recordings,)
             0 where there is no transcript.
+        teacher, n_teacher_frames
+            As for `LayerPredictor`, where `learn_layers` was called.
 
         Returns
         -------
         outputs : Tensor of shape (n_recordings, n_targets)
+            With a teacher's layers, one column more: what is missed of them.
         """
         frames, n_frames = self.audio(features, lengths.tolist())
+        outputs = self._regress(frames, n_frames, token_ids, n_tokens)
+        if teacher is None:
+            return outputs
+        missed = miss_layers(self.heads, frames, n_frames, teacher, n_teacher_frames.tolist())
+        return torch.cat([outputs, missed.to(outputs.dtype)], dim=1)
+
+    def _regress(self, frames, n_frames, token_ids, n_tokens):
         if self.text is None:
             return self.regressor.layers(self._pool(frames, n_frames))
         has_text = self.regressor.hide_texts(n_tokens > 0)
         tokens, n_states = self.text(token_ids, n_tokens.tolist())
         if self.attention is not None:
-            frames = self._attend(frames, tokens, n_states, has_text)
+            frames = self.norm(
+                frames + self._attend(self.attention, frames, tokens, n_states, has_text)
+            )
         text = self.regressor.fill_in(average_frames(tokens, n_states), has_text)
         return self.regressor.layers(torch.cat([self._pool(frames, n_frames), text], dim=1))
 
@@ -141,16 +180,13 @@ class DistilledNetwork(nn.Module):
             return self.attentive(frames, n_frames)
         return average_frames(frames, n_frames)
 
-    def _attend(self, frames, tokens, n_states, has_text):
-        """Add to each frame what it finds in the tokens, or in what stands for missing ones."""
+    def _attend(self, attention, frames, tokens, n_states, has_text):
+        """Return what each frame finds in the tokens, or in what stands for missing ones."""
         tokens, is_padding = tokens.clone(), hide_padding(n_states, tokens)
         tokens[~has_text, 0] = self.regressor.no_text.to(tokens.dtype)
         is_padding[~has_text, 1:] = True
         is_padding[:, 0] = False
-        found, _ = self.attention(
-            frames, tokens, tokens, key_padding_mask=is_padding, need_weights=False
-        )
-        return self.norm(frames + found)
+        return attention(frames, tokens, tokens, key_padding_mask=is_padding, need_weights=False)[0]
 
 
 class LayerPredictor(nn.Module):
@@ -169,14 +205,7 @@ class LayerPredictor(nn.Module):
     def __init__(self, audio, n_teacher_dims, n_layers):
         super().__init__()
         self.audio = audio
-        self.heads = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(audio.n_dims, audio.n_dims),
-                nn.GELU(),
-                nn.Linear(audio.n_dims, n_teacher_dims),
-            )
-            for _ in range(n_layers)
-        )
+        self.heads = make_heads(audio.n_dims, n_teacher_dims, n_layers)
 
     def forward(self, features, lengths, teacher, n_teacher_frames):
         """Compute the loss of each recording.
@@ -194,25 +223,45 @@ class LayerPredictor(nn.Module):
         losses : Tensor of shape (n_recordings, 1)
         """
         frames, n_frames = self.audio(features, lengths.tolist())
-        return self.miss(frames, n_frames, teacher, n_teacher_frames.tolist())
+        return miss_layers(self.heads, frames, n_frames, teacher, n_teacher_frames.tolist())
 
-    def miss(self, frames, n_frames, teacher, n_teacher_frames):
-        """Compute the loss of each recording from the student's frames."""
-        losses = []
-        predictions = [head(frames) for head in self.heads]
-        for row, layers in enumerate(teacher.split(n_teacher_frames)):
-            n_both = min(len(layers), n_frames[row])  # the last frame may be cut off by either
-            losses.append(
-                torch.stack(
-                    [
-                        distillation_loss(predicted[row, :n_both].float(), layer.float()).mean()
-                        for predicted, layer in zip(
-                            predictions, layers[:n_both].unbind(1), strict=True
-                        )
-                    ]
-                ).mean()
-            )
-        return torch.stack(losses)[:, None]
+
+def make_heads(n_dims, n_teacher_dims, n_layers):
+    """Return a head for each layer of a teacher, to predict it from a student's last."""
+    return nn.ModuleList(
+        nn.Sequential(nn.Linear(n_dims, n_dims), nn.GELU(), nn.Linear(n_dims, n_teacher_dims))
+        for _ in range(n_layers)
+    )
+
+
+def miss_layers(heads, frames, n_frames, teacher, n_teacher_frames):
+    """Compute what heads miss of a teacher's layers.
+
+    Parameters
+    ----------
+    heads : ModuleList
+        One for each layer.
+    frames : Tensor of shape (n_recordings, n_frames, n_dims)
+        Of the student.
+    n_frames : list of int
+        How many are a recording's own.
+    teacher : Tensor of shape (sum of n_teacher_frames, n_layers, n_teacher_dims)
+    n_teacher_frames : list of int
+
+    Returns
+    -------
+    losses : Tensor of shape (n_recordings, 1)
+    """
+    predictions = [head(frames) for head in heads]
+    losses = []
+    for row, layers in enumerate(teacher.split(n_teacher_frames)):
+        n_both = min(len(layers), n_frames[row])  # the last frame may be cut off by either
+        of_layers = [
+            distillation_loss(predicted[row, :n_both].float(), layer.float()).mean()
+            for predicted, layer in zip(predictions, layers[:n_both].unbind(1), strict=True)
+        ]
+        losses.append(torch.stack(of_layers).mean())
+    return torch.stack(losses)[:, None]
 
 
 def hide_padding(n_frames, frames):
@@ -236,5 +285,5 @@ def initialize_heads(module, generator):
                 for parameter in layer.parameters():
                     bound = parameter.shape[-1] ** -0.5
                     parameter.uniform_(-bound, bound, generator=generator)
-            elif isinstance(layer, VectorRegressor) and layer.no_text is not None:
+            elif isinstance(layer, VectorRegressor):
                 layer.no_text.zero_()

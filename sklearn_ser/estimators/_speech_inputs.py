@@ -1,0 +1,175 @@
+"""Recordings and transcripts as batches of a network's input, decoded as they are needed."""
+
+import numpy as np
+import torch
+
+from sklearn_ser.audio import Problems, load_waveform, read_each, refuse_too_loud
+
+# Layers of a teacher are kept in memory, in half precision, up to so many bytes.
+_CACHE_BYTES = 2 * 1024**3
+
+
+class Reader:
+    """Reads recordings as a network is to see them.
+
+    Parameters
+    ----------
+    network : SpeechStudent or backbone
+        Whose rate and preprocessing counts.
+    sampling_rate : int
+        Of arrays that come without one, in Hz.
+    channel : int or None
+        Which channel to take; None for the mean.
+    n_jobs : int or None
+        Number of threads, as in `joblib.Parallel`.
+    """
+
+    def __init__(self, network, *, sampling_rate, channel, n_jobs):
+        self.network = network
+        self.sampling_rate, self.channel, self.n_jobs = sampling_rate, channel, n_jobs
+
+    def read(self, recording):
+        """Return a waveform at the network's rate, before its preprocessing."""
+        waveform = load_waveform(
+            recording,
+            sampling_rate=self.sampling_rate,
+            target_rate=self.network.sampling_rate,
+            channel=self.channel,
+        )
+        refuse_too_loud(waveform)
+        return waveform
+
+    def read_all(self, recordings, positions, problems):
+        """Yield positions and waveforms; `problems` is told of those that can't be used."""
+        return read_each(self.read, recordings, problems, n_jobs=self.n_jobs, positions=positions)
+
+    def find_problems(self, recordings, on_error):
+        """Read each recording once, and return the positions of those that can be used.
+
+        With ``on_error="raise"``, `RecordingError` is raised for the first that can't.
+        """
+        problems = Problems(on_error)
+        usable = [
+            position for position, _ in self.read_all(recordings, range(len(recordings)), problems)
+        ]
+        return np.array(usable, dtype=int), problems
+
+
+class SpeechInputs:
+    """Batches of recordings and transcripts for `DistilledNetwork` and `LayerPredictor`.
+
+    Parameters
+    ----------
+    recordings : sequence, or ndarray of shape (n_recordings, n_samples)
+    reader : Reader
+        Of a `SpeechStudent`.
+    max_seconds : float
+        Of a longer recording, a part as long as this is taken, another one each time.
+    rng : numpy.random.Generator
+        Draws the part.
+    token_ids : list of list of int, default=None
+        The tokens of each transcript, none where it is missing.
+    teacher : TeacherLayers, default=None
+        Gives what the student is to predict.
+    """
+
+    def __init__(self, recordings, reader, *, max_seconds, rng, token_ids=None, teacher=None):
+        self.recordings, self.reader, self.rng = recordings, reader, rng
+        self.max_samples = round(max_seconds * reader.network.sampling_rate)
+        self.token_ids, self.teacher = token_ids, teacher
+
+    def __len__(self):
+        """Count the recordings."""
+        return len(self.recordings)
+
+    def __getitem__(self, positions):
+        """Return a batch: a dict of tensors, by the arguments of the module."""
+        student = self.reader.network
+        features, layers = [], []
+        for position, waveform in self.reader.read_all(
+            self.recordings, positions, Problems("raise")
+        ):
+            start = self._draw_start(len(waveform))
+            part = slice(start, start + self.max_samples)
+            features.append(student.features(student.prepare(waveform)[part]))
+            if self.teacher is not None:
+                layers.append(self.teacher.layers_of(position, waveform, part))
+        batch = join_pieces("features", "lengths", features)
+        if self.token_ids is not None:
+            tokens = [as_tokens(self.token_ids[position]) for position in positions]
+            batch |= join_pieces("token_ids", "n_tokens", tokens)
+        if self.teacher is not None:
+            batch |= join_pieces("teacher", "n_teacher_frames", layers)
+        return batch
+
+    def _draw_start(self, n_samples):
+        left = n_samples - self.max_samples
+        return int(self.rng.integers(left + 1)) if left > 0 else 0
+
+
+def join_pieces(name, name_of_lengths, pieces):
+    """Return pieces of unequal length one after the other, and their lengths."""
+    pieces = list(pieces)
+    lengths = torch.tensor([len(piece) for piece in pieces])
+    return {name: torch.cat(pieces), name_of_lengths: lengths}
+
+
+def as_tokens(token_ids):
+    """Return the tokens of a transcript, or none, as a tensor."""
+    return torch.tensor(token_ids, dtype=torch.long)
+
+
+class TeacherLayers:
+    """Layers of a frozen encoder for recordings, kept as far as memory goes.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The teacher.
+    layers : sequence of int
+        Which of its hidden states, counted as transformers does.
+    """
+
+    def __init__(self, backbone, layers):
+        self.backbone, self.layers = backbone, list(layers)
+        self.kept: dict[int, torch.Tensor] = {}
+        self.n_bytes = 0
+
+    def layers_of(self, position, waveform, part):
+        """Return the layers of a part of a recording, (n_frames, n_layers, n_dims)."""
+        if position in self.kept:
+            return self.kept[position].float()
+        prepared = self.backbone.prepare(waveform)[part]
+        missing = self.backbone.min_samples - len(prepared)
+        if missing > 0:
+            prepared = np.pad(prepared, (0, missing))
+        found = self.backbone.encode([prepared], max(self.layers))
+        wanted = [states[0] for layer, states in enumerate(found) if layer in self.layers]
+        layers = torch.stack(wanted, dim=1).float().cpu()
+        is_whole = part.start == 0 and part.stop >= len(waveform)
+        if is_whole and self.n_bytes + 2 * layers.numel() <= _CACHE_BYTES:
+            self.kept[position] = layers.half()
+            self.n_bytes += 2 * layers.numel()
+        return layers.clone()  # out of inference mode
+
+
+def cut_windows(waveform, n_samples):
+    """Cut a recording into windows of equal length, at most `n_samples` each, with no overlap."""
+    n_windows = max(1, -(-len(waveform) // n_samples))
+    return np.array_split(waveform, n_windows)
+
+
+class Chain:
+    """Two sequences of recordings as one; nothing is fetched before it is asked for."""
+
+    def __init__(self, first, second):
+        self.first, self.second = first, second
+
+    def __len__(self):
+        """Count the recordings of both."""
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, position):
+        """Return one recording."""
+        n_first = len(self.first)
+        return self.first[position] if position < n_first else self.second[position - n_first]

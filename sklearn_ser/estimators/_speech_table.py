@@ -1,0 +1,98 @@
+"""What `DistilledRegressor` takes: recordings, or a table of recordings and transcripts."""
+
+import numpy as np
+
+from sklearn_ser.embedders import check_recordings, find_text_problems
+
+_RECORDINGS = {"audio", "file", "file_path", "filename", "filepath", "path", "recording"}
+_RECORDINGS |= {"recordings", "speech", "wav"}
+_TRANSCRIPTS = {"sentence", "text", "transcript", "transcription", "transcripts", "utterance"}
+
+
+def read_speech_table(estimator, X, *, reset):
+    """Split `X` into recordings and transcripts.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With the parameters `recording_column` and `transcript_column`.
+    X : sequence of recordings, table of waveforms, or table with recordings and transcripts
+        What it was given.
+    reset : bool
+        Whether this is what it is fitted on.
+
+    Returns
+    -------
+    recordings : sequence, or ndarray of shape (n_recordings, n_samples)
+    transcripts : list of str or None
+        One for each recording, None for those that are missing; or None in place of the list,
+        where `X` has no column of transcripts.
+
+    Raises
+    ------
+    ValueError
+        If it can't be told which column is which, or a transcript is no text.
+    """
+    if not _has_columns_of_objects(X):
+        return check_recordings(estimator, X, reset=reset), None
+    names = list(X.columns) if hasattr(X, "columns") else list(range(X.shape[1]))
+    recording = _find(names, estimator.recording_column, _RECORDINGS, "recording")
+    others = [name for name in names if name != recording]
+    given = estimator.transcript_column
+    transcript = None
+    if given is not None or any(str(name).lower() in _TRANSCRIPTS for name in others):
+        transcript = _find(others, given, _TRANSCRIPTS, "transcript")
+    elif estimator.text_model is not None and len(others) == 1:
+        transcript = others[0]
+    recordings = check_recordings(estimator, _column(X, recording), reset=reset)
+    transcripts = None if transcript is None else _as_texts(_column(X, transcript))
+    return recordings, transcripts
+
+
+def _has_columns_of_objects(X):
+    """Tell a table with a column that holds no numbers."""
+    if isinstance(X, (list, tuple)) or not hasattr(X, "shape") or len(X.shape) != 2:
+        return False
+    if hasattr(X, "toarray") or (X.shape[1] == 1 and not hasattr(X, "columns")):
+        return False
+    if hasattr(X, "columns"):
+        return any(np.asarray(_column(X, name)).dtype.kind not in "biufc" for name in X.columns)
+    if X.dtype.kind != "O":
+        return X.dtype.kind in "UST"
+    return any(isinstance(value, (str, bytes, dict, tuple, np.ndarray)) for value in X[:1].flat)
+
+
+def _column(X, name):
+    return X[name] if hasattr(X, "columns") else X[:, name]
+
+
+def _find(names, given, known, what):
+    """Return the column that was named, or the only one that is called as such columns are."""
+    if given is not None:
+        if given not in names:
+            raise ValueError(f"{what}_column={given!r} is no column of X, which has {names}.")
+        return given
+    found = names if len(names) == 1 else [name for name in names if str(name).lower() in known]
+    if len(found) != 1:
+        raise ValueError(
+            f"Which column of X holds the {what}s can't be told from the names {names}: say it by "
+            f"{what}_column=."
+        )
+    return found[0]
+
+
+def _as_texts(column):
+    """Return texts, None where one is missing or blank."""
+    texts = [None if _is_missing(text) else text for text in list(column)]
+    problems = find_text_problems(["" if text is None else text for text in texts])
+    if problems:
+        position, problem = next(iter(problems.items()))
+        raise ValueError(
+            f"{len(problems)} transcripts can't be used, the first at position {position}: "
+            f"{problem}. A transcript is a str, or None where there is none."
+        )
+    return [None if text is None or not text.strip() else str(text) for text in texts]
+
+
+def _is_missing(text):
+    return text is None or type(text).__name__ in {"NAType", "NaTType"} or text != text
