@@ -40,6 +40,7 @@ from sklearn_ser.nn import (
     exact_convolutions,
     initialize_heads,
 )
+from sklearn_ser.store import EmbeddingStore
 
 from ._classes import check_groups
 from ._distillation import fit_regressor, is_encoder, learn_layers
@@ -287,6 +288,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         "warmup": [Interval(Real, 0, 1, closed="left")],
         "gradient_accumulation": [Interval(Integral, 1, None, closed="left")],
         "gradient_checkpointing": ["boolean"],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), EmbeddingStore, None],
         "on_error": [StrOptions({"raise", "nan"})],
         "local_files_only": ["boolean"],
         "n_jobs": [Integral, None],
