@@ -1,0 +1,208 @@
+"""Encoders that are trained: equal to the frozen ones, cut down, counted, saved."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from sklearn_ser.backbones import (
+    SpeechStudent,
+    TextStudent,
+    count_parameters,
+    load_speech_backbone,
+    load_text_backbone,
+    read_speech_student,
+    read_text_student,
+    tokenize,
+)
+from sklearn_ser.embedders import HubertEmbedder, WhisperEmbedder
+from small_networks import NETWORKS, small_network
+from small_text_networks import SENTENCES, small_text_network
+
+RNG = np.random.default_rng(0)
+WAVEFORMS = [(0.1 * RNG.normal(size=n)).astype(np.float32) for n in (16000, 400, 7777)]
+
+
+def load(model, **parameters):
+    settings, weights = read_speech_student(model, **parameters)
+    student = SpeechStudent(json.loads(json.dumps(settings)))  # plain types alone
+    student.load_state_dict(weights)
+    return student.eval()
+
+
+def run(student, waveforms=WAVEFORMS):
+    reading = student.reading
+    pieces = [reading.features(reading.prepare(waveform)) for waveform in waveforms]
+    return student(torch.cat(pieces), [len(piece) for piece in pieces])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_student_computes_what_the_frozen_network_does(name):
+    student = load(small_network(name))
+    with torch.no_grad():
+        hidden_states, n_frames = run(student)
+    backbone = load_speech_backbone(small_network(name), device="cpu")
+    prepared = [
+        np.pad(backbone.prepare(w), (0, max(0, backbone.min_samples - len(w)))) for w in WAVEFORMS
+    ]
+    *_, expected = backbone.encode(prepared, backbone.n_layers - 1)
+    for row, waveform in enumerate(prepared):
+        n = n_frames[row]
+        assert n == backbone.n_frames(len(waveform))
+        torch.testing.assert_close(hidden_states[row, :n], expected[row, :n])
+
+
+@pytest.mark.parametrize("name", ["wavlm", "hubert-large", "whisper"])
+def test_memory_is_saved_without_another_result(name):
+    gradients = []
+    for saves_memory in (False, True):
+        student = load(small_network(name)).train()
+        student.saves_memory = saves_memory
+        torch.manual_seed(0)
+        run(student)[0].square().mean().backward()
+        gradients.append([p.grad for p in student.parameters() if p.grad is not None])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(("name", "width"), [("hubert", 16), ("wavlm-large", 16), ("whisper", 16)])
+def test_first_layers_and_a_corner_of_the_weights(name, width):
+    whole, student = load(small_network(name)), load(small_network(name), n_layers=1)
+    assert len(student.blocks) == 1
+    for mine, theirs in zip(
+        student.blocks[0].parameters(), whole.blocks[0].parameters(), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+    narrow = load(small_network(name), n_layers=2, width=width)
+    assert narrow.n_dims == width
+    hidden_states, _ = run(narrow)
+    assert hidden_states.shape[2] == width
+    assert torch.isfinite(hidden_states).all()
+    mine = dict(narrow.blocks[1].named_parameters())
+    for label, theirs in whole.blocks[1].named_parameters():
+        corner = tuple(slice(size) for size in mine[label].shape)
+        torch.testing.assert_close(mine[label], theirs[corner], rtol=0, atol=0)
+
+
+def test_sizes_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match=r"student_layers=4 must be from 1 to the 3"):
+        read_speech_student(small_network("hubert"), n_layers=4)
+    for width in (24, 48, 0):
+        with pytest.raises(ValueError, match=rf"student_width={width} must be a multiple of 16"):
+            read_speech_student(small_network("hubert"), width=width)
+
+
+@pytest.mark.parametrize("name", ["hubert", "whisper"])
+def test_what_is_frozen(name):
+    student = load(small_network(name))
+    student.freeze_convolutions()
+    frozen = {label.split(".")[1] for label, p in student.named_parameters() if not p.requires_grad}
+    front = {"feature_extractor"} if name == "hubert" else {"conv1", "conv2", "embed_positions"}
+    assert frozen == front
+
+
+@pytest.mark.parametrize(
+    ("name", "embedder"), [("hubert", HubertEmbedder), ("whisper", WhisperEmbedder)]
+)
+def test_an_embedder_takes_what_was_saved(name, embedder, tmp_path):
+    student = load(small_network(name), n_layers=2, width=16)
+    student.save(tmp_path / "student")
+    settings = {"context": "recording"} if name == "whisper" else {}
+    found = embedder(tmp_path / "student", **settings).fit_transform(WAVEFORMS)
+    with torch.no_grad():
+        hidden_states, n_frames = run(student)
+    expected = [own[:n].mean(0).numpy() for own, n in zip(hidden_states, n_frames, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bert", "distilbert", "roberta", "mpnet"])
+def test_a_student_of_text_computes_what_the_frozen_network_does(name):
+    settings, weights = read_text_student(small_text_network(name))
+    student = TextStudent(json.loads(json.dumps(settings))).eval()
+    student.load_state_dict(weights)
+    backbone = load_text_backbone(small_text_network(name), device="cpu", dtype="float32")
+    expected_ids, _ = backbone.tokenize(SENTENCES)
+    token_ids, n_tokens = tokenize(settings, SENTENCES)
+    assert [tuple(ids) for ids in token_ids] == expected_ids
+    with torch.no_grad():
+        hidden_states, counted = student(
+            torch.tensor([token for ids in token_ids for token in ids]), n_tokens
+        )
+    assert counted == n_tokens
+    for row, ids in enumerate(expected_ids):
+        *_, expected = backbone.encode([ids], backbone.n_layers - 1)
+        torch.testing.assert_close(hidden_states[row, : len(ids)], expected[0])
+
+
+def test_long_texts_are_cut_as_the_frozen_networks_are():
+    model = small_text_network("bert")
+    settings, _ = read_text_student(model, max_length=6)
+    backbone = load_text_backbone(model, device="cpu", dtype="float32", max_length=6)
+    found = tokenize(settings, SENTENCES)
+    expected = backbone.tokenize(SENTENCES)
+    assert [tuple(ids) for ids in found[0]] == expected[0]
+    assert found[1] == expected[1]
+
+
+def test_no_text_has_one_state_of_nothing():
+    settings, weights = read_text_student(small_text_network("bert"))
+    student = TextStudent(settings).eval()
+    student.load_state_dict(weights)
+    hidden_states, n_tokens = student(torch.zeros(0, dtype=torch.long), [0, 0])
+    assert hidden_states.shape == (2, 1, 32)
+    assert n_tokens == [0, 0]
+    assert not hidden_states.any()
+
+
+def test_words_are_frozen_alone():
+    settings, _ = read_text_student(small_text_network("distilbert"))
+    student = TextStudent(settings)
+    student.freeze_words()
+    frozen = [label for label, p in student.named_parameters() if not p.requires_grad]
+    assert frozen == ["network.embeddings.word_embeddings.weight"]
+
+
+def test_a_fifth_of_hubert_large():
+    """De Oliveira et al. (2023): about 20 % of the large model's trainable parameters."""
+    with torch.device("meta"):
+        large = transformers.HubertModel(
+            transformers.HubertConfig(
+                hidden_size=1024,
+                num_hidden_layers=24,
+                num_attention_heads=16,
+                intermediate_size=4096,
+                feat_extract_norm="layer",
+                do_stable_layer_norm=True,
+                conv_bias=True,
+            )
+        )
+        large.feature_extractor.requires_grad_(False)
+        audio = SpeechStudent(
+            {
+                "model_type": "hubert",
+                "config": transformers.HubertConfig(num_hidden_layers=2).to_dict(),
+                "preprocessing": {},
+            }
+        )
+        audio.freeze_convolutions()
+        text = TextStudent(
+            {
+                "class_name": "DistilBertModel",
+                "config": transformers.DistilBertConfig().to_dict(),
+            }
+        )
+        text.freeze_words()
+    n_large = count_parameters(large, trainable=True)
+    n_small = count_parameters(audio, trainable=True) + count_parameters(text, trainable=True)
+    assert n_large == pytest.approx(311.2e6, abs=0.05e6)
+    assert n_small == pytest.approx(62.2e6, abs=0.05e6)
+    assert n_small / n_large == pytest.approx(0.1999, abs=5e-5)
+
+
+def test_two_layers_of_a_real_encoder(weights_folder):
+    model = weights_folder("whisper-base-encoder")
+    whole = count_parameters(load_speech_backbone(model, device="cpu"))
+    assert count_parameters(load(model, n_layers=2)) / whole == pytest.approx(0.388, abs=0.001)
+    assert count_parameters(load(model, n_layers=2, width=320)) / whole < 0.2

@@ -1,0 +1,503 @@
+"""DistilledRegressor: recordings and transcripts in, numbers out, teachers, files."""
+
+import io
+import pickle
+import shutil
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+
+from sklearn_ser import DistilledRegressor, HubertEmbedder, RecordingError, WhisperEmbedder
+from sklearn_ser.backbones import (
+    SpeechFeatures,
+    count_parameters,
+    load_speech_backbone,
+    read_speech_student,
+    read_text_student,
+)
+from sklearn_ser.metrics import concordance_correlation_coefficient, concordance_scorer
+from small_networks import small_network
+from small_text_networks import small_text_network
+
+N = 24
+QUICK = {
+    "hidden_size": 16,
+    "max_epochs": 2,
+    "batch_size": 8,
+    "device": "cpu",
+    "random_state": 0,
+}
+
+
+def quick(audio_model=None, **parameters):
+    return DistilledRegressor(audio_model or small_network("wavlm"), **QUICK | parameters)
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    rng = np.random.default_rng(0)
+    loudness = np.linspace(-3, 0, N)
+    lengths = rng.integers(400, 12000, N)
+    return [
+        (10**level * rng.normal(size=length)).astype(np.float32)
+        for level, length in zip(loudness, lengths, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def loudness():
+    return pd.DataFrame({"arousal": np.linspace(1, 7, N), "valence": np.linspace(7, 1, N)})
+
+
+@pytest.fixture(scope="module")
+def speakers():
+    return np.arange(N) % 6
+
+
+@pytest.fixture(scope="module")
+def table(recordings):
+    texts = ["Leave me alone.", "I am so happy", None, "no"] * (N // 4)
+    return pd.DataFrame({"path": recordings, "transcript": texts})
+
+
+def same_bits(one, other):
+    return one.state_.keys() == other.state_.keys() and all(
+        np.array_equal(one.state_[name], other.state_[name]) for name in one.state_
+    )
+
+
+# What it learns
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attentive_statistics"])
+def test_it_learns_what_can_be_heard(recordings, loudness, pooling):
+    regressor = quick(
+        pooling=pooling, dropout=0.0, max_epochs=25, learning_rate=1e-2, encoder_learning_rate=1e-3
+    ).fit(recordings, loudness)
+    assert concordance_correlation_coefficient(loudness, regressor.predict(recordings)) > 0.9
+    assert regressor.target_names_ == ["arousal", "valence"]
+    losses = regressor.history_["train_loss"]
+    assert losses[-1] < losses[0] / 4
+
+
+def test_it_learns_what_is_said(table):
+    y = np.array([0.0, 1.0, 0.5, 0.0] * (N // 4))
+    regressor = quick(
+        text_model=small_text_network("bert"),
+        dropout=0.0,
+        transcript_dropout=0.0,
+        max_epochs=20,
+        learning_rate=1e-2,
+    ).fit(table, y)
+    predicted = regressor.predict(table)
+    assert predicted.shape == (N,)
+    assert concordance_correlation_coefficient(y, predicted) > 0.9
+    # Without words it can't be known, and is predicted nevertheless.
+    alone = regressor.predict(list(table["path"]))
+    np.testing.assert_allclose(alone[2::4], predicted[2::4], atol=1e-4)
+    assert concordance_correlation_coefficient(y, alone) < 0.3
+
+
+def test_it_is_scored_by_concordance_in_a_search(recordings, loudness, speakers):
+    search = GridSearchCV(
+        quick(max_epochs=1), {"hidden_size": [4, 8]}, cv=GroupKFold(2), scoring=concordance_scorer
+    ).fit(recordings, loudness, groups=speakers)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+# Exact batches
+
+
+@pytest.mark.parametrize("name", ["wavlm", "hubert-large", "whisper"])
+def test_a_prediction_is_the_same_alone_and_in_any_batch(table, loudness, name):
+    regressor = quick(
+        small_network(name), text_model=small_text_network("bert"), fusion="cross_attention"
+    ).fit(table, loudness)
+    together = regressor.predict(table)
+    np.testing.assert_allclose(regressor.predict(table[::-1])[::-1], together, atol=2e-5)
+    for row in range(4):
+        alone = regressor.predict(table.iloc[[row]])
+        np.testing.assert_allclose(alone, together[[row]], atol=2e-5)
+
+
+def test_the_shortest_and_the_longest_in_one_batch(recordings, loudness):
+    rng = np.random.default_rng(0)
+    extremes = [0.1 * rng.normal(size=400), 0.1 * rng.normal(size=600 * 16000)]
+    regressor = quick(max_duration=5.0, max_epochs=1).fit([*extremes, *recordings[2:]], loudness)
+    together = regressor.predict(extremes)
+    np.testing.assert_allclose(regressor.predict(extremes[:1]), together[:1], atol=2e-5)
+    assert np.isfinite(together).all()
+
+
+def test_long_recordings_are_cropped_in_training_and_cut_in_prediction(
+    recordings, loudness, monkeypatch
+):
+    seen = []
+    features = SpeechFeatures.features
+    monkeypatch.setattr(
+        SpeechFeatures, "features", lambda self, w: seen.append(w) or features(self, w)
+    )
+    long = np.arange(40000) / 1e5
+    regressor = quick(max_duration=0.5, max_epochs=3).fit([long, *recordings[1:]], loudness)
+    assert max(map(len, seen)) == 8000
+    # Another part in each epoch.
+    parts = {window[0] for window in seen if np.allclose(np.diff(window), 1e-5, atol=2e-7)}
+    assert len(parts) == 3
+    seen.clear()
+    predicted = regressor.predict([long])
+    np.testing.assert_array_equal(np.concatenate(seen), long.astype(np.float32))
+    windows = [regressor.predict([window])[0] for window in seen[:5]]
+    np.testing.assert_allclose(predicted[0], np.mean(windows, axis=0), atol=1e-4)
+
+
+# What is trained
+
+
+def _changed(regressor, model):
+    """Return the parts of the encoders whose weights training has changed."""
+    _, before = read_speech_student(model)
+    return {
+        name.split(".")[1]
+        for name, values in before.items()
+        if not np.array_equal(values, regressor.state_[f"audio.{name}"])
+    }
+
+
+def test_convolutions_and_words_are_frozen_and_blocks_are_not(table, loudness):
+    settings = {"text_model": small_text_network("bert"), "encoder_learning_rate": 1e-3}
+    model = small_network("whisper")
+    regressor = quick(model, **settings).fit(table, loudness)
+    assert _changed(regressor, model) == {"layers", "layer_norm"}
+    _, text = read_text_student(small_text_network("bert"))
+    name = "network.embeddings.word_embeddings.weight"
+    np.testing.assert_array_equal(regressor.state_[f"text.{name}"], text[name])
+    name = "network.encoder.layer.0.attention.self.query.weight"
+    assert not np.array_equal(regressor.state_[f"text.{name}"], text[name])
+    whole = quick(model, freeze=None, **settings).fit(table, loudness)
+    assert _changed(whole, model) >= {"conv1", "conv2", "layers"}
+    assert whole.n_parameters_ == regressor.n_parameters_
+    n_positions = 1500 * 32  # Whisper's table of sines, which nothing trains
+    assert whole.n_trainable_parameters_ == whole.n_parameters_ - n_positions
+    assert regressor.n_trainable_parameters_ < whole.n_trainable_parameters_
+
+
+def test_all_frozen_is_a_head_on_stored_embeddings(table, loudness, tmp_path, monkeypatch):
+    model = small_network("whisper")
+    settings = {"freeze": "all", "text_model": small_text_network("bert"), "memory": tmp_path}
+    regressor = quick(model, **settings).fit(table, loudness)
+    assert all(name.startswith(("layers.", "no_text")) for name in regressor.state_)
+    assert regressor.n_trainable_parameters_ < 2000 < regressor.n_parameters_
+    predicted = regressor.predict(table)
+    # The same numbers as from the embedder itself, and no pass through the network for them.
+    from sklearn_ser.backbones._whisper import WhisperBackbone
+
+    monkeypatch.setattr(WhisperBackbone, "encode", lambda *_: pytest.fail("a second pass"))
+    np.testing.assert_array_equal(regressor.predict(table), predicted)
+    again = quick(model, **settings).fit(table, loudness)
+    assert same_bits(again, regressor)
+
+
+@pytest.mark.parametrize("parameters", [{"gradient_checkpointing": True}])
+def test_memory_is_saved_at_no_other_cost(recordings, loudness, parameters):
+    plain, other = quick(max_epochs=1), quick(max_epochs=1, **parameters)
+    plain.fit(recordings, loudness)
+    other.fit(recordings, loudness)
+    for name, values in plain.state_.items():
+        np.testing.assert_allclose(other.state_[name], values, atol=1e-6)
+
+
+def test_gradients_are_gathered(recordings, loudness):
+    one = quick(max_epochs=1).fit(recordings, loudness)
+    many = quick(max_epochs=1, gradient_accumulation=3).fit(recordings, loudness)
+    assert not same_bits(one, many)
+
+
+# Targets
+
+
+@pytest.mark.parametrize("n_targets", [1, 50])
+def test_one_target_and_fifty(recordings, n_targets):
+    y = np.random.default_rng(0).normal(size=(N, n_targets))
+    regressor = quick(max_epochs=1).fit(recordings, y)
+    assert regressor.predict(recordings[:2]).shape == (2, n_targets)
+    assert regressor.target_names_[-1] == f"target{n_targets - 1}"
+    named = quick(max_epochs=1).fit(recordings, pd.Series(y[:, 0], name="arousal"))
+    assert named.target_names_ == ["arousal"]
+    assert named.predict(recordings[:2]).shape == (2,)
+
+
+def test_a_constant_target_is_predicted_and_disturbs_no_other(recordings, loudness):
+    regressor = quick().fit(recordings, loudness.assign(dominance=0.1))
+    predicted = regressor.predict(recordings)
+    assert (predicted[:, 2] == 0.1).all()
+    assert predicted[:, 0].std() > 0
+    alone = quick().fit(recordings, np.full(N, 3.0))
+    assert (alone.predict(recordings) == 3).all()
+
+
+def test_units_of_targets_make_no_difference(recordings, loudness):
+    one = quick().fit(recordings, loudness)
+    other = quick().fit(recordings, 256 * loudness - 1024)
+    np.testing.assert_allclose(
+        other.predict(recordings), 256 * one.predict(recordings) - 1024, rtol=1e-3
+    )
+
+
+def test_missing_targets_are_named(recordings, loudness):
+    y = loudness.copy()
+    y.iloc[3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"NaN .* for 1 recordings, the first at position 3"):
+        quick().fit(recordings, y)
+
+
+def test_weights(recordings, loudness):
+    weights = np.ones(N)
+    weights[::3] = 0
+    some = quick().fit(recordings, loudness, sample_weight=weights)
+    kept = weights > 0
+    others = quick().fit([r for r, k in zip(recordings, kept, strict=True) if k], loudness[kept])
+    assert same_bits(some, others)
+    assert not same_bits(some, quick().fit(recordings, loudness))
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        quick().fit(recordings, loudness, sample_weight=np.zeros(N))
+
+
+# Early stopping
+
+
+def test_whole_speakers_are_held_out(recordings, loudness, speakers, monkeypatch):
+    held_out = []
+    split = DistilledRegressor._split
+
+    def spy(self, learnable, seed):
+        training, validation = split(self, learnable, seed)
+        held_out.append((set(speakers[training]), set(speakers[validation])))
+        return training, validation
+
+    monkeypatch.setattr(DistilledRegressor, "_split", spy)
+    regressor = quick(early_stopping=True, validation_fraction=0.3)
+    regressor.fit(recordings, loudness, groups=speakers)
+    training, validation = held_out[0]
+    assert validation
+    assert not training & validation
+    assert regressor.best_score_ == max(regressor.history_["valid_score"])
+
+
+def test_fewer_speakers_than_can_be_held_out(recordings, loudness):
+    with pytest.raises(ValueError, match=r"can't hold out .* of 1 speakers"):
+        quick(early_stopping=True).fit(recordings, loudness, groups=np.zeros(N))
+
+
+# Teachers
+
+
+class Memory(RegressorMixin, BaseEstimator):
+    """Predicts a number for each recording by its length; counts how often it is fitted."""
+
+    n_fits = 0
+
+    def __init__(self, sign=1):
+        self.sign = sign
+
+    def fit(self, X, y, groups=None):
+        type(self).n_fits += 1
+        self.groups_ = groups
+        self.n_targets_ = np.shape(y)[1]
+        return self
+
+    def predict(self, X):
+        lengths = np.array([len(recording) for recording in X], dtype=float)
+        return self.sign * np.tile(lengths[:, None], self.n_targets_)
+
+
+def test_a_regressor_teaches_by_its_predictions(recordings, loudness):
+    teacher = make_pipeline(WhisperEmbedder(small_network("whisper"), context="recording"), Ridge())
+    settings = {"dropout": 0.0, "max_epochs": 25, "learning_rate": 1e-2, "batch_size": N}
+    settings["encoder_learning_rate"] = 1e-3
+    regressor = quick(teacher=teacher, alpha=1.0, **settings).fit(recordings, loudness)
+    taught = regressor.teacher_.predict(recordings)
+    assert concordance_correlation_coefficient(taught, regressor.predict(recordings)) > 0.8
+    assert not hasattr(teacher[-1], "coef_")  # a clone was fitted
+    alone = quick(alpha=0.0, teacher=teacher, **settings).fit(recordings, loudness)
+    assert same_bits(alone, quick(**settings).fit(recordings, loudness))
+
+
+def test_a_teacher_gets_groups_and_a_frozen_one_is_not_fitted(recordings, loudness, speakers):
+    Memory.n_fits = 0
+    regressor = quick(teacher=Memory()).fit(recordings, loudness, groups=speakers)
+    assert Memory.n_fits == 1
+    assert list(regressor.teacher_.groups_) == list(speakers)
+    fitted = Memory().fit(recordings, loudness)
+    quick(teacher=FrozenEstimator(fitted)).fit(recordings, loudness)
+    assert Memory.n_fits == 2
+    search = GridSearchCV(Memory(), {"sign": [-1, 1]}, cv=GroupKFold(3))
+    regressor = quick(teacher=search).fit(recordings, loudness, groups=speakers)
+    assert regressor.teacher_.best_params_ == {"sign": 1} or regressor.teacher_.n_splits_ == 3
+
+
+def test_unlabelled_recordings_are_taught_and_never_held_out(recordings, loudness):
+    sizes = []
+
+    class Watched(DistilledRegressor):
+        def _split(self, learnable, seed):
+            training, validation = super()._split(learnable, seed)
+            sizes.append((len(training), len(validation), validation.max()))
+            return training, validation
+
+    model = small_network("wavlm")
+    regressor = Watched(model, teacher=Memory(), early_stopping=True, **QUICK)
+    regressor.fit(recordings, loudness, unlabeled=recordings[:7])
+    n_training, n_validation, last = sizes[0]
+    assert n_training + n_validation == N + 7
+    assert last < N
+    with pytest.raises(ValueError, match="unlabeled recordings need a teacher"):
+        quick().fit(recordings, loudness, unlabeled=recordings)
+
+
+@pytest.mark.parametrize("distillation", ["before", "during"])
+def test_an_encoder_teaches_by_its_layers(recordings, loudness, distillation):
+    settings = {"teacher": small_network("hubert"), "teacher_layers": (1, 3)}
+    regressor = quick(
+        distillation=distillation,
+        distillation_epochs=4,
+        distillation_learning_rate=1e-3,
+        **settings,
+    ).fit(recordings, loudness, unlabeled=recordings[:5])
+    teacher = load_speech_backbone(small_network("hubert"), device="cpu")
+    assert regressor.teacher_n_parameters_ == count_parameters(teacher)
+    assert not same_bits(regressor, quick().fit(recordings, loudness))
+    assert regressor.state_.keys() == quick().fit(recordings, loudness).state_.keys()
+    if distillation == "before":
+        losses = regressor.distillation_history_
+        assert len(losses) == 4
+        assert losses[-1] < losses[0]
+
+
+def test_a_student_of_the_teachers_own_layers(recordings, loudness):
+    teacher = small_network("hubert-large")
+    settings = {"teacher": teacher, "teacher_layers": (3,), "distillation_epochs": 1}
+    regressor = quick(student_from="teacher", student_layers=1, student_width=16, **settings)
+    regressor.fit(recordings, loudness)
+    config = regressor.architecture_["audio"]["config"]
+    assert (config["num_hidden_layers"], config["hidden_size"]) == (1, 16)
+    assert regressor.n_parameters_ < regressor.teacher_n_parameters_
+    with pytest.raises(ValueError, match="student_from='teacher' needs teacher="):
+        quick(student_from="teacher").fit(recordings, loudness)
+
+
+def test_distill_saves_an_encoder(recordings, tmp_path):
+    regressor = quick(
+        teacher=small_network("hubert"),
+        student_from="teacher",
+        student_layers=2,
+        teacher_layers=(1, 3),
+        distillation_epochs=2,
+    )
+    folder = regressor.distill(recordings, tmp_path / "student")
+    embedder = HubertEmbedder(folder, layers="all")
+    assert embedder.fit_transform(recordings[:2]).shape == (2, 3, 32)
+    assert len(regressor.distillation_history_) == 2
+    quick(folder).fit(recordings, np.arange(N))
+    with pytest.raises(ValueError, match="distill needs teacher="):
+        quick().distill(recordings, tmp_path)
+
+
+def test_layers_that_are_not_there_and_frames_that_do_not_meet(recordings, loudness):
+    with pytest.raises(ValueError, match=r"teacher_layers=\(4, 8, 12\) must be some of .* 0 to 3"):
+        quick(teacher=small_network("hubert")).fit(recordings, loudness)
+
+
+# Input
+
+
+def test_transcripts_that_are_cut_are_told(table, loudness):
+    with pytest.warns(UserWarning, match="cut to 4 tokens"):
+        quick(text_model=small_text_network("bert"), max_length=4).fit(table, loudness)
+
+
+def test_a_text_model_needs_transcripts(recordings, loudness):
+    with pytest.raises(ValueError, match="needs transcripts, and X has none"):
+        quick(text_model=small_text_network("bert")).fit(recordings, loudness)
+
+
+def test_recordings_that_cannot_be_used(recordings, loudness, tmp_path):
+    broken = [*recordings[:-1], np.array([])]
+    with pytest.raises(RecordingError, match=f"ecording {N - 1}"):
+        quick().fit(broken, loudness)
+    lenient = quick(on_error="nan")
+    with pytest.warns(UserWarning, match="1 recordings can't be used and are left out"):
+        lenient.fit(broken, loudness)
+    assert same_bits(lenient, quick().fit(recordings[:-1], loudness[:-1]))
+    with pytest.warns(UserWarning, match="NaN is in their place"):
+        predicted = lenient.predict(broken)
+    assert np.isnan(predicted[-1]).all()
+    np.testing.assert_allclose(predicted[:-1], lenient.predict(recordings[:-1]), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"freeze": "all", "pooling": "attentive_statistics"}, "keeps one vector of a recording"),
+        ({"freeze": "all", "teacher": "a/model"}, "trains no encoder"),
+    ],
+)
+def test_contradictions_are_refused(recordings, loudness, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**parameters).fit(recordings, loudness)
+
+
+def test_whisper_takes_thirty_seconds_at_most(recordings, loudness):
+    with pytest.raises(ValueError, match=r"max_duration=31.* at most 30 s"):
+        quick(small_network("whisper"), max_duration=31).fit(recordings, loudness)
+
+
+# The rest of what every estimator does
+
+
+def test_it_opens_without_the_models_files(table, loudness, tmp_path):
+    folder = shutil.copytree(small_network("whisper"), tmp_path / "audio")
+    text = shutil.copytree(small_text_network("bert"), tmp_path / "text")
+    regressor = quick(str(folder), text_model=str(text)).fit(table, loudness)
+    predicted = regressor.predict(table)
+    shutil.rmtree(folder)
+    shutil.rmtree(text)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(regressor)).predict(table), predicted)
+    file = io.BytesIO()
+    joblib.dump(regressor, file)
+    file.seek(0)
+    np.testing.assert_array_equal(joblib.load(file).predict(table), predicted)
+
+
+def test_skops_opens_it(recordings, loudness, tmp_path):
+    io_of_skops = pytest.importorskip("skops.io")
+    regressor = quick(max_epochs=1).fit(recordings, loudness)
+    io_of_skops.dump(regressor, tmp_path / "regressor.skops")
+    trusted = io_of_skops.get_untrusted_types(file=tmp_path / "regressor.skops")
+    loaded = io_of_skops.load(tmp_path / "regressor.skops", trusted=trusted)
+    np.testing.assert_array_equal(loaded.predict(recordings), regressor.predict(recordings))
+
+
+def test_it_is_repeatable_and_goes_on(recordings, loudness):
+    one, other = (quick().fit(recordings, loudness) for _ in range(2))
+    assert same_bits(one, other)
+    warm = quick(warm_start=True).fit(recordings, loudness)
+    assert same_bits(one, warm)
+    assert warm.fit(recordings, loudness).n_iter_ == 4
+    with pytest.raises(ValueError, match="can't go on with pooling="):
+        warm.set_params(pooling="attentive_statistics").fit(recordings, loudness)
+    with pytest.raises(ValueError, match="can't go on with the targets"):
+        warm.fit(recordings, loudness["arousal"])
+
+
+def test_it_is_cross_validated_by_speakers(recordings, loudness, speakers):
+    predicted = cross_val_predict(
+        clone(quick(max_epochs=1)), recordings, loudness, cv=GroupKFold(3), groups=speakers
+    )
+    assert predicted.shape == (N, 2)

@@ -1,0 +1,82 @@
+"""Which column holds recordings, and which transcripts."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from sklearn_ser.estimators._speech_table import read_speech_table
+
+WAVEFORMS = [np.ones(5, dtype=np.float32), np.ones(7, dtype=np.float32)]
+PATHS = ["a.wav", "b.wav"]
+TEXTS = ["Leave me alone.", None]
+
+
+def read(X, *, recording_column=None, transcript_column=None, text_model="a model"):
+    estimator = SimpleNamespace(
+        recording_column=recording_column,
+        transcript_column=transcript_column,
+        text_model=text_model,
+    )
+    recordings, transcripts = read_speech_table(estimator, X, reset=True)
+    return list(recordings), transcripts
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        pd.DataFrame({"path": PATHS, "transcript": TEXTS}),
+        pl.DataFrame({"path": PATHS, "transcript": TEXTS}),
+        pd.DataFrame({"Text": TEXTS, "age": [3, 4], "File": PATHS}),
+        pd.DataFrame({"recording": PATHS, "was gesagt wird": TEXTS}),
+    ],
+    ids=["pandas", "polars", "case and others", "the other of two"],
+)
+def test_columns_are_found_by_their_names(X):
+    assert read(X) == (PATHS, TEXTS)
+
+
+def test_columns_may_be_named():
+    X = pd.DataFrame({"x": PATHS, "path": PATHS[::-1], "y": TEXTS, "text": TEXTS[::-1]})
+    assert read(X, recording_column="x", transcript_column="y") == (PATHS, TEXTS)
+    array = np.array([PATHS, TEXTS], dtype=object).T
+    assert read(array, recording_column=0, transcript_column=1) == (PATHS, TEXTS)
+
+
+def test_recordings_alone_have_no_transcripts():
+    for X in (PATHS, pd.Series(PATHS), pd.DataFrame({"anything": PATHS}), WAVEFORMS):
+        recordings, transcripts = read(X)
+        assert transcripts is None
+        assert len(recordings) == 2
+    X = pd.DataFrame({"path": PATHS, "sex": ["f", "m"]})
+    assert read(X, text_model=None) == (PATHS, None)
+
+
+def test_waveforms_in_a_column():
+    X = pd.DataFrame({"audio": WAVEFORMS, "text": TEXTS})
+    recordings, transcripts = read(X)
+    assert [len(recording) for recording in recordings] == [5, 7]
+    assert transcripts == TEXTS
+
+
+def test_missing_and_blank_transcripts_are_none():
+    X = pd.DataFrame({"path": ["f"] * 5, "text": ["yes", None, np.nan, pd.NA, "  "]})
+    assert read(X)[1] == ["yes", None, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("X", "parameters", "message"),
+    [
+        ({"a": PATHS, "b": TEXTS}, {}, r"holds the recordings can't be told .*\['a', 'b'\]"),
+        ({"path": PATHS, "file": PATHS, "text": TEXTS}, {}, "say it by recording_column="),
+        ({"path": PATHS, "text": TEXTS, "sentence": TEXTS}, {}, "say it by transcript_column="),
+        ({"path": PATHS, "text": TEXTS}, {"recording_column": "x"}, r"'x' is no column of X"),
+        ({"path": PATHS, "text": TEXTS}, {"transcript_column": "x"}, r"'x' is no column of X"),
+        ({"path": PATHS, "text": ["yes", 3]}, {}, "the first at position 1: it is of type int"),
+    ],
+)
+def test_what_cannot_be_told_is_asked_for(X, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        read(pd.DataFrame(X), **parameters)
