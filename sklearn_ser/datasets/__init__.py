@@ -1,5 +1,6 @@
 """Emotional speech corpora, read from a folder of the user's, and synthetic voices."""
 
+from ._circumplex import circumplex
 from ._cremad import load_cremad
 from ._emodb import load_emodb
 from ._emovo import load_emovo
@@ -12,6 +13,7 @@ from ._synthetic import make_emotional_speech
 from ._tess import load_tess
 
 __all__ = [
+    "circumplex",
     "load_cremad",
     "load_emodb",
     "load_emovo",

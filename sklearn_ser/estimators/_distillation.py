@@ -1,10 +1,10 @@
 """Teachers: encoders whose layers a student learns, regressors whose predictions it learns."""
 
-import inspect
-
 import numpy as np
 import torch
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_ser.nn import LayerPredictor, initialize_heads
@@ -103,11 +103,12 @@ def fit_regressor(teacher, X, y, metadata):
     teacher : estimator
     """
     teacher = clone(teacher)
-    taken = {}
-    if metadata.get("sample_weight") is not None and has_fit_parameter(teacher, "sample_weight"):
-        taken["sample_weight"] = metadata["sample_weight"]
-    # A search hands groups on to its splitter.
-    takes_groups = "groups" in inspect.signature(teacher.fit).parameters or hasattr(teacher, "cv")
-    if metadata.get("groups") is not None and takes_groups:
-        taken["groups"] = metadata["groups"]
-    return teacher.fit(X, y, **taken)
+    metadata = {name: value for name, value in metadata.items() if value is not None}
+    # Searches and pipelines hand on what their parts ask for, and groups to what splits by them.
+    routed = get_routing_for_object(teacher).consumes("fit", metadata.keys())
+    if routed:
+        with config_context(enable_metadata_routing=True):
+            return teacher.fit(X, y, **{name: metadata[name] for name in routed})
+    return teacher.fit(
+        X, y, **{n: value for n, value in metadata.items() if has_fit_parameter(teacher, n)}
+    )

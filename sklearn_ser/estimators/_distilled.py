@@ -116,7 +116,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         Whether the student learns the layers of a teaching encoder for `distillation_epochs`
         before it learns `y`, or at the same time.
     distillation_epochs : int, default=10
-        Passes over all recordings, labelled or not.
+        Passes over all recordings, labelled or not. 0 leaves the student as it is made.
     distillation_learning_rate : float, default=0.0002
         Of AdamW, after a warm-up of 7 %.
     student_from : {"teacher", None}, default=None
@@ -277,7 +277,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         "alpha": [Interval(Real, 0, 1, closed="both")],
         "teacher_layers": ["array-like"],
         "distillation": [StrOptions({"before", "during"})],
-        "distillation_epochs": [Interval(Integral, 1, None, closed="left")],
+        "distillation_epochs": [Interval(Integral, 0, None, closed="left")],
         "distillation_learning_rate": [Interval(Real, 0, None, closed="neither")],
         "student_from": [StrOptions({"teacher"}), None],
         "student_layers": [Interval(Integral, 1, None, closed="left")],
@@ -718,6 +718,9 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
 
     def _learn_layers(self, student, recordings, reader, positions):
         """Let a student learn the teacher's layers."""
+        self.distillation_history_ = []
+        if not self.distillation_epochs:
+            return
         rng = check_random_state(self.random_state)
         seed, seed_of_parts = rng.randint(np.iinfo(np.int32).max, size=2)
         inputs = SpeechInputs(

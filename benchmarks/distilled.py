@@ -1,0 +1,236 @@
+"""Students of two layers beside the encoder that taught them, on arousal, valence and dominance.
+
+python benchmarks/distilled.py --corpus emodb path/to/emodb --unlabeled ravdess path/to/ravdess \\
+    --teacher path/to/whisper-base-encoder --memory cache --students cache/students \\
+    --results emodb.jsonl
+
+Any corpus with these dimensions will do (`iemocap`, `msp_podcast`, or `table` with the path of a
+CSV file that has the columns path, speaker, arousal, valence, dominance and, if it likes, text); of
+one that has emotions alone, such as Emo-DB, the dimensions are those of `datasets.circumplex`.
+Every fold of every arm is a line of the file; what is there is not computed again.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_ser import DistilledRegressor, HubertEmbedder, LayerSelector, WhisperEmbedder
+from sklearn_ser.datasets import (
+    circumplex,
+    load_emodb,
+    load_iemocap,
+    load_msp_podcast,
+    load_ravdess,
+)
+from sklearn_ser.metrics import (
+    concordance_correlation_coefficient,
+    concordance_scorer,
+    confidence_interval,
+)
+
+TARGETS = ["arousal", "valence", "dominance"]
+OF_EMOTIONS = {"emodb": load_emodb, "ravdess": load_ravdess}
+OF_DIMENSIONS = {"iemocap": load_iemocap, "msp_podcast": load_msp_podcast}
+# Name of an arm -> its student: width (None is the teacher's), whether it is distilled, and from
+# what it learns: the labels alone, or the teacher's predictions too; with transcripts or without.
+ARMS = {
+    "two layers, not distilled": {"width": None, "distilled": False},
+    "two layers": {"width": None, "distilled": True},
+    "two layers, taught": {"width": None, "distilled": True, "taught": True},
+    "two narrow layers, not distilled": {"width": 320, "distilled": False},
+    "two narrow layers": {"width": 320, "distilled": True},
+    "two narrow layers, taught": {"width": 320, "distilled": True, "taught": True},
+    "two narrow layers, with text": {"width": 320, "distilled": True, "text": True},
+}
+
+
+def load(name, path):
+    """Return a table of recordings, speakers, transcripts and dimensions."""
+    if name == "table":
+        table = pd.read_csv(path)
+        table["path"] = [str(Path(path).parent / file) for file in table["path"]]
+    elif name in OF_EMOTIONS:
+        corpus = OF_EMOTIONS[name](path)
+        table = pd.DataFrame(circumplex(corpus.target), columns=TARGETS)
+        table["path"], table["speaker"] = corpus.recordings, np.asarray(corpus.groups).astype(str)
+        table["text"] = getattr(corpus, "text", None)
+    else:
+        corpus = OF_DIMENSIONS[name](path, target="dimensions")
+        table = pd.DataFrame(corpus.target, columns=TARGETS)
+        table["path"], table["speaker"] = corpus.recordings, np.asarray(corpus.groups).astype(str)
+        table["text"] = corpus.text
+    return table.dropna(subset=TARGETS).reset_index(drop=True)
+
+
+def make_teacher(arguments):
+    """Return the search over layers and penalties of the large encoder."""
+    embedder = (
+        WhisperEmbedder(arguments.teacher, context="recording")
+        if "whisper" in Path(arguments.teacher).name
+        else HubertEmbedder(arguments.teacher)
+    ).set_params(layers="all", memory=arguments.memory)
+    pipeline = make_pipeline(embedder, LayerSelector(), StandardScaler(), Ridge())
+    grid = {
+        "layerselector__layer": list(range(embedder._load_backbone().n_layers)),
+        "ridge__alpha": [10.0, 100.0, 1000.0],
+    }
+    return GridSearchCV(pipeline, grid, cv=GroupKFold(3), scoring=concordance_scorer)
+
+
+def make_student(settings, fold, train, unlabeled, arguments):
+    """Return the folder of a fold's student, which is made where it is not there."""
+    kind = "distilled" if settings["distilled"] else "cut"
+    folder = Path(arguments.students) / f"{arguments.corpus}-{kind}-{settings['width']}-{fold}"
+    if not (folder / "config.json").exists():
+        start = time.time()
+        maker = DistilledRegressor(
+            teacher=arguments.teacher,
+            teacher_layers=arguments.teacher_layers,
+            student_from="teacher",
+            student_width=settings["width"],
+            distillation_epochs=arguments.distillation_epochs if settings["distilled"] else 0,
+            distillation_learning_rate=arguments.distillation_learning_rate,
+            dtype=arguments.dtype,
+            random_state=0,
+        )
+        maker.distill([*train["path"], *unlabeled], folder)
+        losses = [f"{loss:.3f}" for loss in maker.distillation_history_]
+        print(folder.name, f"{time.time() - start:.0f} s", *losses, flush=True)
+    return str(folder)
+
+
+def predict(arm, fold, train, test, unlabeled, teachers, arguments):
+    """Return an arm's predictions of a fold, and how many parameters it has and trains."""
+    if fold not in teachers:
+        teacher = make_teacher(arguments)
+        teachers[fold] = teacher.fit(train["path"], train[TARGETS], groups=train["speaker"])
+    teacher = teachers[fold]
+    if arm == "teacher":
+        return teacher.predict(test["path"]), None, None
+    settings = ARMS[arm]
+    student = make_student(settings, fold, train, unlabeled, arguments)
+    regressor = DistilledRegressor(
+        student,
+        arguments.text_model if settings.get("text") else None,
+        recording_column="path",
+        transcript_column="text" if settings.get("text") else None,
+        teacher=FrozenEstimator(teacher) if settings.get("taught") else None,
+        encoder_learning_rate=arguments.encoder_learning_rate,
+        max_epochs=arguments.epochs,
+        dtype=arguments.dtype,
+        random_state=0,
+    )
+    tables = [rows if settings.get("text") else rows["path"] for rows in (train, test)]
+    more = {"unlabeled": unlabeled} if settings.get("taught") and len(unlabeled) else {}
+    regressor.fit(tables[0], train[TARGETS], **more)
+    return (
+        regressor.predict(tables[1]),
+        regressor.n_parameters_,
+        regressor.n_trainable_parameters_,
+    )
+
+
+def read(path):
+    """Return the lines that are there, by arm and fold; one that was cut off is left out."""
+    lines = {}
+    for text in Path(path).read_text().splitlines() if Path(path).exists() else ():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        lines[line["arm"], line["fold"]] = line
+    return lines
+
+
+def report(lines, table):
+    """Print the concordance of each arm, and what it lacks of the teacher's."""
+    predictions = {}
+    for (arm, _), line in lines.items():
+        rows = predictions.setdefault(arm, np.full((len(table), len(TARGETS)), np.nan))
+        rows[line["rows"]] = line["predicted"]
+    y, speakers = table[TARGETS].to_numpy(), table["speaker"].to_numpy()
+    for arm, predicted in predictions.items():
+        if np.isnan(predicted).any():
+            continue
+        sizes = next(line for (name, _), line in lines.items() if name == arm)
+        print(f"{arm}: {sizes['n_parameters']} parameters, {sizes['n_trainable']} trained")
+        for column, target in enumerate(TARGETS):
+            own = concordance_correlation_coefficient(y[:, column], predicted[:, column])
+            print(f"  {target} {own:.3f}", end="")
+            if arm != "teacher" and "teacher" in predictions:
+                both = np.column_stack([predicted[:, column], predictions["teacher"][:, column]])
+                low, high = confidence_interval(
+                    difference, y[:, column], both, groups=speakers, random_state=0
+                )
+                print(f", {difference(y[:, column], both):+.3f} [{low:+.3f}, {high:+.3f}]", end="")
+        print()
+
+
+def difference(y, both):
+    """Return how much more concordance the first column has than the second."""
+    ours, theirs = (concordance_correlation_coefficient(y, column) for column in both.T)
+    return ours - theirs
+
+
+def main():
+    """Compute what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", help="folder, or table, of the corpus")
+    known = [*OF_EMOTIONS, *OF_DIMENSIONS, "table"]
+    parser.add_argument("--corpus", choices=known, required=True)
+    parser.add_argument("--unlabeled", nargs=2, metavar=("CORPUS", "PATH"))
+    parser.add_argument("--teacher", required=True, help="hub id or folder of an encoder")
+    parser.add_argument("--teacher-layers", nargs="+", type=int, default=[2, 4, 6])
+    parser.add_argument("--text-model", help="hub id or folder of an encoder of text")
+    parser.add_argument("--memory", help="folder to keep the teacher's embeddings in")
+    parser.add_argument("--students", required=True, help="folder to keep students in")
+    parser.add_argument("--results", required=True, help="file of JSON lines to add to")
+    parser.add_argument("--arms", nargs="+", choices=["teacher", *ARMS], default=["teacher", *ARMS])
+    parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--encoder-learning-rate", type=float, default=1e-4)
+    parser.add_argument("--distillation-epochs", type=int, default=10)
+    parser.add_argument("--distillation-learning-rate", type=float, default=5e-4)
+    parser.add_argument("--dtype", default="float32")
+    arguments = parser.parse_args()
+    table = load(arguments.corpus, arguments.data)
+    unlabeled = list(load(*arguments.unlabeled)["path"]) if arguments.unlabeled else []
+    splits = list(GroupKFold(5, shuffle=True, random_state=0).split(table, groups=table["speaker"]))
+    done, teachers = read(arguments.results), {}
+    for fold in arguments.folds:
+        train, test = (table.iloc[rows] for rows in splits[fold])
+        for arm in arguments.arms:
+            if (arm, fold) in done or (ARMS.get(arm, {}).get("text") and not arguments.text_model):
+                continue
+            start = time.time()
+            predicted, n_parameters, n_trainable = predict(
+                arm, fold, train, test, unlabeled, teachers, arguments
+            )
+            line = {
+                "arm": arm,
+                "fold": fold,
+                "rows": splits[fold][1].tolist(),
+                "predicted": predicted.tolist(),
+                "n_parameters": n_parameters,
+                "n_trainable": n_trainable,
+            }
+            with Path(arguments.results).open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            each = concordance_correlation_coefficient(
+                test[TARGETS], predicted, multioutput="raw_values"
+            )
+            print(arm, fold, each.round(3), f"{time.time() - start:.0f} s", flush=True)
+    report(read(arguments.results), table)
+
+
+if __name__ == "__main__":
+    main()
