@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from sklearn import config_context
+from sklearn import get_config
 from sklearn.base import clone
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
@@ -104,11 +104,10 @@ def fit_regressor(teacher, X, y, metadata):
     """
     teacher = clone(teacher)
     metadata = {name: value for name, value in metadata.items() if value is not None}
-    # Searches and pipelines hand on what their parts ask for, and groups to what splits by them.
-    routed = get_routing_for_object(teacher).consumes("fit", metadata.keys())
-    if routed:
-        with config_context(enable_metadata_routing=True):
-            return teacher.fit(X, y, **{name: metadata[name] for name in routed})
-    return teacher.fit(
-        X, y, **{n: value for n, value in metadata.items() if has_fit_parameter(teacher, n)}
-    )
+    if get_config()["enable_metadata_routing"]:
+        taken = get_routing_for_object(teacher).consumes("fit", metadata.keys())
+    else:
+        taken = {name for name in metadata if has_fit_parameter(teacher, name)}
+        if hasattr(teacher, "cv"):  # a search hands groups on to its splitter
+            taken |= metadata.keys() & {"groups"}
+    return teacher.fit(X, y, **{name: metadata[name] for name in taken})

@@ -412,7 +412,8 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             Weights of the recordings, in any unit; those of weight zero are left out.
         groups : array-like of shape (n_recordings,), default=None
             The speaker of each recording: with ``early_stopping``, whole speakers are held out. A
-            teacher that splits by groups gets them too.
+            teacher that splits by groups, such as a search, gets them too; within a pipeline, with
+            metadata routing enabled.
         unlabeled : sequence of recordings or table, default=None
             Further recordings, without targets, for a teacher to teach on.
 

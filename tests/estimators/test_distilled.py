@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
@@ -339,10 +340,13 @@ def test_a_teacher_gets_groups_and_a_frozen_one_is_not_fitted(recordings, loudne
     assert Memory.n_fits == 2
     # Without groups, GroupKFold refuses to split.
     search = GridSearchCV(Memory(), {"sign": [-1, 1]}, cv=GroupKFold(3))
-    for teacher in (search, make_pipeline("passthrough", search)):
-        regressor = quick(teacher=teacher).fit(recordings, loudness, groups=speakers)
-        last = regressor.teacher_[-1] if teacher is not search else regressor.teacher_
-        assert last.n_splits_ == 3
+    regressor = quick(teacher=search).fit(recordings, loudness, groups=speakers)
+    assert regressor.teacher_.n_splits_ == 3
+    with config_context(enable_metadata_routing=True):
+        search.set_params(estimator=Memory().set_fit_request(groups=False))
+        pipeline = make_pipeline("passthrough", search)
+        regressor = quick(teacher=pipeline).fit(recordings, loudness, groups=speakers)
+    assert regressor.teacher_[-1].n_splits_ == 3
 
 
 def test_unlabelled_recordings_are_taught_and_never_held_out(recordings, loudness):
