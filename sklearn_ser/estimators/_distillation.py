@@ -7,7 +7,10 @@ from sklearn.base import clone
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
+from sklearn_ser.backbones import load_speech_backbone
 from sklearn_ser.nn import LayerPredictor, initialize_heads
+
+from ._speech_inputs import TeacherLayers
 
 # As DistilHuBERT was trained.
 _WARMUP, _MAX_GRADIENT = 0.07, 5.0
@@ -16,6 +19,48 @@ _WARMUP, _MAX_GRADIENT = 0.07, 5.0
 def is_encoder(teacher):
     """Tell a teacher that is the name of an encoder from a regressor."""
     return teacher is not None and not hasattr(teacher, "predict")
+
+
+def load_teacher(teacher, layers, student, *, device, local_files_only):
+    """Load an encoder whose layers a student is to predict.
+
+    Parameters
+    ----------
+    teacher : str or path
+        A hub id or a folder.
+    layers : sequence of int
+        Which of its layers, counted as transformers does.
+    student : SpeechFeatures or Backbone
+        Whose frames are to meet the teacher's.
+    device : str
+        Where the teacher computes.
+    local_files_only : bool
+        Whether to look on this machine alone.
+
+    Returns
+    -------
+    teacher : TeacherLayers
+
+    Raises
+    ------
+    ValueError
+        If it has no such layer, or its frames don't meet the student's.
+    """
+    backbone = load_speech_backbone(teacher, device=device, local_files_only=local_files_only)
+    wanted = sorted({int(layer) for layer in layers})
+    if not wanted or not 0 <= wanted[0] <= wanted[-1] < backbone.n_layers:
+        raise ValueError(
+            f"teacher_layers={layers!r} must be some of the layers 0 to {backbone.n_layers - 1} "
+            f"of teacher={teacher!r}."
+        )
+    for what in ("sampling_rate", "stride"):
+        if getattr(backbone, what) != getattr(student, what):
+            raise ValueError(
+                f"The {what} of teacher={teacher!r} is {getattr(backbone, what)}, and that of the "
+                f"student {getattr(student, what)}: their frames don't meet. Choose another "
+                "teacher, or student_from='teacher'."
+            )
+    return TeacherLayers(backbone, wanted)
 
 
 def learn_layers(student, inputs, positions, *, n_epochs, batch_size, rate, dtype, device, seed):

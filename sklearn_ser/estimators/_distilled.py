@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.callback import with_callbacks
-from sklearn.utils import check_array, check_random_state, gen_batches
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ser._sklearn import (
     HasMethods,
@@ -28,33 +28,25 @@ from sklearn_ser.backbones import (
     load_speech_backbone,
     read_speech_student,
     read_text_student,
-    tokenize,
 )
-from sklearn_ser.embedders import HubertEmbedder, TextEmbedder, WhisperEmbedder, tell_cut
+from sklearn_ser.embedders import HubertEmbedder, TextEmbedder, WhisperEmbedder
 from sklearn_ser.nn import (
     FRAME_POOLINGS,
     TEXT_FUSIONS,
     DistilledNetwork,
     VectorRegressor,
     concordance_loss,
-    exact_convolutions,
     initialize_heads,
 )
 from sklearn_ser.store import EmbeddingStore
 
 from ._classes import check_groups
-from ._distillation import fit_regressor, is_encoder, learn_layers
-from ._speech_inputs import (
-    Chain,
-    Reader,
-    SpeechInputs,
-    TeacherLayers,
-    as_tokens,
-    cut_windows,
-    join_pieces,
-)
-from ._speech_table import read_speech_table
-from ._torch import Learnable, TorchEstimator, call, merge_repetitions, to_device
+from ._distillation import fit_regressor, is_encoder, learn_layers, load_teacher
+from ._speech_inputs import Reader, SpeechInputs, average_windows, tokens_of
+from ._speech_table import join_speech, read_speech_table
+from ._speech_vectors import embed
+from ._targets import moments, read_targets
+from ._torch import Learnable, TorchEstimator, merge_repetitions
 
 # So many of the recordings that can't be used are named.
 _MAX_NAMED = 10
@@ -452,13 +444,13 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             self.__dict__.pop("_teacher_layers", None)
 
     def _fit(self, labelled, y, weights, groups, more, data, unlabeled):
-        recordings, transcripts = _join(labelled, more)
+        recordings, transcripts = join_speech(labelled, more)
         reader = self._reader()
         usable, problems = reader.find_problems(recordings, self.on_error)
         _tell_left_out(problems)
         kept, weights = self._choose(labelled[0], y, weights, groups, usable)
         if not self._goes_on:
-            self._settle_targets(y, kept, weights)
+            self.target_mean_, self.target_scale_ = moments(y[kept], weights[kept])
         extra = usable[usable >= len(y)]
         targets = self._make_targets(y, kept, weights, len(recordings))
         if self.teacher is not None and not is_encoder(self.teacher):
@@ -490,7 +482,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         check_is_fitted(self, "state_")
         recordings, transcripts = read_speech_table(self, X, reset=False)
         if self.architecture_["is_frozen"]:
-            outputs = self._outputs(_Vectors(*self._embed(recordings, transcripts)))
+            outputs = self._outputs(self._embed(recordings, transcripts))
         else:
             outputs = self._predict_windows(recordings, transcripts)
         predictions = outputs.astype(np.float64) * self.target_scale_ + self.target_mean_
@@ -558,27 +550,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             raise ValueError("unlabeled recordings need a teacher: pass teacher=.")
 
     def _check_targets(self, y, n_recordings):
-        names = getattr(y, "columns", None)
-        if names is None and getattr(y, "name", None) is not None:
-            names = [y.name]
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None.")
-        values = check_array(
-            y, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name="y"
-        )
-        check_consistent_length(values, range(n_recordings))
-        self._has_target_axis = values.ndim == 2
-        values = values.reshape(len(values), -1)
-        missing = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(missing):
-            raise ValueError(
-                f"Input y contains NaN or infinity for {len(missing)} recordings, the first at "
-                f"position {missing[0]}: leave them out of X and y, or pass them as unlabeled= "
-                "where there is a teacher."
-            )
-        if names is None:
-            names = [f"target{number}" for number in range(values.shape[1])]
-        names = [str(name) for name in names]
+        values, names, self._has_target_axis = read_targets(y, n_recordings)
         if self._goes_on and names != self.target_names_:
             raise ValueError(
                 f"warm_start=True can't go on with the targets {names}: the network was trained "
@@ -653,14 +625,6 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         weights[kept] = merged / merged.mean()
         return kept, weights
 
-    def _settle_targets(self, y, kept, weights):
-        self.target_mean_ = np.average(y[kept], axis=0, weights=weights[kept])
-        centred = y[kept] - self.target_mean_
-        is_constant = (y[kept] == y[kept][0]).all(axis=0)
-        self.target_mean_[is_constant] = y[kept][0][is_constant]
-        variance = np.average(centred**2, axis=0, weights=weights[kept])
-        self.target_scale_ = np.where(is_constant, 0.0, np.sqrt(variance))
-
     def _standardize(self, y):
         return (y - self.target_mean_) / np.where(self.target_scale_ > 0, self.target_scale_, 1)
 
@@ -690,11 +654,9 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
 
     def _inputs(self, recordings, transcripts, reader, kept, extra):
         if self.freeze == "all":
-            audio, text, has_text = self._embed(
-                recordings, transcripts, np.concatenate([kept, extra])
-            )
-            self._widths = [audio.shape[1], None if text is None else text.shape[1]]
-            return _Vectors(audio, text, has_text)
+            vectors = self._embed(recordings, transcripts, np.concatenate([kept, extra]))
+            self._widths = vectors.widths
+            return vectors
         self._widths = None
         settings = self.architecture_ if self._goes_on else self._settings
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
@@ -703,7 +665,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             reader,
             max_seconds=self.max_duration,
             rng=np.random.default_rng(seed),
-            token_ids=_tokens_of(settings["text"], transcripts, len(recordings)),
+            token_ids=tokens_of(settings["text"], transcripts, len(recordings)),
         )
         if is_encoder(self.teacher) and self.distillation == "during":
             self._teacher_layers = self._load_teacher(reader)
@@ -744,102 +706,66 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         )
 
     def _load_teacher(self, reader):
-        backbone = load_speech_backbone(
+        teacher = load_teacher(
             self.teacher,
+            self.teacher_layers,
+            reader.network,
             device=choose_device(self.device),
             local_files_only=self.local_files_only,
         )
-        self.teacher_n_parameters_ = count_parameters(backbone)
-        layers = sorted({int(layer) for layer in self.teacher_layers})
-        if not layers or not 0 <= layers[0] <= layers[-1] < backbone.n_layers:
-            raise ValueError(
-                f"teacher_layers={self.teacher_layers!r} must be some of the layers 0 to "
-                f"{backbone.n_layers - 1} of teacher={self.teacher!r}."
-            )
-        student = reader.network
-        for what in ("sampling_rate", "stride"):
-            if getattr(backbone, what) != getattr(student, what):
-                raise ValueError(
-                    f"The {what} of teacher={self.teacher!r} is {getattr(backbone, what)}, and "
-                    f"that of the student {getattr(student, what)}: their frames don't meet. "
-                    "Choose another teacher, or student_from='teacher'."
-                )
-        return TeacherLayers(backbone, layers)
+        self.teacher_n_parameters_ = count_parameters(teacher.backbone)
+        return teacher
 
     def _embed(self, recordings, transcripts, positions=None):
-        """Return vectors of recordings, and of transcripts with whether there is one."""
-        rows = np.arange(len(recordings)) if positions is None else positions
-        given = {
+        return embed(
+            recordings,
+            transcripts,
+            range(len(recordings)) if positions is None else positions,
+            audio_embedder=self._audio_embedder(),
+            text_embedder=self._text_embedder(),
+        )
+
+    def _audio_embedder(self):
+        is_whisper = self._reader().network.name == "whisper"
+        embedder = (
+            WhisperEmbedder(self.audio_model, context="recording")
+            if is_whisper
+            else HubertEmbedder(self.audio_model)
+        )
+        return embedder.set_params(
+            sampling_rate=self.sampling_rate,
+            channel=self.channel,
+            n_jobs=self.n_jobs,
+            on_error=self.on_error,
+            **self._of_embedders(),
+        )
+
+    def _text_embedder(self):
+        if self.text_model is None:
+            return None
+        embedder = TextEmbedder(self.text_model, max_length=self.max_length)
+        return embedder.set_params(**self._of_embedders())
+
+    def _of_embedders(self):
+        return {
             "memory": self.memory,
             "device": self.device,
             "batch_size": self.batch_size,
             "local_files_only": self.local_files_only,
         }
-        backbone = self._reader().network
-        embedder = (
-            WhisperEmbedder(self.audio_model, context="recording")
-            if backbone.name == "whisper"
-            else HubertEmbedder(self.audio_model)
-        ).set_params(
-            sampling_rate=self.sampling_rate,
-            channel=self.channel,
-            n_jobs=self.n_jobs,
-            on_error=self.on_error,
-            **given,
-        )
-        some = [recordings[row] for row in rows]
-        found = embedder.fit_transform(some) if len(some) else np.zeros((0, backbone.n_dims))
-        audio = np.full((len(recordings), backbone.n_dims), np.nan, dtype=np.float32)
-        audio[rows] = found
-        if self.text_model is None:
-            return audio, None, None
-        transcripts = transcripts or [None] * len(recordings)
-        text_embedder = TextEmbedder(self.text_model, max_length=self.max_length).set_params(
-            **given
-        )
-        has_text = np.array([text is not None for text in transcripts])
-        text = np.zeros((len(recordings), text_embedder._load_backbone().n_dims), dtype=np.float32)
-        if has_text.any():
-            text[has_text] = text_embedder.fit_transform(
-                [text for text in transcripts if text is not None]
-            )
-        return audio, text, has_text
 
     def _predict_windows(self, recordings, transcripts):
-        """Average the outputs over the windows of each recording, by their length."""
         settings = self.architecture_
-        reader = self._reader(settings["audio"])
-        device = self._device_of_prediction()
-        module = self._load_module().to(device).eval()
-        token_ids = _tokens_of(settings["text"], transcripts, len(recordings))
-        outputs = np.full((len(recordings), len(self.target_names_)), np.nan, dtype=np.float32)
-        problems = Problems(self.on_error)
-        for rows in gen_batches(len(recordings), self.batch_size):
-            positions = range(rows.start, rows.stop)
-            pieces = [
-                (position, len(window), reader.network.features(window))
-                for position, waveform in reader.read_all(recordings, positions, problems)
-                for window in cut_windows(
-                    reader.network.prepare(waveform),
-                    round(self.max_duration * reader.network.sampling_rate),
-                )
-            ]
-            sums = np.zeros((len(recordings[rows]), outputs.shape[1] + 1))
-            for some in gen_batches(len(pieces), self.batch_size):
-                batch = join_pieces("features", "lengths", [piece[2] for piece in pieces[some]])
-                if token_ids is not None:
-                    tokens = [
-                        torch.tensor(token_ids[p], dtype=torch.long) for p, *_ in pieces[some]
-                    ]
-                    batch |= join_pieces("token_ids", "n_tokens", map(as_tokens, tokens))
-                with torch.inference_mode(), exact_convolutions():
-                    found = call(module, to_device(batch, device)).float().cpu().numpy()
-                for (position, n_samples, _), output in zip(pieces[some], found, strict=True):
-                    sums[position - rows.start] += n_samples * np.append(output, 1)
-            read = sums[:, -1] > 0
-            outputs[rows][read] = sums[read, :-1] / sums[read, -1:]
-        problems.tell()
-        return outputs
+        return average_windows(
+            self._load_module().to(self._device_of_prediction()).eval(),
+            recordings,
+            self._reader(settings["audio"]),
+            tokens_of(settings["text"], transcripts, len(recordings)),
+            n_outputs=len(self.target_names_),
+            max_seconds=self.max_duration,
+            batch_size=self.batch_size,
+            problems=Problems(self.on_error),
+        )
 
     def _count_parameters(self):
         module = self._empty_module()
@@ -847,12 +773,9 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         self.n_parameters_ = count_parameters(module)
         if self.freeze == "all":
             self.n_parameters_ += count_parameters(self._reader().network)
-            if self.text_model is not None:
-                self.n_parameters_ += count_parameters(
-                    TextEmbedder(
-                        self.text_model, local_files_only=self.local_files_only
-                    )._load_backbone()
-                )
+            text_embedder = self._text_embedder()
+            if text_embedder is not None:
+                self.n_parameters_ += count_parameters(text_embedder._load_backbone())
 
     # What `TorchEstimator` asks for.
 
@@ -968,50 +891,6 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         return tags
-
-
-class _Vectors:
-    """Embeddings of recordings and transcripts, as batches of `VectorRegressor`'s inputs."""
-
-    def __init__(self, audio, text, has_text):
-        self.arrays = {"audio": audio, "text": text, "has_text": has_text}
-
-    def __len__(self):
-        return len(self.arrays["audio"])
-
-    def __getitem__(self, rows):
-        return {
-            name: torch.from_numpy(array[rows])
-            for name, array in self.arrays.items()
-            if array is not None
-        }
-
-
-def _join(labelled, more):
-    """Return recordings and transcripts, with those without labels at the end."""
-    recordings, transcripts = labelled
-    if more is None:
-        return recordings, transcripts
-    if transcripts is not None:
-        transcripts = transcripts + (more[1] or [None] * len(more[0]))
-    return Chain(recordings, more[0]), transcripts
-
-
-def _tokens_of(settings, transcripts, n_recordings):
-    """Return the tokens of each transcript, none where it is missing."""
-    if settings is None:
-        return None
-    token_ids: list[list[int]] = [[] for _ in range(n_recordings)]
-    rows = [row for row, text in enumerate(transcripts or []) if text is not None]
-    if rows:
-        found, n_tokens = tokenize(settings, [transcripts[row] for row in rows])
-        cut = {}
-        for row, ids, n in zip(rows, found, n_tokens, strict=True):
-            token_ids[row] = ids
-            if n > len(ids):
-                cut[row] = n
-        tell_cut(cut, settings["max_tokens"])
-    return token_ids
 
 
 def _tell_left_out(problems):

@@ -49,7 +49,7 @@ class HyperbolicFusionClassifier(
         or their midpoint with learned weights, which fall with the hyperbolic distance to a learned
         point.
     curvature : float, "learn" or "learn_each", default=1.0
-        c ≥ 0 of a ball of curvature −c. 0 is Euclid. "learn" learns one, beginning at 1;
+        Of a ball of curvature −c: c, 0 or more. 0 is Euclid. "learn" learns one, beginning at 1;
         "learn_each" one for each block.
     head : {"softmax", "mlr"}, default="softmax"
         A hidden layer and softmax in the tangent space; or hyperbolic multinomial logistic

@@ -2,8 +2,14 @@
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
 from sklearn_ser.audio import Problems, load_waveform, read_each, refuse_too_loud
+from sklearn_ser.backbones import tokenize
+from sklearn_ser.embedders import tell_cut
+from sklearn_ser.nn import exact_convolutions
+
+from ._torch import call, to_device
 
 # Layers of a teacher are kept in memory, in half precision, up to so many bytes.
 _CACHE_BYTES = 2 * 1024**3
@@ -151,6 +157,91 @@ class TeacherLayers:
             self.kept[position] = layers.half()
             self.n_bytes += 2 * layers.numel()
         return layers.clone()  # out of inference mode
+
+
+def tokens_of(settings, transcripts, n_recordings):
+    """Return the tokens of each transcript, none where it is missing.
+
+    Parameters
+    ----------
+    settings : dict or None
+        Of a `TextStudent`; None where there is none.
+    transcripts : list of str or None
+        None for each that is missing, or in place of the list.
+    n_recordings : int
+
+    Returns
+    -------
+    token_ids : list of list of int, or None
+    """
+    if settings is None:
+        return None
+    token_ids: list[list[int]] = [[] for _ in range(n_recordings)]
+    rows = [row for row, text in enumerate(transcripts or []) if text is not None]
+    if rows:
+        found, n_tokens = tokenize(settings, [transcripts[row] for row in rows])
+        cut = {}
+        for row, ids, n in zip(rows, found, n_tokens, strict=True):
+            token_ids[row] = ids
+            if n > len(ids):
+                cut[row] = n
+        tell_cut(cut, settings["max_tokens"])
+    return token_ids
+
+
+def average_windows(
+    module, recordings, reader, token_ids, *, n_outputs, max_seconds, batch_size, problems
+):
+    """Predict recordings window by window, and average by the windows' lengths.
+
+    Parameters
+    ----------
+    module : DistilledNetwork
+        On the device where to compute.
+    recordings : sequence, or ndarray of shape (n_recordings, n_samples)
+    reader : Reader
+        Of a `SpeechFeatures`.
+    token_ids : list of list of int, or None
+        The tokens of each transcript.
+    n_outputs : int
+    max_seconds : float
+        Longest window.
+    batch_size : int
+        Recordings that are read, and windows that are computed, at once.
+    problems : Problems
+        Is told of recordings that can't be used.
+
+    Returns
+    -------
+    outputs : ndarray of shape (n_recordings, n_outputs)
+        NaN for recordings that can't be used.
+    """
+    network, device = reader.network, next(module.parameters()).device
+    n_samples = round(max_seconds * network.sampling_rate)
+    outputs = np.full((len(recordings), n_outputs), np.nan, dtype=np.float32)
+    for rows in gen_batches(len(recordings), batch_size):
+        windows = [
+            (position, window)
+            for position, waveform in reader.read_all(
+                recordings, range(rows.start, rows.stop), problems
+            )
+            for window in cut_windows(network.prepare(waveform), n_samples)
+        ]
+        sums = np.zeros((rows.stop - rows.start, n_outputs + 1))
+        for some in gen_batches(len(windows), batch_size):
+            features = [network.features(window) for _, window in windows[some]]
+            batch = join_pieces("features", "lengths", features)
+            if token_ids is not None:
+                tokens = [as_tokens(token_ids[position]) for position, _ in windows[some]]
+                batch |= join_pieces("token_ids", "n_tokens", tokens)
+            with torch.inference_mode(), exact_convolutions():
+                found = call(module, to_device(batch, device)).float().cpu().numpy()
+            for (position, window), output in zip(windows[some], found, strict=True):
+                sums[position - rows.start] += len(window) * np.append(output, 1)
+        read = sums[:, -1] > 0
+        outputs[rows][read] = sums[read, :-1] / sums[read, -1:]
+    problems.tell()
+    return outputs
 
 
 def cut_windows(waveform, n_samples):

@@ -4,6 +4,8 @@ import numpy as np
 
 from sklearn_ser.embedders import check_recordings, find_text_problems
 
+from ._speech_inputs import Chain
+
 _RECORDINGS = {"audio", "file", "file_path", "filename", "filepath", "path", "recording"}
 _RECORDINGS |= {"recordings", "speech", "wav"}
 _TRANSCRIPTS = {"sentence", "text", "transcript", "transcription", "transcripts", "utterance"}
@@ -47,6 +49,28 @@ def read_speech_table(estimator, X, *, reset):
     recordings = check_recordings(estimator, _column(X, recording), reset=reset)
     transcripts = None if transcript is None else _as_texts(_column(X, transcript))
     return recordings, transcripts
+
+
+def join_speech(labelled, more):
+    """Put further recordings and transcripts behind those that have labels.
+
+    Parameters
+    ----------
+    labelled : tuple (recordings, transcripts)
+        From `read_speech_table`.
+    more : tuple (recordings, transcripts) or None
+
+    Returns
+    -------
+    recordings, transcripts
+        As from `read_speech_table`.
+    """
+    recordings, transcripts = labelled
+    if more is None:
+        return recordings, transcripts
+    if transcripts is not None:
+        transcripts = transcripts + (more[1] or [None] * len(more[0]))
+    return Chain(recordings, more[0]), transcripts
 
 
 def _has_columns_of_objects(X):

@@ -34,7 +34,7 @@ class PoincareDiskDisplay:
         The class that the estimator predicts for each, by which the regions are drawn. None means
         `labels`.
     curvature : float, default=1.0
-        c ≥ 0 of the ball. 0 is Euclid's plane, which has no rim.
+        Of the ball: c, 0 or more. 0 is Euclid's plane, which has no rim.
     stress : float, default=None
         How much the distances have changed, √(Σ(d − δ)² / Σδ²) with d on the disk and δ on the
         ball, over all pairs of points, the origin among them.
