@@ -4,7 +4,8 @@ Which layer knows arousal, and which valence?
 
 De Oliveira, Prabhu and Gerkmann (Interspeech 2023) asked it of HuBERT: shallow layers matter
 for arousal, deep ones for valence. Here the same question goes to the encoder of Whisper base,
-on Emo-DB, with whole speakers held out::
+on Emo-DB, with whole speakers held out, by a probe of each frozen layer and by the weights that
+a sum of all layers learns::
 
     python examples/plot_layer_analysis.py --data path/to/emodb --model openai/whisper-base
 
@@ -21,19 +22,22 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn import config_context
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, cross_validate
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import LayerSelector, WhisperEmbedder
-from sklearn_ser.datasets import load_emodb, make_emotional_speech
+from sklearn_ser.datasets import circumplex, load_emodb, make_emotional_speech
 from sklearn_ser.inspection import LayerProbeDisplay
+from sklearn_ser.metrics import concordance_scorer
 
 HERE = Path(os.environ.get("SKLEARN_SER_DATA", "")) / "emodb"
 MODEL = Path(os.environ.get("SKLEARN_SER_WEIGHTS", "")) / "whisper-base-encoder"
 
-parser = argparse.ArgumentParser(description="Score of each layer on arousal and valence.")
+parser = argparse.ArgumentParser(
+    description="What each layer knows of arousal, valence and dominance."
+)
 parser.add_argument("--data", default=HERE if HERE.is_dir() else None, help="folder of Emo-DB")
 parser.add_argument("--model", default=MODEL if MODEL.is_dir() else None, help="hub id or folder")
 parser.add_argument("--memory", help="folder to keep embeddings in")
@@ -82,55 +86,112 @@ layers = embedder.fit_transform(corpus.recordings)
 print(f"{layers.shape[0]} recordings, {layers.shape[1]} layers of {layers.shape[2]} dimensions")
 
 # %%
-# Arousal and valence from emotions
-# ---------------------------------
+# Arousal, valence and dominance from emotions
+# --------------------------------------------
 #
-# Emo-DB's actors played emotions, so that the dimensions are derived: high arousal is anger,
-# fear and happiness; low is boredom, neutral and sadness. Disgust was played in both ways and
-# is left out. Positive valence is happiness alone, negative anger, fear, disgust, sadness and
-# boredom. As most of these are told from happiness by their arousal, the last question keeps
-# that equal: happiness, or anger and fear?
+# Emo-DB's actors played emotions, and nobody rated how aroused or pleased they sound: the numbers
+# are those of the emotions' names. Positive valence is happiness alone, and most other emotions
+# are told from it by their arousal. So a last question keeps that equal: the valence of anger,
+# fear and happiness, all three of high arousal.
 
+y = circumplex(corpus.target)
+everything, aroused = slice(None), np.isin(corpus.target, ["anger", "fear", "happiness"])
 QUESTIONS = {
-    "arousal": (["anger", "fear", "happiness"], ["boredom", "neutral", "sadness"]),
-    "valence": (["happiness"], ["anger", "fear", "disgust", "sadness", "boredom"]),
-    "valence at high arousal": (["happiness"], ["anger", "fear"]),
+    "arousal": (everything, 0),
+    "valence": (everything, 1),
+    "valence at high arousal": (aroused, 1),
+    "dominance": (everything, 2),
 }
 
 
 def ask(question):
     """Return layers, answers and speakers of the recordings that the question is about."""
-    high, low = QUESTIONS[question]
-    concerned = np.isin(corpus.target, [*high, *low])
-    answers = np.where(np.isin(corpus.target, high), "high", "low")
-    return layers[concerned], answers[concerned], corpus.groups[concerned]
+    concerned, column = QUESTIONS[question]
+    return layers[concerned], y[concerned, column], np.asarray(corpus.groups)[concerned]
 
 
 # %%
-# A search over layers
-# --------------------
+# A probe of each layer
+# ---------------------
 #
-# The layer is a parameter like any other. Balanced accuracy counts both answers the same,
-# however many recordings have them; a layer's spread is that over the held-out speakers.
+# Ridge regression on each frozen layer. The layer is a parameter like any other, and the score the
+# concordance correlation coefficient, which a wrong mean or spread lowers as well as noise; a
+# layer's score is the mean over five folds of whole speakers.
 
-probe = make_pipeline(
-    LayerSelector(), StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000)
-)
+folds = GroupKFold(5, shuffle=True, random_state=0)
+probe = make_pipeline(LayerSelector(), StandardScaler(), Ridge(100))
 searches = {}
 for question in QUESTIONS:
     X, answers, speakers = ask(question)
     searches[question] = GridSearchCV(
         probe,
         {"layerselector__layer": list(range(X.shape[1]))},
-        cv=LeaveOneGroupOut(),
-        scoring="balanced_accuracy",
+        cv=folds,
+        scoring=concordance_scorer,
     ).fit(X, answers, groups=speakers)
     means = searches[question].cv_results_["mean_test_score"]
-    print(f"{question:25}", " ".join(f"{mean:.3f}" for mean in means))
+    print(f"probe of {question:25}", " ".join(f"{mean:.3f}" for mean in means))
 
-display = LayerProbeDisplay.from_cv_results(searches)
-display.ax_.set_title(f"{'Whisper' if is_real else 'Random network'}, speakers held out")
-display.figure_.savefig(arguments.output, dpi=100)
+# %%
+# Learned weights
+# ---------------
+#
+# ``LayerSelector("weighted")`` sums the standardised layers under weights that are learned with a
+# linear head, as fine-tuning on frozen layers does. Two ways to choose layers without looking at
+# the held-out speaker stand side by side: these weights, and ``LayerSelector("best")``, a
+# cross-validation inside each training fold, which the speakers reach by metadata routing.
+
+name = "Whisper" if is_real else "Random network"
+figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+display = LayerProbeDisplay.from_cv_results(
+    searches, score_name="CCC, speakers held out", ax=axes[0], std_display_style=None
+)
+for number, question in enumerate(QUESTIONS):
+    X, answers, speakers = ask(question)
+    found = {}
+    for layer in ("best", "weighted"):
+        selector = LayerSelector(
+            layer,
+            estimator=make_pipeline(StandardScaler(), Ridge(100)),
+            cv=GroupKFold(3),
+            scoring=concordance_scorer,
+        )
+        with config_context(enable_metadata_routing=True):
+            found[layer] = cross_validate(
+                make_pipeline(selector, StandardScaler(), Ridge(100)),
+                X,
+                answers,
+                params={"groups": speakers},
+                cv=folds,
+                scoring=concordance_scorer,
+                return_estimator=True,
+            )
+    scores = {layer: scored["test_score"].mean() for layer, scored in found.items()}
+    chosen = sorted(int(pipeline[0].best_layer_) for pipeline in found["best"]["estimator"])
+    weights = np.array([pipeline[0].layer_weights_ for pipeline in found["weighted"]["estimator"]])
+    print(f"weights of {question:23}", " ".join(f"{mean:.3f}" for mean in weights.mean(axis=0)))
+    print(
+        f"chosen inside for {question}: one layer {scores['best']:.3f} (layers {chosen}), "
+        f"weighted sum {scores['weighted']:.3f}"
+    )
+    line = display.lines_[number]
+    axes[1].errorbar(
+        np.arange(weights.shape[1]) + 0.06 * (number - 1.5),
+        weights.mean(axis=0),
+        weights.std(axis=0),
+        color=line.get_color(),
+        linestyle=line.get_linestyle(),
+        marker=line.get_marker(),
+        elinewidth=0.8,
+        capsize=2,
+        label=question,
+    )
+
+axes[0].set_title(f"{name}: probe of each layer")
+axes[1].axhline(1 / layers.shape[1], color="grey", linestyle=":", label="all layers alike")
+axes[1].set(xlabel="Layer", ylabel="Weight in the sum", title=f"{name}: learned weights")
+axes[1].legend()
+figure.savefig(arguments.output, dpi=100)
 plt.show()
 
 # %%
@@ -138,35 +199,23 @@ plt.show()
 # ----------------------------------------
 #
 # Arousal is known from the first layer on, and hardly better anywhere else: it is in level,
-# pitch and tempo, which the spectrogram shows already. Valence is not: it rises to the middle of
-# the encoder, by some seventeen points where arousal is kept equal, and falls again towards the
-# end, where the network has turned to the words that it was trained to write down. So far it
-# agrees with what the paper found in HuBERT: arousal is shallow, valence needs depth.
+# pitch and tempo, which the spectrogram shows already. Dominance is close to it. Valence is not:
+# it rises to the middle of the encoder, by a quarter of the scale where arousal is kept equal, and
+# falls again towards the end, where the network has turned to the words that it was trained to
+# write down. So far it agrees with what the paper found in HuBERT: arousal is shallow, valence
+# needs depth.
 #
-# It says nothing about HuBERT itself. Whisper was trained on transcripts and not on masked
-# units, and this one has six layers, not twenty-four. Nor are the corpora alike: in Emo-DB the
-# same ten sentences are spoken with every emotion, so that words tell nothing of valence; in
+# The learned weights say less. They lie on both ends and in the middle alike, and differ from fold
+# to fold by as much as from each other: layers hold much of the same, and many sums of them serve.
+# The sum predicts about as well as the one layer that was chosen inside. To learn which layer knows
+# what, probe the layers; do not read the weights.
+#
+# Nor does any of it tell about HuBERT itself. Whisper was trained on transcripts and not on masked
+# units, and this one has six layers, not twenty-four. The corpora are not alike either: in Emo-DB
+# the same ten sentences are spoken with every emotion, so that words tell nothing of valence; in
 # the podcasts of the paper they tell much, and deep layers know words. For HuBERT, run this with
-# `HubertEmbedder`.
+# `HubertEmbedder`, and for ratings of listeners put those of `load_msp_podcast` or `load_iemocap`
+# in place of ``y``.
 #
-# The highest point of a curve is also too high for a new speaker, as it was picked by looking.
-# A selector that picks inside each training fold, ``LayerSelector("best")``, is honest; the
-# groups reach its inner folds by metadata routing:
-
-X, answers, speakers = ask("valence at high arousal")
-with config_context(enable_metadata_routing=True):
-    nested = cross_validate(
-        make_pipeline(
-            LayerSelector("best", cv=LeaveOneGroupOut()),
-            StandardScaler(),
-            LogisticRegression(class_weight="balanced", max_iter=2000),
-        ),
-        X,
-        answers,
-        params={"groups": speakers},
-        cv=LeaveOneGroupOut(),
-        scoring="balanced_accuracy",
-        return_estimator=True,
-    )
-chosen = [int(pipeline[0].best_layer_) for pipeline in nested["estimator"]]
-print(f"layer chosen inside: {nested['test_score'].mean():.3f}; chosen {chosen}")
+# The highest point of a curve is also too high for a new speaker, as it was picked by looking. The
+# figures of what was chosen inside are honest.

@@ -18,7 +18,16 @@ LAYERS = {
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": (
         {"audio", "nn"},
-        LIGHT | {"torch", "transformers", "huggingface_hub", "speechbrain", "encodec", "yaml"},
+        LIGHT
+        | {
+            "torch",
+            "transformers",
+            "tokenizers",
+            "huggingface_hub",
+            "speechbrain",
+            "encodec",
+            "yaml",
+        },
     ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (

@@ -24,10 +24,13 @@ def run(example, *arguments, folder):
 
 
 # What trains networks is run in brief; the quickstart below.
+IN_BRIEF = {"plot_hyfuse": "3", "plot_distilled": "1"}
+
+
 @pytest.mark.parametrize(
     ("example", "arguments"),
     [
-        (path, ("--epochs", "3") if path.stem == "plot_hyfuse" else ())
+        (path, ("--epochs", IN_BRIEF[path.stem]) if path.stem in IN_BRIEF else ())
         for path in EXAMPLES
         if path.stem != "plot_quickstart"
     ],
@@ -106,13 +109,19 @@ def test_layer_analysis_on_real_recordings(tmp_path, monkeypatch, corpus_folder,
     curves = {
         line.rsplit(maxsplit=7)[0].strip(): np.array(line.split()[-7:], dtype=float)
         for line in output.splitlines()
-        if line.startswith(("arousal", "valence"))
+        if line.startswith(("probe of", "weights of"))
     }
     # What the text of the example says of them.
-    assert curves["arousal"].min() >= 0.95
-    valence = curves["valence at high arousal"]
+    assert curves["probe of arousal"].min() >= 0.85
+    assert np.ptp(curves["probe of arousal"]) <= 0.1
+    valence = curves["probe of valence at high arousal"]
     assert valence.argmax() in (2, 3)
     assert valence.max() - max(valence[0], valence[-1]) >= 0.1
+    for question in ("arousal", "valence", "valence at high arousal", "dominance"):
+        assert abs(curves[f"weights of {question}"].sum() - 1) <= 0.01
+        found = re.search(rf"inside for {question}: one layer (\S+) .*, weighted sum (\S+)", output)
+        one_layer, weighted = map(float, found.groups())
+        assert abs(one_layer - weighted) <= 0.06
     assert (tmp_path / "layers.png").stat().st_size > 10_000
 
 

