@@ -40,12 +40,11 @@ from sklearn_ser.metrics import (
 TARGETS = ["arousal", "valence", "dominance"]
 OF_EMOTIONS = {"emodb": load_emodb, "ravdess": load_ravdess}
 OF_DIMENSIONS = {"iemocap": load_iemocap, "msp_podcast": load_msp_podcast}
-# Name of an arm -> its student: width (None is the teacher's), whether it is distilled, and from
-# what it learns: the labels alone, or the teacher's predictions too; with transcripts or without.
+# Name of an arm -> its student: width (None is the teacher's), whether it is distilled, whether it
+# learns the teacher's predictions beside the labels, and whether it sees transcripts.
 ARMS = {
     "two layers, not distilled": {"width": None, "distilled": False},
     "two layers": {"width": None, "distilled": True},
-    "two layers, taught": {"width": None, "distilled": True, "taught": True},
     "two narrow layers, not distilled": {"width": 320, "distilled": False},
     "two narrow layers": {"width": 320, "distilled": True},
     "two narrow layers, taught": {"width": 320, "distilled": True, "taught": True},
@@ -71,13 +70,16 @@ def load(name, path):
     return table.dropna(subset=TARGETS).reset_index(drop=True)
 
 
+def make_embedder(arguments):
+    """Return the large encoder, frozen."""
+    if "whisper" in Path(arguments.teacher).name:
+        return WhisperEmbedder(arguments.teacher, context="recording", memory=arguments.memory)
+    return HubertEmbedder(arguments.teacher, memory=arguments.memory)
+
+
 def make_teacher(arguments):
     """Return the search over layers and penalties of the large encoder."""
-    embedder = (
-        WhisperEmbedder(arguments.teacher, context="recording")
-        if "whisper" in Path(arguments.teacher).name
-        else HubertEmbedder(arguments.teacher)
-    ).set_params(layers="all", memory=arguments.memory)
+    embedder = make_embedder(arguments).set_params(layers="all")
     pipeline = make_pipeline(embedder, LayerSelector(), StandardScaler(), Ridge())
     grid = {
         "layerselector__layer": list(range(embedder._load_backbone().n_layers)),
@@ -86,57 +88,105 @@ def make_teacher(arguments):
     return GridSearchCV(pipeline, grid, cv=GroupKFold(3), scoring=concordance_scorer)
 
 
-def make_student(settings, fold, train, unlabeled, arguments):
-    """Return the folder of a fold's student, which is made where it is not there."""
-    kind = "distilled" if settings["distilled"] else "cut"
-    folder = Path(arguments.students) / f"{arguments.corpus}-{kind}-{settings['width']}-{fold}"
+def distill(recordings, folder, n_epochs, arguments, **settings):
+    """Make a student where it is not there yet, and return its folder."""
+    folder = Path(arguments.students) / folder
     if not (folder / "config.json").exists():
         start = time.time()
         maker = DistilledRegressor(
             teacher=arguments.teacher,
             teacher_layers=arguments.teacher_layers,
-            student_from="teacher",
-            student_width=settings["width"],
-            distillation_epochs=arguments.distillation_epochs if settings["distilled"] else 0,
+            distillation_epochs=n_epochs,
             distillation_learning_rate=arguments.distillation_learning_rate,
             dtype=arguments.dtype,
             random_state=0,
+            **settings,
         )
-        maker.distill([*train["path"], *unlabeled], folder)
+        maker.distill(recordings, folder)
         losses = [f"{loss:.3f}" for loss in maker.distillation_history_]
         print(folder.name, f"{time.time() - start:.0f} s", *losses, flush=True)
     return str(folder)
 
 
-def predict(arm, fold, train, test, unlabeled, teachers, arguments):
-    """Return an arm's predictions of a fold, and how many parameters it has and trains."""
-    if fold not in teachers:
-        teacher = make_teacher(arguments)
-        teachers[fold] = teacher.fit(train["path"], train[TARGETS], groups=train["speaker"])
-    teacher = teachers[fold]
-    if arm == "teacher":
-        return teacher.predict(test["path"]), None, None
-    settings = ARMS[arm]
-    student = make_student(settings, fold, train, unlabeled, arguments)
+def make_student(settings, fold, train, unlabeled, arguments):
+    """Return the folder of a fold's student: of other recordings first, then of its own."""
+    width, n_epochs = settings["width"], arguments.distillation_epochs
+    of_teacher = {"student_from": "teacher", "student_width": width}
+    if not settings["distilled"]:
+        return distill(list(train["path"]), f"cut-{width}", 0, arguments, **of_teacher)
+    if unlabeled:
+        begun = distill(unlabeled, f"begun-{width}", n_epochs, arguments, **of_teacher)
+        of_teacher = {"audio_model": begun}
+    name = f"{arguments.corpus}-{width}-{fold}"
+    return distill(list(train["path"]), name, n_epochs, arguments, **of_teacher)
+
+
+def make_regressor(settings, student, teacher, arguments):
+    """Return what learns the labels, with the table's columns that it sees."""
+    has_text = bool(settings.get("text"))
     regressor = DistilledRegressor(
         student,
-        arguments.text_model if settings.get("text") else None,
-        recording_column="path",
-        transcript_column="text" if settings.get("text") else None,
+        arguments.text_model if has_text else None,
         teacher=FrozenEstimator(teacher) if settings.get("taught") else None,
         encoder_learning_rate=arguments.encoder_learning_rate,
         max_epochs=arguments.epochs,
         dtype=arguments.dtype,
         random_state=0,
     )
-    tables = [rows if settings.get("text") else rows["path"] for rows in (train, test)]
-    more = {"unlabeled": unlabeled} if settings.get("taught") and len(unlabeled) else {}
-    regressor.fit(tables[0], train[TARGETS], **more)
+    return regressor, ["path", "text"] if has_text else "path"
+
+
+def predict(arm, fold, train, test, unlabeled, teachers, arguments):
+    """Return an arm's predictions of a fold, and how many parameters it has and trains."""
+    if fold not in teachers and (arm == "teacher" or ARMS[arm].get("taught")):
+        teacher = make_teacher(arguments)
+        teachers[fold] = teacher.fit(train["path"], train[TARGETS], groups=train["speaker"])
+    if arm == "teacher":
+        best = teachers[fold].best_params_
+        print("teacher", fold, best, flush=True)
+        return teachers[fold].predict(test["path"]), None, None
+    student = make_student(ARMS[arm], fold, train, unlabeled, arguments)
+    regressor, columns = make_regressor(ARMS[arm], student, teachers.get(fold), arguments)
+    regressor.fit(train[columns], train[TARGETS])
     return (
-        regressor.predict(tables[1]),
+        regressor.predict(test[columns]),
         regressor.n_parameters_,
         regressor.n_trainable_parameters_,
     )
+
+
+def compare_times(table, arguments, n_recordings=50, n_runs=5):
+    """Print how long students take of what the teacher does, from files to predictions."""
+    some = table.iloc[:n_recordings]
+    models = {}
+    for name, layer in {"teacher, all layers": -1, "teacher, third layer": 3}.items():
+        embedder = make_embedder(arguments).set_params(layers=layer, memory=None)
+        models[name] = make_pipeline(embedder, StandardScaler(), Ridge())
+    for width in (None, 320):
+        student = distill(
+            list(some["path"]),
+            f"cut-{width}",
+            0,
+            arguments,
+            student_from="teacher",
+            student_width=width,
+        )
+        models[f"student of width {width}"] = DistilledRegressor(student, max_epochs=1)
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for model in models.values():
+        model.fit(some["path"], some[TARGETS])
+    for _ in range(n_runs):
+        for name, model in models.items():
+            start = time.perf_counter()
+            model.predict(some["path"])
+            times[name].append(time.perf_counter() - start)
+    whole = np.array(times["teacher, all layers"])
+    for name, runs in times.items():
+        ratios = np.array(runs) / whole
+        print(
+            f"{name}: {np.median(runs):.2f} s for {n_recordings} recordings, "
+            f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f}) of all layers"
+        )
 
 
 def read(path):
@@ -201,8 +251,12 @@ def main():
     parser.add_argument("--distillation-epochs", type=int, default=10)
     parser.add_argument("--distillation-learning-rate", type=float, default=5e-4)
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--time", action="store_true", help="compare the time of predictions alone")
     arguments = parser.parse_args()
     table = load(arguments.corpus, arguments.data)
+    if arguments.time:
+        compare_times(table, arguments)
+        return
     unlabeled = list(load(*arguments.unlabeled)["path"]) if arguments.unlabeled else []
     splits = list(GroupKFold(5, shuffle=True, random_state=0).split(table, groups=table["speaker"]))
     done, teachers = read(arguments.results), {}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_ser import EmoHRNetClassifier
+from sklearn_ser import DistilledRegressor, EmoHRNetClassifier, HyperbolicFusionClassifier
+from small_networks import small_network
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU at hand")
 
@@ -30,6 +31,31 @@ def test_a_model_of_the_gpu_predicts_alike_on_the_cpu(spectrograms, dtype):
     assert fitted.score(X, y) >= 0.9
     loaded = pickle.loads(pickle.dumps(fitted)).set_params(device="cpu")
     np.testing.assert_allclose(loaded.predict_proba(X), fitted.predict_proba(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("head", ["softmax", "mlr"])
+def test_a_fusion_of_the_gpu_predicts_alike_on_the_cpu(head):
+    X, y = np.random.default_rng(0).normal(size=(60, 24)), np.arange(60) % 3
+    X[np.arange(60), y] += 3
+    classifier = HyperbolicFusionClassifier([12, 12], head=head, device="cuda", random_state=0)
+    fitted = classifier.fit(X, y)
+    assert fitted.score(X, y) >= 0.9
+    loaded = pickle.loads(pickle.dumps(fitted)).set_params(device="cpu")
+    np.testing.assert_allclose(loaded.predict_proba(X), fitted.predict_proba(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_regressor_of_the_gpu_predicts_alike_on_the_cpu(dtype):
+    rng = np.random.default_rng(0)
+    y = np.linspace(-1, 1, 24)
+    recordings = [10**level * rng.normal(size=rng.integers(400, 8000)) for level in y]
+    regressor = DistilledRegressor(
+        small_network("wavlm"), max_epochs=2, batch_size=8, dtype=dtype, device="cuda"
+    )
+    fitted = regressor.set_params(random_state=0).fit(recordings, y)
+    assert all(type(values) is np.ndarray for values in fitted.state_.values())
+    loaded = pickle.loads(pickle.dumps(fitted)).set_params(device="cpu")
+    np.testing.assert_allclose(loaded.predict(recordings), fitted.predict(recordings), atol=1e-3)
 
 
 def test_global_states_of_the_gpu_are_left_alone(spectrograms):
