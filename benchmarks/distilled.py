@@ -11,6 +11,7 @@ Every fold of every arm is a line of the file; what is there is not computed aga
 """
 
 import argparse
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -20,10 +21,13 @@ import pandas as pd
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from transformers import AutoConfig
 
 from sklearn_ser import DistilledRegressor, HubertEmbedder, LayerSelector, WhisperEmbedder
+from sklearn_ser.backbones import count_parameters, load_speech_backbone
 from sklearn_ser.datasets import (
     circumplex,
     load_emodb,
@@ -72,26 +76,34 @@ def load(name, path):
 
 def make_embedder(arguments):
     """Return the large encoder, frozen."""
-    if "whisper" in Path(arguments.teacher).name:
+    if AutoConfig.from_pretrained(arguments.teacher).model_type == "whisper":
         return WhisperEmbedder(arguments.teacher, context="recording", memory=arguments.memory)
     return HubertEmbedder(arguments.teacher, memory=arguments.memory)
 
 
 def make_teacher(arguments):
-    """Return the search over layers and penalties of the large encoder."""
+    """Return the search over layers and penalties of the large encoder, target by target."""
     embedder = make_embedder(arguments).set_params(layers="all")
     pipeline = make_pipeline(embedder, LayerSelector(), StandardScaler(), Ridge())
     grid = {
         "layerselector__layer": list(range(embedder._load_backbone().n_layers)),
         "ridge__alpha": [10.0, 100.0, 1000.0],
     }
-    return GridSearchCV(pipeline, grid, cv=GroupKFold(3), scoring=concordance_scorer)
+    search = GridSearchCV(pipeline, grid, cv=GroupKFold(3), scoring=concordance_scorer)
+    return MultiOutputRegressor(search)
 
 
-def distill(recordings, folder, n_epochs, arguments, **settings):
+def name_of(*settings):
+    """Return a short name that tells settings apart."""
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
+
+
+def distill(recordings, n_epochs, arguments, **settings):
     """Make a student where it is not there yet, and return its folder."""
-    folder = Path(arguments.students) / folder
-    if not (folder / "config.json").exists():
+    of_all = [arguments.teacher, arguments.teacher_layers, arguments.distillation_learning_rate]
+    name = name_of(of_all, arguments.dtype, n_epochs, settings, [str(path) for path in recordings])
+    folder = Path(arguments.students) / name
+    if not (folder / "done").exists():
         start = time.time()
         maker = DistilledRegressor(
             teacher=arguments.teacher,
@@ -104,21 +116,21 @@ def distill(recordings, folder, n_epochs, arguments, **settings):
         )
         maker.distill(recordings, folder)
         losses = [f"{loss:.3f}" for loss in maker.distillation_history_]
-        print(folder.name, f"{time.time() - start:.0f} s", *losses, flush=True)
+        print(f"student {name}, {settings}: {time.time() - start:.0f} s", *losses, flush=True)
+        (folder / "done").touch()
     return str(folder)
 
 
-def make_student(settings, fold, train, unlabeled, arguments):
+def make_student(settings, train, unlabeled, arguments):
     """Return the folder of a fold's student: of other recordings first, then of its own."""
     width, n_epochs = settings["width"], arguments.distillation_epochs
     of_teacher = {"student_from": "teacher", "student_width": width}
+    recordings = list(train["path"])
     if not settings["distilled"]:
-        return distill(list(train["path"]), f"cut-{width}", 0, arguments, **of_teacher)
+        return distill(recordings[:1], 0, arguments, **of_teacher)
     if unlabeled:
-        begun = distill(unlabeled, f"begun-{width}", n_epochs, arguments, **of_teacher)
-        of_teacher = {"audio_model": begun}
-    name = f"{arguments.corpus}-{width}-{fold}"
-    return distill(list(train["path"]), name, n_epochs, arguments, **of_teacher)
+        of_teacher = {"audio_model": distill(unlabeled, n_epochs, arguments, **of_teacher)}
+    return distill(recordings, n_epochs, arguments, **of_teacher)
 
 
 def make_regressor(settings, student, teacher, arguments):
@@ -142,10 +154,11 @@ def predict(arm, fold, train, test, unlabeled, teachers, arguments):
         teacher = make_teacher(arguments)
         teachers[fold] = teacher.fit(train["path"], train[TARGETS], groups=train["speaker"])
     if arm == "teacher":
-        best = teachers[fold].best_params_
-        print("teacher", fold, best, flush=True)
-        return teachers[fold].predict(test["path"]), None, None
-    student = make_student(ARMS[arm], fold, train, unlabeled, arguments)
+        for target, search in zip(TARGETS, teachers[fold].estimators_, strict=True):
+            print("teacher", fold, target, search.best_params_, flush=True)
+        n_parameters = count_parameters(load_speech_backbone(arguments.teacher, device="cpu"))
+        return teachers[fold].predict(test["path"]), n_parameters, 0
+    student = make_student(ARMS[arm], train, unlabeled, arguments)
     regressor, columns = make_regressor(ARMS[arm], student, teachers.get(fold), arguments)
     regressor.fit(train[columns], train[TARGETS])
     return (
@@ -163,14 +176,8 @@ def compare_times(table, arguments, n_recordings=50, n_runs=5):
         embedder = make_embedder(arguments).set_params(layers=layer, memory=None)
         models[name] = make_pipeline(embedder, StandardScaler(), Ridge())
     for width in (None, 320):
-        student = distill(
-            list(some["path"]),
-            f"cut-{width}",
-            0,
-            arguments,
-            student_from="teacher",
-            student_width=width,
-        )
+        settings = {"student_from": "teacher", "student_width": width}
+        student = distill(list(some["path"])[:1], 0, arguments, **settings)
         models[f"student of width {width}"] = DistilledRegressor(student, max_epochs=1)
     times: dict[str, list[float]] = {name: [] for name in models}
     for model in models.values():
@@ -189,15 +196,23 @@ def compare_times(table, arguments, n_recordings=50, n_runs=5):
         )
 
 
-def read(path):
-    """Return the lines that are there, by arm and fold; one that was cut off is left out."""
+def settings_of(arguments):
+    """Return what decides the results, in a line of the file."""
+    left_out = {"arms", "folds", "results", "students", "memory", "time", "data"}
+    return {name: value for name, value in vars(arguments).items() if name not in left_out}
+
+
+def read(arguments):
+    """Return the lines of these settings, by arm and fold; one that was cut off is left out."""
+    path = arguments.results
     lines = {}
     for text in Path(path).read_text().splitlines() if Path(path).exists() else ():
         try:
             line = json.loads(text)
         except json.JSONDecodeError:
             continue
-        lines[line["arm"], line["fold"]] = line
+        if line["settings"] == settings_of(arguments):
+            lines[line["arm"], line["fold"]] = line
     return lines
 
 
@@ -212,7 +227,9 @@ def report(lines, table):
         if np.isnan(predicted).any():
             continue
         sizes = next(line for (name, _), line in lines.items() if name == arm)
-        print(f"{arm}: {sizes['n_parameters']} parameters, {sizes['n_trainable']} trained")
+        n_parameters, whole = sizes["n_parameters"], lines["teacher", sizes["fold"]]["n_parameters"]
+        share = f"{n_parameters / whole:.0%} of the teaching encoder's"
+        print(f"{arm}: {n_parameters} parameters, {share}, {sizes['n_trainable']} trained")
         for column, target in enumerate(TARGETS):
             own = concordance_correlation_coefficient(y[:, column], predicted[:, column])
             print(f"  {target} {own:.3f}", end="")
@@ -259,7 +276,7 @@ def main():
         return
     unlabeled = list(load(*arguments.unlabeled)["path"]) if arguments.unlabeled else []
     splits = list(GroupKFold(5, shuffle=True, random_state=0).split(table, groups=table["speaker"]))
-    done, teachers = read(arguments.results), {}
+    done, teachers = read(arguments), {}
     for fold in arguments.folds:
         train, test = (table.iloc[rows] for rows in splits[fold])
         for arm in arguments.arms:
@@ -270,6 +287,7 @@ def main():
                 arm, fold, train, test, unlabeled, teachers, arguments
             )
             line = {
+                "settings": settings_of(arguments),
                 "arm": arm,
                 "fold": fold,
                 "rows": splits[fold][1].tolist(),
@@ -283,7 +301,7 @@ def main():
                 test[TARGETS], predicted, multioutput="raw_values"
             )
             print(arm, fold, each.round(3), f"{time.time() - start:.0f} s", flush=True)
-    report(read(arguments.results), table)
+    report(read(arguments), table)
 
 
 if __name__ == "__main__":

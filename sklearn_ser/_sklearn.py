@@ -1,6 +1,8 @@
 """scikit-learn's private names that the package uses, imported in this one place."""
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
@@ -8,6 +10,7 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_y
 
 __all__ = [
+    "BaseSearchCV",
     "HasMethods",
     "Interval",
     "StrOptions",
@@ -16,6 +19,7 @@ __all__ = [
     "check_y",
     "fit_context",
     "is_data_frame_asked_for",
+    "safe_indexing",
     "validate_params",
 ]
 

@@ -63,6 +63,8 @@ def _attend(self, hidden_states, attention_mask=None, position_bias=None, index=
         project(hidden_states).view(by_head).transpose(1, 2)
         for project in (self.q_proj, self.k_proj, self.v_proj)
     )
-    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    attended = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0
+    )
     attended = attended.transpose(1, 2).reshape(n_recordings, n_frames, self.embed_dim)
     return self.out_proj(attended), None, position_bias

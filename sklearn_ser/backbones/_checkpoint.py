@@ -297,7 +297,7 @@ def share_network(key, load):
 
 def _load(checkpoint, network_class, dtype, attention, part):
     try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             network, told = network_class.from_pretrained(
                 checkpoint.folder,
                 dtype=dtype,
@@ -446,7 +446,7 @@ def _belongs_to(key, network):
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Silence transformers' progress bar and report; what they would tell is checked and raised."""
     from transformers.utils import logging
 

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from . import _wav2vec2, _whisper
 from ._attention import call_block, use_sdpa_in_wavlm
-from ._checkpoint import find_checkpoint
+from ._checkpoint import find_checkpoint, quiet
 from ._registry import load_backbone, load_text_backbone
 from ._wav2vec2 import FAMILY, Wav2Vec2Backbone
 from ._whisper import WhisperBackbone
@@ -130,11 +130,22 @@ class SpeechStudent(nn.Module):
     def freeze_convolutions(self):
         """Let training leave the convolutions, and a table of positions, as they are."""
         if self.is_whisper:
-            front = [self.network.conv1, self.network.conv2, self.network.embed_positions]
+            for module in (self.network.conv1, self.network.conv2, self.network.embed_positions):
+                module.requires_grad_(False)
         else:
-            front = [self.network.feature_extractor]
-        for module in front:
-            module.requires_grad_(False)
+            # `requires_grad_` alone would still send gradients through them.
+            self.network.feature_extractor._freeze_parameters()
+
+    def train(self, mode=True):
+        """Change between training and prediction; statistics of a batch norm stay as they are.
+
+        A batch norm sees one recording at a time here, of which it learns nothing.
+        """
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
+        return self
 
     def save(self, folder):
         """Save it as transformers does, so that an embedder can use it.
@@ -144,7 +155,8 @@ class SpeechStudent(nn.Module):
         folder : path
             Made where it is not there.
         """
-        self.network.save_pretrained(folder)
+        with quiet():
+            self.network.save_pretrained(folder)
         self.reading.frozen.extractor.save_pretrained(folder)
 
 

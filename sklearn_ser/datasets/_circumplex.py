@@ -35,6 +35,11 @@ def circumplex(emotions):
         Arousal, valence, dominance, from -1 to 1. NaN for emotions that have no numbers here,
         such as "calm".
 
+    Raises
+    ------
+    ValueError
+        If it is a single name.
+
     Notes
     -----
     The numbers are mean ratings of emotions' names, pleasure being called valence; neutral is the
@@ -52,6 +57,8 @@ def circumplex(emotions):
     array([[ 0.59, -0.51,  0.25],
            [-0.27, -0.63, -0.33]])
     """
+    if isinstance(emotions, str):
+        raise ValueError(f"emotions={emotions!r} must be a sequence of names: [{emotions!r}].")
     unknown = [np.nan] * len(DIMENSIONS)
     ratings = [_RATINGS.get(str(emotion), unknown) for emotion in emotions]
     return np.array(ratings, dtype=float).reshape(-1, len(DIMENSIONS))

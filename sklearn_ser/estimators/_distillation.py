@@ -1,5 +1,7 @@
 """Teachers: encoders whose layers a student learns, regressors whose predictions it learns."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from sklearn import get_config
@@ -7,10 +9,13 @@ from sklearn.base import clone
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
+from sklearn_ser._sklearn import BaseSearchCV, safe_indexing
+from sklearn_ser._warnings import warn
 from sklearn_ser.backbones import load_speech_backbone
 from sklearn_ser.nn import LayerPredictor, initialize_heads
 
 from ._speech_inputs import TeacherLayers
+from ._torch import ready_to_train
 
 # As DistilHuBERT was trained.
 _WARMUP, _MAX_GRADIENT = 0.07, 5.0
@@ -121,19 +126,20 @@ def learn_layers(student, inputs, positions, *, n_epochs, batch_size, rate, dtyp
         max_gradient=_MAX_GRADIENT,
     )
     nothing = np.zeros((len(inputs), 1), dtype=np.float32)
-    train(
-        module,
-        recipe,
-        Samples(inputs, nothing, positions),
-        None,
-        rng=np.random.default_rng(seed),
-        begin=lambda: None,
-        end=end,
-    )
+    with ready_to_train(seed, device, True):
+        train(
+            module,
+            recipe,
+            Samples(inputs, nothing, positions),
+            None,
+            rng=np.random.default_rng(seed),
+            begin=lambda: None,
+            end=end,
+        )
     return losses
 
 
-def fit_regressor(teacher, X, y, metadata):
+def fit_regressor(teacher, X, y, metadata, rows):
     """Clone a teacher and fit it; one that is a `FrozenEstimator` stays as it is.
 
     Parameters
@@ -142,6 +148,8 @@ def fit_regressor(teacher, X, y, metadata):
     X, y : as for `fit`
     metadata : dict
         ``sample_weight`` and ``groups``, of which it gets what it takes.
+    rows : ndarray of int
+        What of them it is fitted on.
 
     Returns
     -------
@@ -153,6 +161,65 @@ def fit_regressor(teacher, X, y, metadata):
         taken = get_routing_for_object(teacher).consumes("fit", metadata.keys())
     else:
         taken = {name for name in metadata if has_fit_parameter(teacher, name)}
-        if hasattr(teacher, "cv"):  # a search hands groups on to its splitter
+        if isinstance(teacher, BaseSearchCV):  # hands groups on to its splitter
             taken |= metadata.keys() & {"groups"}
-    return teacher.fit(X, y, **{name: metadata[name] for name in taken})
+    metadata = {name: np.asarray(value)[rows] for name, value in metadata.items()}
+    weights = metadata.get("sample_weight")
+    if weights is not None and "sample_weight" not in taken and np.ptp(weights):
+        warn(
+            "teacher= takes no sample_weight where it is, and counts all recordings of a weight "
+            "above zero alike. Within a pipeline, metadata routing brings it to a step."
+        )
+    with _naming_teacher():
+        return teacher.fit(
+            safe_indexing(X, rows), safe_indexing(y, rows), **{n: metadata[n] for n in taken}
+        )
+
+
+def ask_regressor(teacher, X, rows, n_targets):
+    """Return a teacher's predictions of some recordings.
+
+    Parameters
+    ----------
+    teacher : estimator
+        Fitted.
+    X : as for `fit`
+    rows : ndarray of int
+        Positions in it.
+    n_targets : int
+
+    Returns
+    -------
+    predictions : ndarray of shape (len(rows), n_targets)
+
+    Raises
+    ------
+    ValueError
+        If it predicts another number of targets, or NaN.
+    """
+    with _naming_teacher():
+        predicted = np.asarray(teacher.predict(safe_indexing(X, rows)), dtype=np.float64)
+    predicted = predicted.reshape(len(rows), -1)
+    if predicted.shape[1] != n_targets:
+        raise ValueError(
+            f"teacher= predicts {predicted.shape[1]} targets, and y has {n_targets}: fit it on the "
+            "same ones."
+        )
+    if not np.isfinite(predicted).all():
+        raise ValueError(
+            "The predictions of teacher= are not finite for some recordings: look for those "
+            "that it can't use."
+        )
+    return predicted
+
+
+@contextmanager
+def _naming_teacher():
+    try:
+        yield
+    except Exception as error:
+        error.add_note(
+            "This comes from teacher=, which is given X as it is, with all columns of a table: "
+            "a ColumnTransformer chooses among them."
+        )
+        raise

@@ -41,9 +41,15 @@ from sklearn_ser.nn import (
 from sklearn_ser.store import EmbeddingStore
 
 from ._classes import check_groups
-from ._distillation import fit_regressor, is_encoder, learn_layers, load_teacher
+from ._distillation import (
+    ask_regressor,
+    fit_regressor,
+    is_encoder,
+    learn_layers,
+    load_teacher,
+)
 from ._speech_inputs import Reader, SpeechInputs, average_windows, tokens_of
-from ._speech_table import join_speech, read_speech_table
+from ._speech_table import join_speech, naming_unlabeled, read_speech_table
 from ._speech_vectors import embed
 from ._targets import moments, read_targets
 from ._torch import Learnable, TorchEstimator, merge_repetitions
@@ -77,7 +83,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
     freeze : {"extractors", "all", None}, default="extractors"
         What is not trained: the convolutions and the embeddings of words; all but the head, which
         takes seconds, as each recording passes through the encoders once (see `memory`); or
-        nothing.
+        nothing. Before that, `distillation` of a teacher's layers trains all of the student.
     pooling : {"mean", "attentive_statistics"}, default="mean"
         Of the frames: their mean, or mean and deviation with learned weights.
     fusion : {"concat", "cross_attention"}, default="concat"
@@ -95,9 +101,10 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         Seconds. Of longer recordings, training sees a part of that length, another one in each
         epoch; prediction cuts them into windows of at most that length and averages.
     teacher : estimator, str or path, default=None
-        A regressor, or a pipeline or search that ends in one: it is cloned and fitted on `X` and
-        `y`, and its predictions are learned beside `y`. One that was fitted before comes as a
-        `FrozenEstimator`. Or a large encoder of speech, a hub id or a folder, whose layers the
+        A regressor, or a pipeline or search that ends in one: it is cloned and fitted on those
+        recordings of `X` that are trained on, and its predictions are learned beside `y`. It gets
+        all columns of a table, of which a `ColumnTransformer` chooses. One that was fitted before
+        comes as a `FrozenEstimator`. Or a large encoder of speech, a hub id or a folder, whose layers the
         student learns to predict.
     alpha : float, default=0.5
         Weight of the teacher in the loss, from 0 to 1; the labels have the rest. Not used with
@@ -422,6 +429,8 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             If targets are missing, parameters contradict each other, or training diverges.
         """
         self._begin()
+        for name in ("teacher_", "teacher_n_parameters_", "distillation_history_"):
+            self.__dict__.pop(name, None)
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         data = {"X": X, "y": y, "metadata": metadata}
         self._refuse_contradictions(unlabeled)
@@ -445,23 +454,41 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
 
     def _fit(self, labelled, y, weights, groups, more, data, unlabeled):
         recordings, transcripts = join_speech(labelled, more)
-        reader = self._reader()
-        usable, problems = reader.find_problems(recordings, self.on_error)
-        _tell_left_out(problems)
+        vectors, reader = None, None
+        with naming_unlabeled(len(y)):
+            if self.freeze == "all":
+                vectors = self._embed(recordings, transcripts, self._names())
+                usable = vectors.usable
+            else:
+                reader = self._reader(self._known("audio"))
+                usable, problems = reader.find_problems(recordings, self.on_error)
+                _tell_left_out(problems)
         kept, weights = self._choose(labelled[0], y, weights, groups, usable)
-        if not self._goes_on:
-            self.target_mean_, self.target_scale_ = moments(y[kept], weights[kept])
         extra = usable[usable >= len(y)]
-        targets = self._make_targets(y, kept, weights, len(recordings))
-        if self.teacher is not None and not is_encoder(self.teacher):
-            given = {"sample_weight": data["metadata"].get("sample_weight"), "groups": groups}
-            self.teacher_ = fit_regressor(self.teacher, data["X"], data["y"], given)
-            self._add_predictions(targets, kept, extra, data["X"], unlabeled, weights)
-        inputs = self._inputs(recordings, transcripts, reader, kept, extra)
+        teaches_all = self._taught_by_regressor or self.distillation == "during"
+        self._unlabeled = extra if teaches_all else extra[:0]
+        n_columns = 2 * (y.shape[1] + 1)
+        learnable = Learnable(
+            np.zeros((len(recordings), n_columns), dtype=np.float32),
+            kept,
+            groups=groups[kept] if groups is not None and self.early_stopping else None,
+            kinds=np.arange(len(recordings)) >= len(y),
+        )
+        plan = self._plan(learnable)
+        training = plan[1]
+        own = training[training < len(y)]
+        if not self._goes_on:
+            self.target_mean_, self.target_scale_ = moments(y[own], weights[own])
+        learnable.targets[kept, : y.shape[1]] = self._standardize(y[kept])
+        learnable.targets[kept, y.shape[1]] = weights[kept]
+        if self._taught_by_regressor:
+            self._ask_teacher(learnable.targets, kept, own, extra, weights, data, unlabeled, groups)
+        inputs = vectors
+        if inputs is None:
+            inputs = self._inputs(recordings, transcripts, reader, np.union1d(own, extra))
+        self._widths = None if vectors is None else vectors.widths
         self._settle_architecture()
-        self._unlabeled = extra if self.teacher is not None else extra[:0]
-        of_groups = groups[kept] if groups is not None and self.early_stopping else None
-        self._train(inputs, Learnable(targets, kept, None, of_groups), data)
+        self._train(inputs, learnable, data, plan)
         self.__dict__.pop("_teacher_layers", None)  # its heads are for training alone
         self._count_parameters()
         return self
@@ -482,7 +509,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         check_is_fitted(self, "state_")
         recordings, transcripts = read_speech_table(self, X, reset=False)
         if self.architecture_["is_frozen"]:
-            outputs = self._outputs(self._embed(recordings, transcripts))
+            outputs = self._outputs(self._embed(recordings, transcripts, self.architecture_))
         else:
             outputs = self._predict_windows(recordings, transcripts)
         predictions = outputs.astype(np.float64) * self.target_scale_ + self.target_mean_
@@ -497,7 +524,8 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             As for `fit`.
         folder : path
             Where to save it, as transformers does: `HubertEmbedder`, `WavLMEmbedder` or
-            `WhisperEmbedder` can use it, and `audio_model` as well.
+            `WhisperEmbedder` can use it, and `audio_model` as well. One of Whisper's make has
+            learned from recordings of their own length: ``context="recording"``.
 
         Returns
         -------
@@ -585,25 +613,16 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             )
         return read_speech_student(self.audio_model, **given)
 
-    def _reader(self, settings=None):
-        if settings is None:
-            known = self.architecture_ if self._goes_on else self._settings
-            settings = known["audio"]
-        network = (
-            load_speech_backbone(
-                self.audio_model, device="cpu", local_files_only=self.local_files_only
-            )
-            if settings is None
-            else SpeechFeatures(settings)
-        )
-        longest = network.max_samples
-        if longest is not None and self.max_duration * network.sampling_rate > longest:
+    def _reader(self, settings):
+        features = SpeechFeatures(settings)
+        longest = features.max_samples
+        if longest is not None and self.max_duration * features.sampling_rate > longest:
             raise ValueError(
                 f"max_duration={self.max_duration} is too long for this encoder, which takes at "
-                f"most {longest / network.sampling_rate:g} s at once."
+                f"most {longest / features.sampling_rate:g} s at once."
             )
         return Reader(
-            network, sampling_rate=self.sampling_rate, channel=self.channel, n_jobs=self.n_jobs
+            features, sampling_rate=self.sampling_rate, channel=self.channel, n_jobs=self.n_jobs
         )
 
     def _choose(self, recordings, y, weights, groups, usable):
@@ -620,7 +639,8 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             kept = np.flatnonzero(weights)
             merged = weights[kept]
         if not len(kept):
-            raise ValueError("No recording is left to learn from: all have weight zero.")
+            reason = "all have weight zero" if len(usable) else "none can be used"
+            raise ValueError(f"No recording is left to learn from: {reason}.")
         weights = np.zeros(len(y))
         weights[kept] = merged / merged.mean()
         return kept, weights
@@ -628,60 +648,69 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
     def _standardize(self, y):
         return (y - self.target_mean_) / np.where(self.target_scale_ > 0, self.target_scale_, 1)
 
-    def _make_targets(self, y, kept, weights, n_recordings):
-        """Return targets and weight, and room for the teacher's."""
-        n_targets = y.shape[1]
-        targets = np.zeros((n_recordings, 2 * n_targets + 2), dtype=np.float32)
-        targets[kept, :n_targets] = self._standardize(y[kept])
-        targets[kept, n_targets] = weights[kept]
-        return targets
+    @property
+    def _taught_by_regressor(self):
+        return self.teacher is not None and not is_encoder(self.teacher)
 
-    def _add_predictions(self, targets, kept, extra, X, unlabeled, weights):
-        n_targets, n_labelled = len(self.target_names_), len(weights)
-        taught = targets[:, n_targets + 1 :]
-        predicted = np.asarray(self.teacher_.predict(X)).reshape(n_labelled, n_targets)
-        taught[kept, :-1] = self._standardize(predicted[kept])
+    def _ask_teacher(self, targets, kept, own, extra, weights, data, unlabeled, groups):
+        """Fit the teacher on what is trained on, and put its predictions beside the targets."""
+        n_labelled = len(weights)
+        given = {"sample_weight": data["metadata"].get("sample_weight"), "groups": groups}
+        self.teacher_ = fit_regressor(self.teacher, data["X"], data["y"], given, own)
+        taught = targets[:, len(self.target_names_) + 1 :]
+        for X, rows, shift in ((data["X"], kept, 0), (unlabeled, extra, n_labelled)):
+            if len(rows):
+                predicted = ask_regressor(self.teacher_, X, rows - shift, taught.shape[1] - 1)
+                taught[rows, :-1] = self._standardize(predicted)
         taught[kept, -1] = weights[kept]
-        if len(extra):
-            predicted = np.asarray(self.teacher_.predict(unlabeled)).reshape(-1, n_targets)
-            taught[extra, :-1] = self._standardize(predicted[extra - n_labelled])
-            taught[extra, -1] = 1
-        if not np.isfinite(taught).all():
-            raise ValueError(
-                "The predictions of teacher= are not finite for some recordings: look for those "
-                "that it can't use."
-            )
+        taught[extra, -1] = 1
 
-    def _inputs(self, recordings, transcripts, reader, kept, extra):
-        if self.freeze == "all":
-            vectors = self._embed(recordings, transcripts, np.concatenate([kept, extra]))
-            self._widths = vectors.widths
-            return vectors
-        self._widths = None
-        settings = self.architecture_ if self._goes_on else self._settings
+    def _inputs(self, recordings, transcripts, reader, positions):
+        """Return what the network sees; let a student learn its teacher's layers before."""
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         inputs = SpeechInputs(
             recordings,
             reader,
             max_seconds=self.max_duration,
             rng=np.random.default_rng(seed),
-            token_ids=tokens_of(settings["text"], transcripts, len(recordings)),
+            token_ids=tokens_of(self._known("text"), transcripts, len(recordings)),
         )
         if is_encoder(self.teacher) and self.distillation == "during":
             self._teacher_layers = self._load_teacher(reader)
             inputs.teacher = self._teacher_layers
         elif is_encoder(self.teacher) and not self._goes_on:
-            student = SpeechStudent(settings["audio"])
+            student = SpeechStudent(self._known("audio"))
             own = {n: v for n, v in self._begins_with.items() if n.startswith("audio.")}
             student.load_state_dict({n.removeprefix("audio."): v for n, v in own.items()})
-            self._learn_layers(student, recordings, reader, np.concatenate([kept, extra]))
+            self._learn_layers(student, recordings, reader, positions)
             learned = student.cpu().state_dict()
             self._begins_with |= {f"audio.{name}": values for name, values in learned.items()}
         return inputs
 
+    def _known(self, what):
+        """Return the settings of the encoder of "audio" or "text" that is trained."""
+        return (self.architecture_ if self._goes_on else self._settings)[what]
+
+    def _names(self):
+        """Return what decides which encoders there are."""
+        by_teacher = self.student_from == "teacher"
+        names = {
+            "audio_model": None if by_teacher else os.fspath(self.audio_model),
+            "text_model": None if self.text_model is None else os.fspath(self.text_model),
+            "max_length": self.max_length,
+        }
+        if by_teacher:
+            names |= {
+                "teacher": os.fspath(self.teacher),
+                "student_layers": int(self.student_layers),
+                "student_width": None if self.student_width is None else int(self.student_width),
+            }
+        return names
+
     def _learn_layers(self, student, recordings, reader, positions):
         """Let a student learn the teacher's layers."""
         self.distillation_history_ = []
+        teacher = self._load_teacher(reader)
         if not self.distillation_epochs:
             return
         rng = check_random_state(self.random_state)
@@ -691,7 +720,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             reader,
             max_seconds=self.max_duration,
             rng=np.random.default_rng(seed_of_parts),
-            teacher=self._load_teacher(reader),
+            teacher=teacher,
         )
         self.distillation_history_ = learn_layers(
             student,
@@ -716,43 +745,36 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         self.teacher_n_parameters_ = count_parameters(teacher.backbone)
         return teacher
 
-    def _embed(self, recordings, transcripts, positions=None):
-        return embed(
-            recordings,
-            transcripts,
-            range(len(recordings)) if positions is None else positions,
-            audio_embedder=self._audio_embedder(),
-            text_embedder=self._text_embedder(),
-        )
+    def _embed(self, recordings, transcripts, names):
+        audio_embedder, text_embedder = self._embedders(names)
+        return embed(recordings, transcripts, audio_embedder, text_embedder)
 
-    def _audio_embedder(self):
-        is_whisper = self._reader().network.name == "whisper"
-        embedder = (
-            WhisperEmbedder(self.audio_model, context="recording")
-            if is_whisper
-            else HubertEmbedder(self.audio_model)
-        )
-        return embedder.set_params(
-            sampling_rate=self.sampling_rate,
-            channel=self.channel,
-            n_jobs=self.n_jobs,
-            on_error=self.on_error,
-            **self._of_embedders(),
-        )
-
-    def _text_embedder(self):
-        if self.text_model is None:
-            return None
-        embedder = TextEmbedder(self.text_model, max_length=self.max_length)
-        return embedder.set_params(**self._of_embedders())
-
-    def _of_embedders(self):
-        return {
+    def _embedders(self, names):
+        """Return the embedders of what is not trained, None where there are no transcripts."""
+        given = {
             "memory": self.memory,
             "device": self.device,
             "batch_size": self.batch_size,
             "local_files_only": self.local_files_only,
         }
+        backbone = load_speech_backbone(
+            names["audio_model"], device="cpu", local_files_only=self.local_files_only
+        )
+        audio_embedder = (
+            WhisperEmbedder(names["audio_model"], context="recording")
+            if backbone.name == "whisper"
+            else HubertEmbedder(names["audio_model"])
+        ).set_params(
+            sampling_rate=self.sampling_rate,
+            channel=self.channel,
+            n_jobs=self.n_jobs,
+            on_error=self.on_error,
+            **given,
+        )
+        if names["text_model"] is None:
+            return audio_embedder, None
+        text_embedder = TextEmbedder(names["text_model"], max_length=names["max_length"])
+        return audio_embedder, text_embedder.set_params(**given)
 
     def _predict_windows(self, recordings, transcripts):
         settings = self.architecture_
@@ -772,18 +794,16 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         self.n_trainable_parameters_ = count_parameters(module, trainable=True)
         self.n_parameters_ = count_parameters(module)
         if self.freeze == "all":
-            self.n_parameters_ += count_parameters(self._reader().network)
-            text_embedder = self._text_embedder()
-            if text_embedder is not None:
-                self.n_parameters_ += count_parameters(text_embedder._load_backbone())
+            for embedder in self._embedders(self.architecture_):
+                if embedder is not None:
+                    self.n_parameters_ += count_parameters(embedder._load_backbone())
 
     # What `TorchEstimator` asks for.
 
     def _architecture(self):
-        known = self.architecture_ if self._goes_on else self._settings
-        return {
-            "audio": known["audio"],
-            "text": known["text"],
+        return self._names() | {
+            "audio": self._known("audio"),
+            "text": self._known("text"),
             "is_frozen": self.freeze == "all",
             "widths": self._widths,
             "n_targets": len(self.target_names_),
@@ -865,12 +885,15 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         predicted = outputs[:, :n_targets][:, varied]
 
         def miss(columns):
-            return concordance_loss(predicted, columns[:, :-1][:, varied], columns[:, -1])
+            weights = columns[:, -1]
+            # Concordance knows of ratios of weights alone; a batch counts by their mean.
+            mean_weight = weights.sum() / (weights > 0).sum().clamp_min(1)
+            return mean_weight * concordance_loss(predicted, columns[:, :-1][:, varied], weights)
 
         loss = miss(targets[:, : n_targets + 1])
         if outputs.shape[1] > n_targets:
             return (1 - self.alpha) * loss + self.alpha * outputs[:, -1].mean()
-        if self.teacher is not None and not is_encoder(self.teacher):
+        if self._taught_by_regressor:
             return (1 - self.alpha) * loss + self.alpha * miss(targets[:, n_targets + 1 :])
         return loss
 
@@ -882,6 +905,9 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         predicted = outputs[:, :n_targets].float()[:, varied]
         loss = concordance_loss(predicted, targets[:, :n_targets][:, varied], targets[:, n_targets])
         return 1 - float(loss) / int(varied.sum())
+
+    def _inputs_to_score(self, inputs):
+        return inputs.in_the_middle() if isinstance(inputs, SpeechInputs) else inputs
 
     def _split(self, learnable, seed):
         training, validation = super()._split(learnable, seed)

@@ -1,5 +1,7 @@
 """Recordings and transcripts as batches of a network's input, decoded as they are needed."""
 
+from copy import copy
+
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
@@ -71,8 +73,8 @@ class SpeechInputs:
         Of a `SpeechStudent`.
     max_seconds : float
         Of a longer recording, a part as long as this is taken, another one each time.
-    rng : numpy.random.Generator
-        Draws the part.
+    rng : numpy.random.Generator or None
+        Draws the part; None takes the one in the middle.
     token_ids : list of list of int, default=None
         The tokens of each transcript, none where it is missing.
     teacher : TeacherLayers, default=None
@@ -81,7 +83,7 @@ class SpeechInputs:
 
     def __init__(self, recordings, reader, *, max_seconds, rng, token_ids=None, teacher=None):
         self.recordings, self.reader, self.rng = recordings, reader, rng
-        self.max_samples = round(max_seconds * reader.network.sampling_rate)
+        self.max_samples = count_samples(max_seconds, reader.network)
         self.token_ids, self.teacher = token_ids, teacher
 
     def __len__(self):
@@ -108,9 +110,15 @@ class SpeechInputs:
             batch |= join_pieces("teacher", "n_teacher_frames", layers)
         return batch
 
+    def in_the_middle(self):
+        """Return the same recordings, of which the part in the middle is taken each time."""
+        inputs = copy(self)
+        inputs.rng = None
+        return inputs
+
     def _draw_start(self, n_samples):
-        left = n_samples - self.max_samples
-        return int(self.rng.integers(left + 1)) if left > 0 else 0
+        left = max(0, n_samples - self.max_samples)
+        return left // 2 if self.rng is None else int(self.rng.integers(left + 1))
 
 
 def join_pieces(name, name_of_lengths, pieces):
@@ -217,7 +225,7 @@ def average_windows(
         NaN for recordings that can't be used.
     """
     network, device = reader.network, next(module.parameters()).device
-    n_samples = round(max_seconds * network.sampling_rate)
+    n_samples = count_samples(max_seconds, network)
     outputs = np.full((len(recordings), n_outputs), np.nan, dtype=np.float32)
     for rows in gen_batches(len(recordings), batch_size):
         windows = [
@@ -242,6 +250,11 @@ def average_windows(
         outputs[rows][read] = sums[read, :-1] / sums[read, -1:]
     problems.tell()
     return outputs
+
+
+def count_samples(seconds, network):
+    """Count the samples of so many seconds, at least one."""
+    return max(1, round(seconds * network.sampling_rate))
 
 
 def cut_windows(waveform, n_samples):

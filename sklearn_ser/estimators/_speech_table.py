@@ -1,11 +1,17 @@
 """What `DistilledRegressor` takes: recordings, or a table of recordings and transcripts."""
 
+import os
+from contextlib import contextmanager
+
 import numpy as np
 
+from sklearn_ser.audio import RecordingError
 from sklearn_ser.embedders import check_recordings, find_text_problems
 
 from ._speech_inputs import Chain
 
+# Rows of an array of objects that are looked at to tell what it holds.
+_MAX_LOOKED_AT = 100
 _RECORDINGS = {"audio", "file", "file_path", "filename", "filepath", "path", "recording"}
 _RECORDINGS |= {"recordings", "speech", "wav"}
 _TRANSCRIPTS = {"sentence", "text", "transcript", "transcription", "transcripts", "utterance"}
@@ -38,14 +44,15 @@ def read_speech_table(estimator, X, *, reset):
     if not _has_columns_of_objects(X):
         return check_recordings(estimator, X, reset=reset), None
     names = list(X.columns) if hasattr(X, "columns") else list(range(X.shape[1]))
-    recording = _find(names, estimator.recording_column, _RECORDINGS, "recording")
-    others = [name for name in names if name != recording]
-    given = estimator.transcript_column
-    transcript = None
-    if given is not None or any(str(name).lower() in _TRANSCRIPTS for name in others):
-        transcript = _find(others, given, _TRANSCRIPTS, "transcript")
-    elif estimator.text_model is not None and len(others) == 1:
-        transcript = others[0]
+    known = {} if reset else estimator.__dict__.get("_columns", {})
+    recording = known.get("recording")
+    if recording not in names:
+        recording = _find(names, estimator.recording_column, _RECORDINGS, "recording")
+    transcript = known.get("transcript")
+    if transcript not in names:
+        transcript = None if known else _find_transcript(estimator, names, recording)
+    if reset:
+        estimator._columns = {"recording": recording, "transcript": transcript}
     recordings = check_recordings(estimator, _column(X, recording), reset=reset)
     transcripts = None if transcript is None else _as_texts(_column(X, transcript))
     return recordings, transcripts
@@ -73,6 +80,22 @@ def join_speech(labelled, more):
     return Chain(recordings, more[0]), transcripts
 
 
+@contextmanager
+def naming_unlabeled(n_labelled):
+    """Let errors about recordings that were put behind name their place in `unlabeled`."""
+    try:
+        yield
+    except RecordingError as error:
+        problems = {
+            position - n_labelled: f"{problem} (of unlabeled=)"
+            for position, problem in error.problems.items()
+            if position >= n_labelled
+        }
+        if not problems:
+            raise
+        raise RecordingError(problems) from error.__cause__
+
+
 def _has_columns_of_objects(X):
     """Tell a table with a column that holds no numbers."""
     if isinstance(X, (list, tuple)) or not hasattr(X, "shape") or len(X.shape) != 2:
@@ -83,11 +106,23 @@ def _has_columns_of_objects(X):
         return any(np.asarray(_column(X, name)).dtype.kind not in "biufc" for name in X.columns)
     if X.dtype.kind != "O":
         return X.dtype.kind in "UST"
-    return any(isinstance(value, (str, bytes, dict, tuple, np.ndarray)) for value in X[:1].flat)
+    kinds = (str, bytes, dict, tuple, np.ndarray, os.PathLike)
+    return any(isinstance(value, kinds) for value in X[:_MAX_LOOKED_AT].flat)
 
 
 def _column(X, name):
     return X[name] if hasattr(X, "columns") else X[:, name]
+
+
+def _find_transcript(estimator, names, recording):
+    """Return the column of transcripts, or None; without a model of text none is needed."""
+    if estimator.text_model is None:
+        return None
+    others = [name for name in names if name != recording]
+    given = estimator.transcript_column
+    if given is None and not any(str(name).lower() in _TRANSCRIPTS for name in others):
+        return None
+    return _find(others, given, _TRANSCRIPTS, "transcript")
 
 
 def _find(names, given, known, what):

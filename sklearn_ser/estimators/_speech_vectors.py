@@ -23,6 +23,11 @@ class Vectors:
         """Sizes of a recording's and of a transcript's vector, None where there is none."""
         return [None if array is None else array.shape[1] for array in (self.audio, self.text)]
 
+    @property
+    def usable(self):
+        """Positions of the recordings that could be used."""
+        return np.flatnonzero(np.isfinite(self.audio).all(axis=1))
+
     def __len__(self):
         """Count the recordings."""
         return len(self.audio)
@@ -36,16 +41,14 @@ class Vectors:
         return batch
 
 
-def embed(recordings, transcripts, positions, *, audio_embedder, text_embedder):
-    """Embed some recordings, and all transcripts there are.
+def embed(recordings, transcripts, audio_embedder, text_embedder):
+    """Embed recordings, and the transcripts there are.
 
     Parameters
     ----------
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
     transcripts : list of str or None
         None for each that is missing, or in place of the list.
-    positions : sequence of int
-        The recordings to embed; all others get NaN.
     audio_embedder : embedder
     text_embedder : embedder or None
         None goes without transcripts.
@@ -54,16 +57,10 @@ def embed(recordings, transcripts, positions, *, audio_embedder, text_embedder):
     -------
     vectors : Vectors
     """
-    n_audio = audio_embedder._load_backbone().n_dims
-    audio = np.full((len(recordings), n_audio), np.nan, dtype=np.float32)
-    if len(positions):
-        audio[positions] = audio_embedder.fit_transform([recordings[row] for row in positions])
+    audio = audio_embedder.fit_transform(recordings)
     if text_embedder is None:
         return Vectors(audio, None, None)
     transcripts = transcripts or [None] * len(recordings)
     has_text = np.array([text is not None for text in transcripts], dtype=bool)
-    text = np.zeros((len(recordings), text_embedder._load_backbone().n_dims), dtype=np.float32)
-    if has_text.any():
-        some = [text for text in transcripts if text is not None]
-        text[has_text] = text_embedder.fit_transform(some)
+    text = text_embedder.fit_transform([text or "" for text in transcripts])
     return Vectors(audio, text, has_text)

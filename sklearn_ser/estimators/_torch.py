@@ -38,12 +38,15 @@ class Learnable(NamedTuple):
         Classes of which `early_stopping` holds out an equal share.
     groups : ndarray of shape (n_kept,), default=None
         Speakers of whom it holds out whole ones.
+    kinds : ndarray of int of shape (n_recordings,), default=None
+        What is to be spread evenly over the batches.
     """
 
     targets: np.ndarray
     positions: np.ndarray
     strata: np.ndarray | None = None
     groups: np.ndarray | None = None
+    kinds: np.ndarray | None = None
 
 
 class TorchEstimator(CallbackSupportMixin, BaseEstimator):
@@ -125,6 +128,9 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
     def _draws_globally(self):
         return False
 
+    def _inputs_to_score(self, inputs):
+        return inputs
+
     def _optimizer(self, module):
         return torch.optim.AdamW(
             module.parameters(), self.learning_rate, weight_decay=self.weight_decay, fused=True
@@ -153,7 +159,26 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                     f"trained has {name}={fitted!r}."
                 )
 
-    def _train(self, inputs, learnable, data):
+    def _plan(self, learnable):
+        """Draw the seeds of a training, and the recordings that are held out of it.
+
+        Returns
+        -------
+        seeds : list of int
+        training : ndarray of int
+            Positions of the recordings to train on.
+        validation : ndarray of int or None
+            Those to score on.
+        """
+        before = self.n_iter_ if self._goes_on else 0
+        drawn = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        seeds = np.random.SeedSequence([drawn, before]).generate_state(5).tolist()
+        if not self._goes_on:
+            # A warm start holds the same recordings out: the others were trained on before.
+            self._split_seed = seeds[1] % 2**31
+        return seeds, *self._split(learnable, self._split_seed)
+
+    def _train(self, inputs, learnable, data, plan=None):
         """Train and set `state_`, `history_`, `n_iter_` and `best_score_`.
 
         Parameters
@@ -165,6 +190,8 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             What to learn of which of them.
         data : dict
             ``X``, ``y`` and ``metadata`` for scikit-learn's callbacks, as `score` takes them.
+        plan : tuple, default=None
+            From `_plan`, where it was needed before.
         """
         from ._training import Samples, train
 
@@ -172,24 +199,17 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         before = self.n_iter_ if goes_on else 0
         history: dict = {k: list(v) for k, v in self.history_.items()} if goes_on else {}
         device = choose_device(self.device)
-        drawn = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        seeds = np.random.SeedSequence([drawn, before]).generate_state(5).tolist()
-        if not goes_on:
-            # A warm start holds the same recordings out: the others were trained on before.
-            self._split_seed = seeds[1] % 2**31
-        training, validation = self._split(learnable, self._split_seed)
-        with (
-            torch.inference_mode(False),  # whatever the user has set around the fit
-            torch.enable_grad(),
-            _global_generator(seeds[4], device, self._draws_globally),
-        ):
+        seeds, training, validation = plan or self._plan(learnable)
+        with ready_to_train(seeds[4], device, self._draws_globally):
             module = self._load_module() if goes_on else self._new_module(seeds[0])
             epochs = _Epochs(self, module, history, before, data)
             train(
                 module,
                 self._recipe(device, seeds[3]),
-                Samples(inputs, learnable.targets, training),
-                None if validation is None else Samples(inputs, learnable.targets, validation),
+                Samples(inputs, learnable.targets, training, learnable.kinds),
+                None
+                if validation is None
+                else Samples(self._inputs_to_score(inputs), learnable.targets, validation),
                 rng=np.random.default_rng(seeds[2]),
                 begin=epochs.begin,
                 end=epochs.end,
@@ -238,7 +258,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _split(self, learnable, seed):
         """Return the positions to train on, and those to score on or None."""
-        _, positions, strata, groups = learnable
+        _, positions, strata, groups, _ = learnable
         if not self.early_stopping:
             return positions, None
         try:
@@ -387,6 +407,27 @@ def to_device(batch, device):
 def call(function, batch):
     """Call a module, or a method of one, with a tensor or with a dict of tensors by name."""
     return function(**batch) if isinstance(batch, dict) else function(batch)
+
+
+@contextlib.contextmanager
+def ready_to_train(seed, device, draws_globally):
+    """Let gradients be computed, whatever the user has set around it, with generators seeded.
+
+    Parameters
+    ----------
+    seed : int
+        For torch's global generators.
+    device : str
+        Where to train.
+    draws_globally : bool
+        Whether the module draws from them, in which case they are put back afterwards.
+    """
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        _global_generator(seed, device, draws_globally),
+    ):
+        yield
 
 
 @contextlib.contextmanager

@@ -68,10 +68,13 @@ class Samples(Dataset):
         What is learned of each.
     positions : ndarray of int
         The recordings.
+    kinds : ndarray of int, shape (n_recordings,), default=None
+        What is to be spread evenly over the batches.
     """
 
-    def __init__(self, inputs, targets, positions):
+    def __init__(self, inputs, targets, positions, kinds=None):
         self.inputs, self.targets, self.positions = inputs, targets, positions
+        self.kinds = kinds
 
     def __len__(self):
         """Count the recordings."""
@@ -104,8 +107,29 @@ class Batches:
         positions = samples.positions
         if self.rng is not None:
             positions = self.rng.permutation(positions)
+            if samples.kinds is not None:
+                positions = spread_evenly(positions, samples.kinds[positions])
         for batch in np.array_split(positions, self.n_batches):
             yield take(samples.inputs, batch), take(samples.targets, batch)
+
+
+def spread_evenly(positions, kinds):
+    """Order recordings so that any stretch has about the same share of each kind.
+
+    Parameters
+    ----------
+    positions, kinds : ndarray of shape (n_recordings,)
+        Recordings in any order, which those of a kind keep, and the kind of each.
+
+    Returns
+    -------
+    positions : ndarray of shape (n_recordings,)
+    """
+    places = np.empty(len(positions))
+    for kind in np.unique(kinds):
+        (of_kind,) = np.nonzero(kinds == kind)
+        places[of_kind] = (np.arange(len(of_kind)) + 0.5) / len(of_kind)
+    return positions[np.argsort(places, kind="stable")]
 
 
 def count_batches(n_samples, batch_size):

@@ -91,26 +91,30 @@ def concordance_correlation_coefficient(
             f"y_true has {true.shape[1]} targets and y_pred {predicted.shape[1]}: pass the same "
             "for both."
         )
-    coefficients = _coefficients(true, predicted, check_sample_weight(sample_weight, true))
+    sample_weight = check_sample_weight(sample_weight, true, ensure_non_negative=True)
+    if not sample_weight.any():
+        raise ValueError("sample_weight is zero for all recordings: there is nothing to compare.")
+    coefficients = _coefficients(true, predicted, sample_weight)
     if isinstance(multioutput, str):
         if multioutput == "raw_values":
             return coefficients
         weights = np.ones(len(coefficients))
     else:
         weights = np.asarray(multioutput, dtype=np.float64)
-        if weights.shape != coefficients.shape or not weights.any():
+        if weights.shape != coefficients.shape or (weights < 0).any() or not weights.any():
             raise ValueError(
                 f"multioutput={multioutput!r} must have one weight for each of "
-                f"{len(coefficients)} targets, not all of them zero."
+                f"{len(coefficients)} targets, none below zero and not all of them zero."
             )
     counted = weights != 0  # what has no weight may be undefined
     return float(np.average(coefficients[counted], weights=weights[counted]))
 
 
 def _coefficients(true, predicted, weights):
-    # Relative to the first recording: large numbers keep their digits, constants become zeros.
-    difference = true[0] - predicted[0]
-    true, predicted = true - true[0], predicted - predicted[0]
+    # Relative to one recording: large numbers keep their digits, constants become zeros.
+    one = np.argmax(weights)
+    difference = true[one] - predicted[one]
+    true, predicted = true - true[one], predicted - predicted[one]
 
     def average(values):
         return np.average(values, axis=0, weights=weights)

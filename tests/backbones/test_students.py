@@ -103,6 +103,32 @@ def test_what_is_frozen(name):
     assert frozen == front
 
 
+def test_no_gradient_is_computed_for_frozen_convolutions():
+    student = load(small_network("hubert"))
+    student.train()
+    states = []
+    student.network.feature_extractor.register_forward_hook(lambda *a: states.append(a[-1]))
+    run(student)
+    student.freeze_convolutions()
+    run(student)
+    free, frozen = (s.requires_grad for s in (states[0], states[-1]))
+    assert free
+    assert not frozen
+
+
+def test_a_batch_norm_keeps_its_statistics(tmp_path):
+    model = small_network("hubert")
+    config = transformers.HubertConfig.from_pretrained(model, conv_pos_batch_norm=True)
+    transformers.HubertModel(config).save_pretrained(tmp_path)
+    student = load(str(tmp_path))
+    student.train()
+    before = {name: values.clone() for name, values in student.named_buffers()}
+    run(student)
+    assert any("running_mean" in name for name in before)
+    for name, values in student.named_buffers():
+        assert torch.equal(values, before[name])
+
+
 @pytest.mark.parametrize(
     ("name", "embedder"), [("hubert", HubertEmbedder), ("whisper", WhisperEmbedder)]
 )

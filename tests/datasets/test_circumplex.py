@@ -27,6 +27,11 @@ def test_nothing_has_three_columns(empty):
     assert circumplex(empty).shape == (0, 3)
 
 
+def test_a_single_name_is_refused():
+    with pytest.raises(ValueError, match=r"must be a sequence of names: \['anger'\]"):
+        circumplex("anger")
+
+
 def test_all_emotions_of_synthetic_voices_have_numbers():
     y = circumplex(make_emotional_speech(n_speakers=1, n_sentences=1, random_state=0).target)
     assert np.isfinite(y).all()

@@ -1,5 +1,6 @@
 """Which column holds recordings, and which transcripts."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +15,12 @@ PATHS = ["a.wav", "b.wav"]
 TEXTS = ["Leave me alone.", None]
 
 
+def make_estimator(**parameters):
+    return SimpleNamespace(**parameters)
+
+
 def read(X, *, recording_column=None, transcript_column=None, text_model="a model"):
-    estimator = SimpleNamespace(
+    estimator = make_estimator(
         recording_column=recording_column,
         transcript_column=transcript_column,
         text_model=text_model,
@@ -30,9 +35,8 @@ def read(X, *, recording_column=None, transcript_column=None, text_model="a mode
         pd.DataFrame({"path": PATHS, "transcript": TEXTS}),
         pl.DataFrame({"path": PATHS, "transcript": TEXTS}),
         pd.DataFrame({"Text": TEXTS, "age": [3, 4], "File": PATHS}),
-        pd.DataFrame({"recording": PATHS, "was gesagt wird": TEXTS}),
     ],
-    ids=["pandas", "polars", "case and others", "the other of two"],
+    ids=["pandas", "polars", "case and others"],
 )
 def test_columns_are_found_by_their_names(X):
     assert read(X) == (PATHS, TEXTS)
@@ -43,6 +47,8 @@ def test_columns_may_be_named():
     assert read(X, recording_column="x", transcript_column="y") == (PATHS, TEXTS)
     array = np.array([PATHS, TEXTS], dtype=object).T
     assert read(array, recording_column=0, transcript_column=1) == (PATHS, TEXTS)
+    array = np.array([[Path(path) for path in PATHS], [None, None]], dtype=object).T
+    assert read(array, recording_column=0, transcript_column=1) == (list(array[:, 0]), [None] * 2)
 
 
 def test_recordings_alone_have_no_transcripts():
@@ -52,6 +58,23 @@ def test_recordings_alone_have_no_transcripts():
         assert len(recordings) == 2
     X = pd.DataFrame({"path": PATHS, "sex": ["f", "m"]})
     assert read(X, text_model=None) == (PATHS, None)
+
+
+def test_what_is_not_called_a_transcript_is_none():
+    assert read(pd.DataFrame({"path": PATHS, "emotion": ["anger", "fear"]})) == (PATHS, None)
+    # Nor need transcripts be in order where no model reads them.
+    X = pd.DataFrame({"path": PATHS, "text": [1, 2], "sentence": TEXTS})
+    assert read(X, text_model=None) == (PATHS, None)
+
+
+def test_the_columns_of_fit_are_those_of_prediction():
+    estimator = make_estimator(recording_column=None, transcript_column=None, text_model="a model")
+    fitted = pd.DataFrame({"path": PATHS, "text": TEXTS})
+    read_speech_table(estimator, fitted, reset=True)
+    more = fitted.assign(file=PATHS[::-1], sentence=TEXTS[::-1])
+    assert read_speech_table(estimator, more, reset=False) == (PATHS, TEXTS)
+    less = pd.DataFrame({"path": PATHS, "sentence": TEXTS})
+    assert read_speech_table(estimator, less, reset=False) == (PATHS, None)
 
 
 def test_waveforms_in_a_column():

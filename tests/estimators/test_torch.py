@@ -218,6 +218,18 @@ def test_each_pass_has_all_recordings_in_a_new_order():
     assert passes[0] != passes[1] != passes[2]
 
 
+@pytest.mark.parametrize("n_rare", [0, 1, 5, 20])
+def test_what_is_rare_is_spread_over_the_batches(n_rare):
+    kinds = np.arange(40) < n_rare
+    targets = kinds.astype(np.float32)
+    samples = Samples(np.zeros((40, 2), dtype=np.float32), targets, np.arange(40), kinds)
+    batches = Batches(samples, 8, np.random.default_rng(0))
+    for _ in range(3):
+        shares = [int(of_batch.sum()) for _, of_batch in batches]
+        assert sum(shares) == n_rare
+        assert max(shares) - min(shares) <= 1
+
+
 # The curve
 
 

@@ -71,6 +71,15 @@ def test_constants():
         assert np.isnan(concordance_correlation_coefficient([0.1] * 7, [0.1] * 7))
 
 
+def test_a_recording_without_weight_makes_no_constant_vary():
+    weights = [0] + [1] * 10
+    with pytest.warns(UndefinedMetricWarning):
+        found = concordance_correlation_coefficient(
+            [7] + [0.1] * 10, [3] + [0.1] * 10, sample_weight=weights
+        )
+    assert np.isnan(found)
+
+
 def test_far_from_zero_nothing_is_lost():
     rng = np.random.default_rng(0)
     true = rng.integers(0, 8, 50)
@@ -137,6 +146,12 @@ def test_bad_input_is_refused(targets):
         concordance_correlation_coefficient([1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match="one weight for each of 3 targets"):
         concordance_correlation_coefficient(true, predicted, multioutput=[1, 0])
+    with pytest.raises(ValueError, match="none below zero"):
+        concordance_correlation_coefficient(true, predicted, multioutput=[1, -1, 0])
+    with pytest.raises(ValueError, match="sample_weight is zero for all"):
+        concordance_correlation_coefficient([1, 2], [1, 2], sample_weight=[0, 0])
+    with pytest.raises(ValueError, match="Negative values"):
+        concordance_correlation_coefficient([1, 2], [1, 2], sample_weight=[1, -1])
     with pytest.raises(ValueError, match="'multioutput' parameter"):
         concordance_correlation_coefficient(true, predicted, multioutput="variance_weighted")
 
