@@ -59,7 +59,6 @@ VARIANTS = {
     "clipped at 0.3": {"max_norm": 0.3},
     "sum": {"fusion": "sum"},
     "gyromidpoint": {"fusion": "gyromidpoint"},
-    "attention": {"fusion": "attention"},
     "hyperplanes": {"head": "mlr"},
     "linear branches": {"branch_sizes": []},
     "weight decay 1": {"weight_decay": 1.0},
