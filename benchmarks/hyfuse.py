@@ -59,7 +59,6 @@ VARIANTS = {
     "clipped at 0.3": {"max_norm": 0.3},
     "sum": {"fusion": "sum"},
     "gyromidpoint": {"fusion": "gyromidpoint"},
-    "attention": {"fusion": "attention"},
     "hyperplanes": {"head": "mlr"},
     "linear branches": {"branch_sizes": []},
     "weight decay 1": {"weight_decay": 1.0},
@@ -207,9 +206,8 @@ def report(arms, corpus):
     for (protocol, inputs, name), ours in sorted(arms.items()):
         if "+" not in inputs or name in ("linear", "concat", "concat, no search"):
             continue
-        rivals = [(inputs, "concat"), (inputs, "linear")]
-        if name == "mobius":
-            rivals += itertools.product(inputs.split("+"), ("mobius", "linear"))
+        rivals = [(inputs, "concat"), (inputs, "concat, no search"), (inputs, "linear")]
+        rivals += itertools.product(inputs.split("+"), dict.fromkeys([name, "linear"]))
         for rival in rivals:
             if (protocol, *rival) in arms:
                 difference, low, high = compare(y, speakers, ours, arms[protocol, *rival])

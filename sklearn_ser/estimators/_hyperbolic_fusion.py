@@ -43,11 +43,10 @@ class HyperbolicFusionClassifier(
         with a warning. Or a list with, for each block, the
         number of its columns (``[512, 256]``), its slice, or the names of its columns; a dict of
         such entries names the blocks. Their order is the order of ⊕.
-    fusion : {"mobius", "concat", "sum", "gyromidpoint", "attention"}, default="mobius"
+    fusion : {"mobius", "concat", "sum", "gyromidpoint"}, default="mobius"
         Möbius addition from left to right, which depends on the order; the vectors side by side,
-        Euclid's whatever the curvature; their sum in the tangent space; the midpoint of the points;
-        or their midpoint with learned weights, which fall with the hyperbolic distance to a learned
-        point.
+        Euclid's whatever the curvature; their sum in the tangent space; or the midpoint of the
+        points.
     curvature : float, "learn" or "learn_each", default=1.0
         Of a ball of curvature −c: c, 0 or more. 0 is Euclid. "learn" learns one, beginning at 1;
         "learn_each" one for each block.

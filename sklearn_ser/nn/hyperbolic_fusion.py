@@ -16,7 +16,7 @@ LARGEST_FEATURE = 1e3
 N_CURVATURES = {"learn": lambda n_blocks: 1, "learn_each": lambda n_blocks: n_blocks}
 # Sizes of the branches' hidden layers: channels of convolutions, widths of linear layers.
 BRANCH_SIZES = {"conv": (64, 128), "mlp": (256,)}
-FUSIONS = ("mobius", "concat", "sum", "gyromidpoint", "attention")
+FUSIONS = ("mobius", "concat", "sum", "gyromidpoint")
 
 
 class HyperbolicFusionNetwork(nn.Module):
@@ -31,11 +31,10 @@ class HyperbolicFusionNetwork(nn.Module):
     block_widths : sequence of int
         Number of features in each block, in the order of the columns and of ⊕.
     n_classes : int
-    fusion : {"mobius", "concat", "sum", "gyromidpoint", "attention"}, default="mobius"
-        Möbius addition, from left to right; the sum of the tangent vectors; the midpoint of the
-        points; or their midpoint with weights softmax(−β d(q, x)), where the point q and the
-        sharpness β are learned. "concat" is the Euclidean network that the others are compared
-        with: the vectors side by side, not clipped, whatever the curvature.
+    fusion : {"mobius", "concat", "sum", "gyromidpoint"}, default="mobius"
+        Möbius addition, from left to right; the sum of the tangent vectors; or the midpoint of the
+        points. "concat" is the Euclidean network that the others are compared with: the vectors
+        side by side, not clipped, whatever the curvature.
     curvature : float, "learn" or "learn_each", default=1.0
         c of the ball of curvature −c. 0 is Euclid's space: the same network, with sums and means
         of vectors. "learn" learns one for all, beginning at 1. "learn_each" learns one for each
@@ -115,9 +114,6 @@ class HyperbolicFusionNetwork(nn.Module):
             or max_norm is None
             or math.tanh(math.sqrt(curvature) * max_norm * n_blocks) > 1 - poincare.MARGIN
         )
-        if fusion == "attention":
-            self.query = nn.Parameter(torch.zeros(n_dims))
-            self.log_sharpness = nn.Parameter(torch.zeros(()))
         n_fused = n_dims * n_blocks if fusion == "concat" else n_dims
         self.head: nn.Module
         if head == "mlr":
@@ -204,8 +200,7 @@ class HyperbolicFusionNetwork(nn.Module):
             for point in others:
                 total = self._project(poincare.mobius_add(total, point, c), c)
             return total
-        weights = self._weigh(points, c) if self.fusion == "attention" else None
-        return self._project(poincare.gyromidpoint(points, weights, c), c)
+        return self._project(poincare.gyromidpoint(points, c=c), c)
 
     def _sum(self, tangents):
         return self._shorten(_widen(torch.stack(tangents, dim=1))).sum(1)
@@ -223,11 +218,6 @@ class HyperbolicFusionNetwork(nn.Module):
             scales = ((self.log_curvatures - self.log_curvatures.mean()) / 2).exp()
             tangents = tangents * scales.unsqueeze(-1)
         return tangents
-
-    def _weigh(self, points, c):
-        query = poincare.exp0(_widen(self.query), c)
-        distances = poincare.distance(points, query, c)
-        return torch.softmax(-self.log_sharpness.exp() * distances, dim=1)
 
     def _project(self, points, c):
         return poincare.project(points, c) if self.reaches_rim else points
@@ -253,9 +243,8 @@ def initialize_fusion_network(network, generator):
                 module.points.zero_()
                 bound = 1 / math.sqrt(module.normals.shape[1])
                 module.normals.uniform_(-bound, bound, generator=generator)
-        for name in ("log_curvatures", "query", "log_sharpness"):
-            if hasattr(network, name):
-                getattr(network, name).zero_()
+        if network.n_curvatures:
+            network.log_curvatures.zero_()
 
 
 class _Convolutions(nn.Sequential):

@@ -30,7 +30,7 @@ SMALL = {
     "device": "cpu",
     "random_state": 0,
 }
-FUSIONS = ["mobius", "concat", "sum", "gyromidpoint", "attention"]
+FUSIONS = ["mobius", "concat", "sum", "gyromidpoint"]
 
 
 def small(blocks=WIDTHS, **parameters):

@@ -12,7 +12,7 @@ from torch import nn
 
 from sklearn_ser.nn import HyperbolicFusionNetwork, poincare
 
-FUSIONS = ["mobius", "concat", "sum", "gyromidpoint", "attention"]
+FUSIONS = ["mobius", "concat", "sum", "gyromidpoint"]
 WIDTHS = [12, 7, 4]
 SMALL = {"n_dims": 6, "hidden_size": 5}
 SIZES = {"conv": (2, 3), "mlp": (8,)}
@@ -73,11 +73,6 @@ def _euclidean_fusion(network, tangents):
     clipped = [v * (1 / v.norm(dim=1, keepdim=True)).clamp_max(1) for v in tangents]
     if network.fusion == "concat":
         return torch.cat(tangents, dim=1)
-    if network.fusion == "attention":
-        distances = [2 * (v - network.query).norm(dim=1, keepdim=True) for v in clipped]
-        sharpness = network.log_sharpness.exp()
-        weights = torch.softmax(torch.cat([-sharpness * d for d in distances], dim=1), dim=1)
-        return sum(weights[:, [i]] * v for i, v in enumerate(clipped))
     return sum(clipped) / (len(clipped) if network.fusion == "gyromidpoint" else 1)
 
 
@@ -260,7 +255,7 @@ def test_each_block_s_ball_is_scaled_to_that_of_the_fusion():
 
 
 @pytest.mark.parametrize("curvature", [1e-6, 1.0, 10.0, "learn", "learn_each"])
-@pytest.mark.parametrize("fusion", ["mobius", "sum", "gyromidpoint", "attention"])
+@pytest.mark.parametrize("fusion", ["mobius", "sum", "gyromidpoint"])
 def test_fused_points_keep_off_the_rim(fusion, curvature):
     for max_norm in (None, 1.0, 50.0):
         network = _network(fusion=fusion, curvature=curvature, max_norm=max_norm)
