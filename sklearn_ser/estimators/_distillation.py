@@ -98,8 +98,6 @@ def learn_layers(student, inputs, positions, *, n_epochs, batch_size, rate, dtyp
     from ._training import Recipe, Samples, train
 
     teacher = inputs.teacher
-    module = LayerPredictor(student, teacher.backbone.n_dims, len(teacher.layers))
-    initialize_heads(module.heads, torch.Generator().manual_seed(seed))
     losses: list[float] = []
 
     def end(curve):
@@ -127,6 +125,8 @@ def learn_layers(student, inputs, positions, *, n_epochs, batch_size, rate, dtyp
     )
     nothing = np.zeros((len(inputs), 1), dtype=np.float32)
     with ready_to_train(seed, device, True):
+        module = LayerPredictor(student, teacher.backbone.n_dims, len(teacher.layers))
+        initialize_heads(module.heads, torch.Generator().manual_seed(seed))
         train(
             module,
             recipe,

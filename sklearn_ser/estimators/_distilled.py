@@ -99,13 +99,14 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         Most tokens of a transcript. None is the model's own limit.
     max_duration : float, default=15.0
         Seconds. Of longer recordings, training sees a part of that length, another one in each
-        epoch; prediction cuts them into windows of at most that length and averages.
+        epoch, and early stopping the one in the middle; prediction cuts them into windows of at
+        most that length and averages.
     teacher : estimator, str or path, default=None
         A regressor, or a pipeline or search that ends in one: it is cloned and fitted on those
         recordings of `X` that are trained on, and its predictions are learned beside `y`. It gets
         all columns of a table, of which a `ColumnTransformer` chooses. One that was fitted before
-        comes as a `FrozenEstimator`. Or a large encoder of speech, a hub id or a folder, whose layers the
-        student learns to predict.
+        comes as a `FrozenEstimator`. Or a large encoder of speech, a hub id or a folder, whose
+        layers the student learns to predict.
     alpha : float, default=0.5
         Weight of the teacher in the loss, from 0 to 1; the labels have the rest. Not used with
         ``distillation="before"``.

@@ -92,8 +92,6 @@ def concordance_correlation_coefficient(
             "for both."
         )
     sample_weight = check_sample_weight(sample_weight, true, ensure_non_negative=True)
-    if not sample_weight.any():
-        raise ValueError("sample_weight is zero for all recordings: there is nothing to compare.")
     coefficients = _coefficients(true, predicted, sample_weight)
     if isinstance(multioutput, str):
         if multioutput == "raw_values":

@@ -148,7 +148,7 @@ def test_bad_input_is_refused(targets):
         concordance_correlation_coefficient(true, predicted, multioutput=[1, 0])
     with pytest.raises(ValueError, match="none below zero"):
         concordance_correlation_coefficient(true, predicted, multioutput=[1, -1, 0])
-    with pytest.raises(ValueError, match="sample_weight is zero for all"):
+    with pytest.raises(ValueError, match="at least one non-zero"):
         concordance_correlation_coefficient([1, 2], [1, 2], sample_weight=[0, 0])
     with pytest.raises(ValueError, match="Negative values"):
         concordance_correlation_coefficient([1, 2], [1, 2], sample_weight=[1, -1])
