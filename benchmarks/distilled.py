@@ -101,6 +101,7 @@ def name_of(*settings):
 def distill(recordings, n_epochs, arguments, **settings):
     """Make a student where it is not there yet, and return its folder."""
     of_all = [arguments.teacher, arguments.teacher_layers, arguments.distillation_learning_rate]
+    of_all.append(arguments.distillation_batch_size)
     name = name_of(of_all, arguments.dtype, n_epochs, settings, [str(path) for path in recordings])
     folder = Path(arguments.students) / name
     if not (folder / "done").exists():
@@ -110,6 +111,7 @@ def distill(recordings, n_epochs, arguments, **settings):
             teacher_layers=arguments.teacher_layers,
             distillation_epochs=n_epochs,
             distillation_learning_rate=arguments.distillation_learning_rate,
+            batch_size=arguments.distillation_batch_size,
             dtype=arguments.dtype,
             random_state=0,
             **settings,
@@ -256,7 +258,7 @@ def main():
     parser.add_argument("--corpus", choices=known, required=True)
     parser.add_argument("--unlabeled", nargs=2, metavar=("CORPUS", "PATH"))
     parser.add_argument("--teacher", required=True, help="hub id or folder of an encoder")
-    parser.add_argument("--teacher-layers", nargs="+", type=int, default=[2, 4, 6])
+    parser.add_argument("--teacher-layers", nargs="+", type=int, default=[2, 3])
     parser.add_argument("--text-model", help="hub id or folder of an encoder of text")
     parser.add_argument("--memory", help="folder to keep the teacher's embeddings in")
     parser.add_argument("--students", required=True, help="folder to keep students in")
@@ -266,7 +268,8 @@ def main():
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--encoder-learning-rate", type=float, default=1e-4)
     parser.add_argument("--distillation-epochs", type=int, default=10)
-    parser.add_argument("--distillation-learning-rate", type=float, default=5e-4)
+    parser.add_argument("--distillation-learning-rate", type=float, default=2e-3)
+    parser.add_argument("--distillation-batch-size", type=int, default=4)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--time", action="store_true", help="compare the time of predictions alone")
     arguments = parser.parse_args()

@@ -123,6 +123,7 @@ def learn_layers(student, inputs, positions, *, n_epochs, batch_size, rate, dtyp
         score=lambda outputs, targets: -float(outputs.mean()),
         max_gradient=_MAX_GRADIENT,
     )
+    teacher.standardize(inputs, positions)
     nothing = np.zeros((len(inputs), 1), dtype=np.float32)
     with ready_to_train(seed, device, True):
         module = LayerPredictor(student, teacher.backbone.n_dims, len(teacher.layers))

@@ -48,7 +48,7 @@ from ._distillation import (
     learn_layers,
     load_teacher,
 )
-from ._speech_inputs import Reader, SpeechInputs, average_windows, tokens_of
+from ._speech_inputs import Reader, SpeechInputs, average_windows, look_at, tokens_of
 from ._speech_table import join_speech, naming_unlabeled, read_speech_table
 from ._speech_vectors import embed
 from ._targets import moments, read_targets
@@ -679,6 +679,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         if is_encoder(self.teacher) and self.distillation == "during":
             self._teacher_layers = self._load_teacher(reader)
             inputs.teacher = self._teacher_layers
+            inputs.teacher.standardize(inputs, positions)
         elif is_encoder(self.teacher) and not self._goes_on:
             student = SpeechStudent(self._known("audio"))
             own = {n: v for n, v in self._begins_with.items() if n.startswith("audio.")}
@@ -850,6 +851,12 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             if name not in ("audio", "text"):
                 initialize_heads(child, generator)
         module.load_state_dict(module.state_dict() | self._begins_with)
+
+    def _prepare_module(self, module, inputs, training, device):
+        """Let the head begin with vectors that are standardized."""
+        head = module if isinstance(module, VectorRegressor) else module.regressor
+        inputs = self._inputs_to_score(inputs)
+        head.standardize(**look_at(module.to(device).eval(), inputs, training, self.batch_size))
 
     def _optimizer(self, module):
         encoders: list[torch.nn.Parameter] = []

@@ -9,10 +9,12 @@ from sklearn.utils import gen_batches
 from sklearn_ser.audio import Problems, load_waveform, read_each, refuse_too_loud
 from sklearn_ser.backbones import tokenize
 from sklearn_ser.embedders import tell_cut
-from sklearn_ser.nn import exact_convolutions
+from sklearn_ser.nn import Standardization, exact_convolutions
 
 from ._torch import call, to_device
 
+# Means and deviations are found of so many recordings at most: of their vectors, of their frames.
+_MAX_LOOKED_AT, _MAX_HEARD = 1000, 50
 # Layers of a teacher are kept in memory, in half precision, up to so many bytes.
 _CACHE_BYTES = 2 * 1024**3
 
@@ -121,6 +123,33 @@ class SpeechInputs:
         return left // 2 if self.rng is None else int(self.rng.integers(left + 1))
 
 
+def look_at(module, inputs, positions, batch_size):
+    """Return what the head of a network is given of some recordings, spread over all.
+
+    Parameters
+    ----------
+    module : DistilledNetwork or VectorRegressor
+        On the device where to compute.
+    inputs : SpeechInputs or Vectors
+    positions : ndarray of int
+        The recordings to choose from.
+    batch_size : int
+
+    Returns
+    -------
+    vectors : dict of str to Tensor
+        The arguments of `VectorRegressor`.
+    """
+    device = next(module.parameters()).device
+    some = positions[:: -(-len(positions) // _MAX_LOOKED_AT)]
+    found = []
+    with torch.inference_mode(), exact_convolutions():
+        for rows in gen_batches(len(some), batch_size):
+            batch = to_device(inputs[some[rows]], device)
+            found.append(module.vectors(**batch) if isinstance(inputs, SpeechInputs) else batch)
+        return {name: torch.cat([vectors[name] for vectors in found]) for name in found[0]}
+
+
 def join_pieces(name, name_of_lengths, pieces):
     """Return pieces of unequal length one after the other, and their lengths."""
     pieces = list(pieces)
@@ -134,7 +163,7 @@ def as_tokens(token_ids):
 
 
 class TeacherLayers:
-    """Layers of a frozen encoder for recordings, kept as far as memory goes.
+    """Layers of a frozen encoder for recordings, standardized, kept as far as memory goes.
 
     Parameters
     ----------
@@ -142,15 +171,30 @@ class TeacherLayers:
         The teacher.
     layers : sequence of int
         Which of its hidden states, counted as transformers does.
+
+    Notes
+    -----
+    Each dimension counts alike. The layers of Whisper, say, have an offset of ten times what tells
+    recordings apart, and a student that gets it right has hardly anything else to learn.
     """
 
     def __init__(self, backbone, layers):
         self.backbone, self.layers = backbone, list(layers)
         self.kept: dict[int, torch.Tensor] = {}
         self.n_bytes = 0
+        self.standardization = Standardization((len(self.layers), backbone.n_dims))
+
+    def standardize(self, inputs, positions):
+        """Learn the mean and deviation of each layer over the frames of some recordings."""
+        some = positions[:: -(-len(positions) // _MAX_HEARD)]
+        inputs = inputs.in_the_middle()
+        self.standardization.learn(torch.cat([inputs[[position]]["teacher"] for position in some]))
 
     def layers_of(self, position, waveform, part):
         """Return the layers of a part of a recording, (n_frames, n_layers, n_dims)."""
+        return self.standardization(self._found(position, waveform, part))
+
+    def _found(self, position, waveform, part):
         if position in self.kept:
             return self.kept[position].float()
         prepared = self.backbone.prepare(waveform)[part]

@@ -202,6 +202,8 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         seeds, training, validation = plan or self._plan(learnable)
         with ready_to_train(seeds[4], device, self._draws_globally):
             module = self._load_module() if goes_on else self._new_module(seeds[0])
+            if not goes_on:
+                self._prepare_module(module, inputs, training, device)
             epochs = _Epochs(self, module, history, before, data)
             train(
                 module,
@@ -244,6 +246,9 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         module = self._empty_module()
         self._initialize_module(module, torch.Generator().manual_seed(seed))
         return module.to(memory_format=torch.channels_last)
+
+    def _prepare_module(self, module, inputs, training, device):
+        """Let a new module see what it is to be trained on; most need not."""
 
     def _load_module(self):
         """Rebuild the module from a copy of `state_`."""

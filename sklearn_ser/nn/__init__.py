@@ -6,6 +6,7 @@ from .distilled import (
     TEXT_FUSIONS,
     DistilledNetwork,
     LayerPredictor,
+    Standardization,
     VectorRegressor,
     initialize_heads,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "HRNet",
     "HyperbolicFusionNetwork",
     "LayerPredictor",
+    "Standardization",
     "VectorRegressor",
     "add_noise",
     "concordance_loss",

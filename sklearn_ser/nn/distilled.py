@@ -10,6 +10,38 @@ FRAME_POOLINGS = ("mean", "attentive_statistics")
 TEXT_FUSIONS = ("concat", "cross_attention")
 # Heads of the attention from frames to tokens.
 _N_HEADS = 4
+# What differs by no more than this share of its size is constant but for rounding.
+_ROUNDING = 1e-5
+
+
+class Standardization(nn.Module):
+    """Subtracts a mean and divides by a deviation, both found once, before training.
+
+    Of pretrained encoders all vectors have most in common, and what tells recordings apart is small
+    beside it.
+
+    Parameters
+    ----------
+    n_dims : int or tuple of int
+        Shape of a vector.
+    """
+
+    def __init__(self, n_dims):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_dims))
+        self.register_buffer("deviation", torch.ones(n_dims))
+
+    def learn(self, vectors):
+        """Find both from vectors, one in a row; what is constant is not divided."""
+        if len(vectors):
+            deviation, mean = torch.std_mean(vectors.float(), dim=0, correction=0)
+            is_constant = deviation <= _ROUNDING * vectors.abs().amax(0)
+            self.mean.copy_(mean)
+            self.deviation.copy_(deviation.masked_fill(is_constant, 1))
+
+    def forward(self, vectors):
+        """Standardize vectors, one in a row."""
+        return (vectors - self.mean) / self.deviation
 
 
 class VectorRegressor(nn.Module):
@@ -37,7 +69,9 @@ class VectorRegressor(nn.Module):
         super().__init__()
         self.text_dropout = text_dropout
         self.has_text = n_text is not None
-        # What stands for a missing transcript.
+        self.of_audio = Standardization(n_audio)
+        self.of_text = Standardization(n_text or 0)
+        # What stands for a missing transcript; it begins as the mean of those there are.
         self.no_text = nn.Parameter(torch.zeros(n_text or 0))
         self.layers = nn.Sequential(
             nn.Dropout(dropout),
@@ -61,20 +95,32 @@ class VectorRegressor(nn.Module):
         -------
         outputs : Tensor of shape (n_recordings, n_targets)
         """
+        return self.regress(audio, text, self.hide_texts(has_text))
+
+    def regress(self, audio, text=None, has_text=None):
+        """Do the same with the transcripts that there are, in training as well."""
+        vectors = self.of_audio(audio)
         if self.has_text:
-            has_text = self.hide_texts(has_text)
-            audio = torch.cat([audio, self.fill_in(text, has_text)], dim=1)
-        return self.layers(audio)
+            text = torch.where(has_text[:, None], self.of_text(text), self.no_text)
+            vectors = torch.cat([vectors, text], dim=1)
+        return self.layers(vectors)
+
+    @property
+    def missing(self):
+        """What stands for a missing transcript, among vectors that are not standardized."""
+        return self.of_text.mean + self.of_text.deviation * self.no_text
+
+    def standardize(self, audio, text=None, has_text=None):
+        """Learn the means and deviations of the vectors that are to come, as for `forward`."""
+        self.of_audio.learn(audio)
+        if self.has_text:
+            self.of_text.learn(text[has_text])
 
     def hide_texts(self, has_text):
         """Let some transcripts count as missing in training."""
-        if not self.training or not self.text_dropout:
+        if has_text is None or not self.training or not self.text_dropout:
             return has_text
         return has_text & (torch.rand(has_text.shape, device=has_text.device) >= self.text_dropout)
-
-    def fill_in(self, text, has_text):
-        """Put the learned vector in place of missing transcripts' vectors."""
-        return torch.where(has_text[:, None], text, self.no_text.to(text.dtype))
 
 
 class DistilledNetwork(nn.Module):
@@ -157,23 +203,28 @@ class DistilledNetwork(nn.Module):
             With a teacher's layers, one column more: what is missed of them.
         """
         frames, n_frames = self.audio(features, lengths.tolist())
-        outputs = self._regress(frames, n_frames, token_ids, n_tokens)
+        outputs = self.regressor.regress(**self._vectors(frames, n_frames, token_ids, n_tokens))
         if teacher is None:
             return outputs
         missed = miss_layers(self.heads, frames, n_frames, teacher, n_teacher_frames.tolist())
         return torch.cat([outputs, missed.to(outputs.dtype)], dim=1)
 
-    def _regress(self, frames, n_frames, token_ids, n_tokens):
+    def vectors(self, features, lengths, token_ids=None, n_tokens=None, **of_teacher):
+        """Return what the head is given of a batch, by the names of its arguments."""
+        frames, n_frames = self.audio(features, lengths.tolist())
+        return self._vectors(frames, n_frames, token_ids, n_tokens)
+
+    def _vectors(self, frames, n_frames, token_ids, n_tokens):
         if self.text is None:
-            return self.regressor.layers(self._pool(frames, n_frames))
+            return {"audio": self._pool(frames, n_frames)}
         has_text = self.regressor.hide_texts(n_tokens > 0)
         tokens, n_states = self.text(token_ids, n_tokens.tolist())
         if self.attention is not None:
             frames = self.norm(
                 frames + self._attend(self.attention, frames, tokens, n_states, has_text)
             )
-        text = self.regressor.fill_in(average_frames(tokens, n_states), has_text)
-        return self.regressor.layers(torch.cat([self._pool(frames, n_frames), text], dim=1))
+        text = average_frames(tokens, n_states)
+        return {"audio": self._pool(frames, n_frames), "text": text, "has_text": has_text}
 
     def _pool(self, frames, n_frames):
         if self.attentive is not None:
@@ -183,7 +234,7 @@ class DistilledNetwork(nn.Module):
     def _attend(self, attention, frames, tokens, n_states, has_text):
         """Return what each frame finds in the tokens, or in what stands for missing ones."""
         tokens, is_padding = tokens.clone(), hide_padding(n_states, tokens)
-        tokens[~has_text, 0] = self.regressor.no_text.to(tokens.dtype)
+        tokens[~has_text, 0] = self.regressor.missing.to(tokens.dtype)
         is_padding[~has_text, 1:] = True
         is_padding[:, 0] = False
         return attention(frames, tokens, tokens, key_padding_mask=is_padding, need_weights=False)[0]
