@@ -27,7 +27,12 @@ from sklearn.preprocessing import StandardScaler
 from transformers import AutoConfig
 
 from sklearn_ser import DistilledRegressor, HubertEmbedder, LayerSelector, WhisperEmbedder
-from sklearn_ser.backbones import count_parameters, load_speech_backbone
+from sklearn_ser.backbones import (
+    SpeechStudent,
+    count_parameters,
+    load_speech_backbone,
+    read_speech_student,
+)
 from sklearn_ser.datasets import (
     circumplex,
     load_emodb,
@@ -44,15 +49,19 @@ from sklearn_ser.metrics import (
 TARGETS = ["arousal", "valence", "dominance"]
 OF_EMOTIONS = {"emodb": load_emodb, "ravdess": load_ravdess}
 OF_DIMENSIONS = {"iemocap": load_iemocap, "msp_podcast": load_msp_podcast}
-# Name of an arm -> its student: width (None is the teacher's), whether it is distilled, whether it
-# learns the teacher's predictions beside the labels, and whether it sees transcripts.
-ARMS = {
-    "two layers, not distilled": {"width": None, "distilled": False},
-    "two layers": {"width": None, "distilled": True},
-    "two narrow layers, not distilled": {"width": 320, "distilled": False},
-    "two narrow layers": {"width": 320, "distilled": True},
-    "two narrow layers, taught": {"width": 320, "distilled": True, "taught": True},
-    "two narrow layers, with text": {"width": 320, "distilled": True, "text": True},
+# Name of an arm -> its student. Width: None is the teacher's. Distilled: not at all, by the least
+# squares that a narrow student begins with, or by gradients after them. Taught: it learns the
+# teacher's predictions beside the labels, on unlabelled recordings too. Of a student that is not
+# trained end to end, the head alone learns the labels.
+ARMS: dict[str, dict] = {
+    "two layers, not distilled": {"width": None, "distilled": None},
+    "two layers": {"width": None, "distilled": "gradients"},
+    "two narrow layers, not distilled": {"width": 320, "distilled": None},
+    "two narrow layers": {"width": 320, "distilled": "least squares"},
+    "two narrow layers, gradients too": {"width": 320, "distilled": "gradients"},
+    "two narrow layers, taught": {"width": 320, "distilled": "least squares", "taught": True},
+    "two narrow layers, with text": {"width": 320, "distilled": "least squares", "text": True},
+    "two narrow layers, end to end": {"width": 320, "distilled": "least squares", "ends": True},
 }
 
 
@@ -124,34 +133,46 @@ def distill(recordings, n_epochs, arguments, **settings):
 
 
 def make_student(settings, train, unlabeled, arguments):
-    """Return the folder of a fold's student: of other recordings first, then of its own."""
-    width, n_epochs = settings["width"], arguments.distillation_epochs
-    of_teacher = {"student_from": "teacher", "student_width": width}
-    recordings = list(train["path"])
-    if not settings["distilled"]:
-        return distill(recordings[:1], 0, arguments, **of_teacher)
-    if unlabeled:
-        of_teacher = {"audio_model": distill(unlabeled, n_epochs, arguments, **of_teacher)}
-    return distill(recordings, n_epochs, arguments, **of_teacher)
+    """Return the folder of a fold's student: of its own recordings and as many others."""
+    width, recordings = settings["width"], list(train["path"])
+    if settings["distilled"] is None:
+        return cut_out(width, arguments)
+    recordings += unlabeled[:: max(1, len(unlabeled) // len(recordings))]
+    n_epochs = arguments.distillation_epochs if settings["distilled"] == "gradients" else 0
+    return distill(recordings, n_epochs, arguments, student_from="teacher", student_width=width)
+
+
+def cut_out(width, arguments):
+    """Return the folder of what a student is before it learns anything: a part of the teacher."""
+    folder = Path(arguments.students) / f"cut-out-{name_of(arguments.teacher, width)}"
+    if not folder.exists():
+        settings, weights = read_speech_student(arguments.teacher, n_layers=2, width=width)
+        student = SpeechStudent(settings)
+        student.load_state_dict(weights)
+        student.save(folder)
+    return str(folder)
 
 
 def make_regressor(settings, student, teacher, arguments):
     """Return what learns the labels, with the table's columns that it sees."""
-    has_text = bool(settings.get("text"))
+    has_text, goes_deep = bool(settings.get("text")), bool(settings.get("ends"))
     regressor = DistilledRegressor(
         student,
         arguments.text_model if has_text else None,
         teacher=FrozenEstimator(teacher) if settings.get("taught") else None,
+        freeze="extractors" if goes_deep else "all",
         encoder_learning_rate=arguments.encoder_learning_rate,
-        max_epochs=arguments.epochs,
-        dtype=arguments.dtype,
+        max_epochs=arguments.epochs if goes_deep else arguments.head_epochs,
+        batch_size=arguments.batch_size if goes_deep else 32,
+        memory=arguments.memory,
+        dtype=arguments.dtype if goes_deep else "float32",
         random_state=0,
     )
     return regressor, ["path", "text"] if has_text else "path"
 
 
 def predict(arm, fold, train, test, unlabeled, teachers, arguments):
-    """Return an arm's predictions of a fold, and how many parameters it has and trains."""
+    """Return an arm's predictions of a fold, and the parameters of it and of its encoder."""
     if fold not in teachers and (arm == "teacher" or ARMS[arm].get("taught")):
         teacher = make_teacher(arguments)
         teachers[fold] = teacher.fit(train["path"], train[TARGETS], groups=train["speaker"])
@@ -159,14 +180,15 @@ def predict(arm, fold, train, test, unlabeled, teachers, arguments):
         for target, search in zip(TARGETS, teachers[fold].estimators_, strict=True):
             print("teacher", fold, target, search.best_params_, flush=True)
         n_parameters = count_parameters(load_speech_backbone(arguments.teacher, device="cpu"))
-        return teachers[fold].predict(test["path"]), n_parameters, 0
+        return teachers[fold].predict(test["path"]), n_parameters, n_parameters
     student = make_student(ARMS[arm], train, unlabeled, arguments)
     regressor, columns = make_regressor(ARMS[arm], student, teachers.get(fold), arguments)
-    regressor.fit(train[columns], train[TARGETS])
+    more = unlabeled if unlabeled and ARMS[arm].get("taught") else None
+    regressor.fit(train[columns], train[TARGETS], unlabeled=more)
     return (
         regressor.predict(test[columns]),
         regressor.n_parameters_,
-        regressor.n_trainable_parameters_,
+        count_parameters(load_speech_backbone(student, device="cpu")),
     )
 
 
@@ -178,9 +200,8 @@ def compare_times(table, arguments, n_recordings=50, n_runs=5):
         embedder = make_embedder(arguments).set_params(layers=layer, memory=None)
         models[name] = make_pipeline(embedder, StandardScaler(), Ridge())
     for width in (None, 320):
-        settings = {"student_from": "teacher", "student_width": width}
-        student = distill(list(some["path"])[:1], 0, arguments, **settings)
-        models[f"student of width {width}"] = DistilledRegressor(student, max_epochs=1)
+        student = DistilledRegressor(cut_out(width, arguments), freeze="all", max_epochs=1)
+        models[f"student of width {width}"] = student
     times: dict[str, list[float]] = {name: [] for name in models}
     for model in models.values():
         model.fit(some["path"], some[TARGETS])
@@ -229,9 +250,9 @@ def report(lines, table):
         if np.isnan(predicted).any():
             continue
         sizes = next(line for (name, _), line in lines.items() if name == arm)
-        n_parameters, whole = sizes["n_parameters"], lines["teacher", sizes["fold"]]["n_parameters"]
-        share = f"{n_parameters / whole:.0%} of the teaching encoder's"
-        print(f"{arm}: {n_parameters} parameters, {share}, {sizes['n_trainable']} trained")
+        n_of_encoder, whole = sizes["n_of_encoder"], lines["teacher", sizes["fold"]]["n_of_encoder"]
+        share = f"its encoder {n_of_encoder}, {n_of_encoder / whole:.1%} of the teacher's"
+        print(f"{arm}: {sizes['n_parameters']} parameters; {share}")
         for column, target in enumerate(TARGETS):
             own = concordance_correlation_coefficient(y[:, column], predicted[:, column])
             print(f"  {target} {own:.3f}", end="")
@@ -265,10 +286,12 @@ def main():
     parser.add_argument("--results", required=True, help="file of JSON lines to add to")
     parser.add_argument("--arms", nargs="+", choices=["teacher", *ARMS], default=["teacher", *ARMS])
     parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--encoder-learning-rate", type=float, default=1e-4)
-    parser.add_argument("--distillation-epochs", type=int, default=10)
-    parser.add_argument("--distillation-learning-rate", type=float, default=2e-3)
+    parser.add_argument("--head-epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--encoder-learning-rate", type=float, default=1e-5)
+    parser.add_argument("--distillation-epochs", type=int, default=1)
+    parser.add_argument("--distillation-learning-rate", type=float, default=2e-4)
     parser.add_argument("--distillation-batch-size", type=int, default=4)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--time", action="store_true", help="compare the time of predictions alone")
@@ -286,7 +309,7 @@ def main():
             if (arm, fold) in done or (ARMS.get(arm, {}).get("text") and not arguments.text_model):
                 continue
             start = time.time()
-            predicted, n_parameters, n_trainable = predict(
+            predicted, n_parameters, n_of_encoder = predict(
                 arm, fold, train, test, unlabeled, teachers, arguments
             )
             line = {
@@ -296,7 +319,7 @@ def main():
                 "rows": splits[fold][1].tolist(),
                 "predicted": predicted.tolist(),
                 "n_parameters": n_parameters,
-                "n_trainable": n_trainable,
+                "n_of_encoder": n_of_encoder,
             }
             with Path(arguments.results).open("a") as file:
                 file.write(json.dumps(line) + "\n")

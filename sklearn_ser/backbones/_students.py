@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from . import _wav2vec2, _whisper
 from ._attention import call_block, use_sdpa_in_wavlm
 from ._checkpoint import find_checkpoint, quiet
+from ._narrowing import fit_narrow_whisper
 from ._registry import load_backbone, load_text_backbone
 from ._wav2vec2 import FAMILY, Wav2Vec2Backbone
 from ._whisper import WhisperBackbone
@@ -124,6 +125,22 @@ class SpeechStudent(nn.Module):
         *_, last = states
         return last, [self.reading.n_frames(length) for length in lengths]
 
+    def narrow(self, model, features, *, local_files_only=False):
+        """Begin as well as a narrower student can: as near to what it is made of as it gets.
+
+        Parameters
+        ----------
+        model : str or path
+            The encoder that it was made of. One that is not of Whisper's make changes nothing.
+        features : list of Tensor
+            As `SpeechFeatures.features` gives them, for some recordings.
+        local_files_only : bool, default=False
+            Never go to the network.
+        """
+        if self.is_whisper:
+            wide = load_speech_backbone(model, device="cpu", local_files_only=local_files_only)
+            fit_narrow_whisper(self.network, _bare(wide), [piece.T for piece in features])
+
     def _run_twice(self, block, hidden_states, **settings):
         return checkpoint(block, hidden_states, use_reentrant=False, **settings)
 
@@ -171,7 +188,8 @@ def read_speech_student(model, *, n_layers=None, width=None, revision=None, loca
         How many blocks are kept, the first ones; None keeps all.
     width : int, default=None
         Width of the hidden states. A narrower student gets the first of the weights along each
-        axis, and as many heads of attention as fit. None keeps the network's own.
+        axis, and as many heads of attention as fit; `SpeechStudent.narrow` finds better ones. None
+        keeps the network's own.
     revision : str, default=None
         Branch, tag or commit on the hub.
     local_files_only : bool, default=False

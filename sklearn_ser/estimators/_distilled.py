@@ -125,8 +125,9 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
     student_layers : int, default=2
         Number of these layers.
     student_width : int, default=None
-        Width of that student. A narrower one begins with a part of the teacher's weights. None is
-        the teacher's.
+        Width of that student. A narrower one of Whisper's make begins as the least squares of the
+        teacher's layers on those recordings that it is trained on, one of another make with a part
+        of the teacher's weights. None is the teacher's.
     max_epochs : int, default=20
         Number of passes over the recordings, at most.
     batch_size : int, default=32
@@ -551,6 +552,8 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         reader = self._reader(settings)
         usable, problems = reader.find_problems(recordings, self.on_error)
         _tell_left_out(problems)
+        inputs = SpeechInputs(recordings, reader, max_seconds=self.max_duration, rng=None)
+        self._narrow(student, inputs, usable)
         self._learn_layers(student, recordings, reader, usable)
         student.save(folder)
         return os.fspath(folder)
@@ -680,14 +683,22 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             self._teacher_layers = self._load_teacher(reader)
             inputs.teacher = self._teacher_layers
             inputs.teacher.standardize(inputs, positions)
-        elif is_encoder(self.teacher) and not self._goes_on:
+        if is_encoder(self.teacher) and not self._goes_on:
             student = SpeechStudent(self._known("audio"))
             own = {n: v for n, v in self._begins_with.items() if n.startswith("audio.")}
             student.load_state_dict({n.removeprefix("audio."): v for n, v in own.items()})
-            self._learn_layers(student, recordings, reader, positions)
+            self._narrow(student, inputs, positions)
+            if self.distillation == "before":
+                self._learn_layers(student, recordings, reader, positions)
             learned = student.cpu().state_dict()
             self._begins_with |= {f"audio.{name}": values for name, values in learned.items()}
         return inputs
+
+    def _narrow(self, student, inputs, positions):
+        """Fit a narrower student to the teacher it is made of."""
+        if self.student_from == "teacher" and self.student_width is not None:
+            features = inputs.some_features(positions)
+            student.narrow(self.teacher, features, local_files_only=self.local_files_only)
 
     def _known(self, what):
         """Return the settings of the encoder of "audio" or "text" that is trained."""

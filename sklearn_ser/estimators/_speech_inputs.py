@@ -15,6 +15,8 @@ from ._torch import call, to_device
 
 # Means and deviations are found of so many recordings at most: of their vectors, of their frames.
 _MAX_LOOKED_AT, _MAX_HEARD = 1000, 50
+# A narrow student is fitted to parts so long of so many recordings at most: some 30 000 frames.
+_MAX_FITTED, _SECONDS_FITTED = 200, 4.0
 # Layers of a teacher are kept in memory, in half precision, up to so many bytes.
 _CACHE_BYTES = 2 * 1024**3
 
@@ -117,6 +119,17 @@ class SpeechInputs:
         inputs = copy(self)
         inputs.rng = None
         return inputs
+
+    def some_features(self, positions):
+        """Return the features of recordings that are spread over all, of the middle of each."""
+        some = positions[:: -(-len(positions) // _MAX_FITTED)]
+        inputs = self.in_the_middle()
+        inputs.max_samples = min(
+            inputs.max_samples, count_samples(_SECONDS_FITTED, self.reader.network)
+        )
+        inputs.token_ids, inputs.teacher = None, None
+        batches = (inputs[[position]] for position in some)
+        return [batch["features"] for batch in batches]
 
     def _draw_start(self, n_samples):
         left = max(0, n_samples - self.max_samples)

@@ -26,6 +26,9 @@ class Standardization(nn.Module):
         Shape of a vector.
     """
 
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
     def __init__(self, n_dims):
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_dims))

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
 
+from sklearn_ser.audio import load_waveform
 from sklearn_ser.backbones import (
     SpeechStudent,
     TextStudent,
@@ -17,6 +20,7 @@ from sklearn_ser.backbones import (
     read_text_student,
     tokenize,
 )
+from sklearn_ser.datasets import load_emodb
 from sklearn_ser.embedders import HubertEmbedder, WhisperEmbedder
 from small_networks import NETWORKS, small_network
 from small_text_networks import SENTENCES, small_text_network
@@ -84,6 +88,55 @@ def test_first_layers_and_a_corner_of_the_weights(name, width):
     for label, theirs in whole.blocks[1].named_parameters():
         corner = tuple(slice(size) for size in mine[label].shape)
         torch.testing.assert_close(mine[label], theirs[corner], rtol=0, atol=0)
+
+
+def features_of(student, waveforms):
+    return [student.reading.features(student.reading.prepare(w)) for w in waveforms]
+
+
+def test_fitted_at_its_own_width_a_student_is_the_whole():
+    whole, student = (load(small_network("whisper"), n_layers=2) for _ in range(2))
+    for parameter in student.parameters():
+        torch.nn.init.normal_(parameter)
+    student.narrow(small_network("whisper"), features_of(student, WAVEFORMS[:1]))
+    for mine, theirs in zip(student.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_samples", [1, 160000])
+def test_silence_and_a_single_frame_narrow_too(n_samples):
+    student = load(small_network("whisper"), n_layers=2, width=16)
+    student.narrow(
+        small_network("whisper"), features_of(student, [np.zeros(n_samples, dtype=np.float32)])
+    )
+    assert all(torch.isfinite(parameter).all() for parameter in student.parameters())
+
+
+def test_a_fitted_narrow_student_of_a_real_network_tells_what_the_whole_does(
+    corpus_folder, weights_folder
+):
+    folder = weights_folder("whisper-base-encoder")
+    paths = load_emodb(corpus_folder("emodb")).recordings[::30]
+    waveforms = [load_waveform(path, sampling_rate=None, target_rate=16000) for path in paths]
+    seen, unseen = waveforms[::2], waveforms[1::2]
+    student, whole = load(folder, n_layers=2, width=320), load(folder, n_layers=2)
+
+    def explained():
+        """Return how much of the whole's frames a map from the student's explains elsewhere."""
+        frames = [vectors(student, seen), vectors(student, unseen)]
+        wanted = [vectors(whole, seen), vectors(whole, unseen)]
+        found = Ridge(100.0).fit(frames[0], wanted[0]).predict(frames[1])
+        return r2_score(wanted[1], found, multioutput="variance_weighted")
+
+    cut_out = explained()
+    student.narrow(folder, features_of(student, seen))
+    assert explained() > cut_out + 0.08  # of .63, .76
+
+
+@torch.no_grad()
+def vectors(student, waveforms):
+    states, n_frames = run(student, waveforms)
+    return torch.cat([row[:n] for row, n in zip(states, n_frames, strict=True)]).double().numpy()
 
 
 def test_sizes_that_cannot_be_are_refused():

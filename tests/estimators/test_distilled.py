@@ -16,15 +16,24 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from sklearn_ser import DistilledRegressor, HubertEmbedder, RecordingError, WhisperEmbedder
+from sklearn_ser import (
+    DistilledRegressor,
+    HubertEmbedder,
+    RecordingError,
+    TextEmbedder,
+    WhisperEmbedder,
+)
 from sklearn_ser.backbones import (
     SpeechFeatures,
+    SpeechStudent,
     count_parameters,
     load_speech_backbone,
     read_speech_student,
     read_text_student,
 )
+from sklearn_ser.estimators._distillation import load_teacher
 from sklearn_ser.estimators._speech_inputs import Reader, SpeechInputs
 from sklearn_ser.metrics import concordance_correlation_coefficient, concordance_scorer
 from small_networks import small_network
@@ -230,7 +239,9 @@ def test_all_frozen_is_a_head_on_stored_embeddings(table, loudness, tmp_path, mo
     model = small_network("whisper")
     settings = {"freeze": "all", "text_model": small_text_network("bert"), "memory": tmp_path}
     regressor = quick(model, **settings).fit(table, loudness)
-    assert all(name.startswith(("layers.", "no_text")) for name in regressor.state_)
+    assert {name.split(".")[0] for name in regressor.state_} == {
+        *("layers", "no_text", "of_audio", "of_text")
+    }
     assert regressor.n_trainable_parameters_ < 2000 < regressor.n_parameters_
     predicted = regressor.predict(table)
     # The same numbers as from the embedder itself, and no pass through the network for them.
@@ -240,6 +251,27 @@ def test_all_frozen_is_a_head_on_stored_embeddings(table, loudness, tmp_path, mo
     np.testing.assert_array_equal(regressor.predict(table), predicted)
     again = quick(model, **settings).fit(table, loudness)
     assert same_bits(again, regressor)
+
+
+@pytest.mark.parametrize("freeze", ["all", "extractors"])
+def test_the_head_begins_with_standardized_vectors(table, loudness, freeze):
+    settings = {"freeze": freeze, "text_model": small_text_network("bert"), "max_epochs": 1}
+    state = quick(small_network("whisper"), **settings).fit(table, loudness).state_
+    audio = WhisperEmbedder(small_network("whisper"), context="recording", device="cpu")
+    text = TextEmbedder(small_text_network("bert"), device="cpu")
+    of_audio = StandardScaler().fit(audio.fit_transform(table["path"]))
+    of_text = StandardScaler().fit(text.fit_transform(table["transcript"].dropna()))
+    where = "" if freeze == "all" else "regressor."
+    for name, scaler in {"of_audio": of_audio, "of_text": of_text}.items():
+        np.testing.assert_allclose(state[f"{where}{name}.mean"], scaler.mean_, atol=1e-5)
+        np.testing.assert_allclose(state[f"{where}{name}.deviation"], scaler.scale_, rtol=1e-3)
+
+
+def test_a_warm_start_keeps_what_was_standardized_by(recordings, loudness):
+    regressor = quick(warm_start=True).fit(recordings, loudness)
+    before = regressor.state_["regressor.of_audio.mean"]
+    regressor.fit(recordings[:12], loudness[:12])
+    np.testing.assert_array_equal(regressor.state_["regressor.of_audio.mean"], before)
 
 
 @pytest.mark.parametrize("parameters", [{"gradient_checkpointing": True}])
@@ -449,6 +481,44 @@ def test_a_student_of_the_teachers_own_layers(recordings, loudness):
         quick(student_from="teacher").fit(recordings, loudness)
 
 
+@pytest.mark.parametrize("distillation", ["before", "during"])
+def test_a_narrow_student_begins_near_its_teacher(recordings, loudness, distillation, monkeypatch):
+    began = []
+    narrow = SpeechStudent.narrow
+
+    def watch(self, model, features, **settings):
+        began.append((model, len(features), max(map(len, features))))
+        return narrow(self, model, features, **settings)
+
+    monkeypatch.setattr(SpeechStudent, "narrow", watch)
+    teacher = small_network("whisper")
+    settings = {"teacher": teacher, "teacher_layers": (1,), "distillation_epochs": 0}
+    settings |= {"student_from": "teacher", "student_layers": 1, "distillation": distillation}
+    quick(student_width=16, max_duration=0.5, **settings).fit(
+        recordings, loudness, unlabeled=[np.zeros(16000), *recordings[:4]]
+    )
+    assert began == [(teacher, N + 5, 50)]
+    quick(**settings).fit(recordings, loudness)
+    assert len(began) == 1
+
+
+def test_layers_of_a_teacher_are_standardized(recordings):
+    teacher = load_teacher(
+        small_network("hubert"),
+        (1, 3),
+        SpeechFeatures(read_speech_student(small_network("wavlm"))[0]),
+        device="cpu",
+        local_files_only=False,
+    )
+    reader = quick()._reader(read_speech_student(small_network("wavlm"))[0])
+    inputs = SpeechInputs(recordings, reader, max_seconds=9, rng=None, teacher=teacher)
+    teacher.standardize(inputs, np.arange(N))
+    layers = inputs[range(N)]["teacher"]
+    assert layers.shape[1] == 2
+    torch.testing.assert_close(layers.mean(0), torch.zeros_like(layers[0]), atol=1e-2, rtol=0)
+    torch.testing.assert_close(layers.std(0), torch.ones_like(layers[0]), atol=2e-2, rtol=0)
+
+
 def test_distillation_is_repeatable_and_leaves_torch_alone(recordings, loudness, tmp_path):
     settings = {"teacher": small_network("hubert"), "teacher_layers": (1,)}
     settings |= {"distillation_epochs": 1, "max_epochs": 1}
@@ -480,7 +550,7 @@ def test_unlabelled_recordings_serve_distillation_alone(recordings, loudness, mo
     take = SpeechInputs.__getitem__
 
     def watch(self, positions):
-        seen.append((self.teacher is not None, set(positions.tolist())))
+        seen.append((self.teacher is not None, set(map(int, positions))))
         return take(self, positions)
 
     monkeypatch.setattr(SpeechInputs, "__getitem__", watch)
