@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import sys
 import tempfile
 
 # scikit-learn's array API checks run only where SciPy was imported under this.
@@ -15,6 +16,14 @@ os.environ.setdefault(
     f"{tempfile.gettempdir()}/sklearn_ser-{getpass.getuser()}/"
     f"numba-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}",
 )
+
+# Where Python keeps no bytecode, each process that a test starts would compile all that it imports:
+# it is kept while the tests run, far from the sources.
+if sys.dont_write_bytecode and sys.pycache_prefix is None:
+    _bytecode = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = _bytecode.name
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from functools import partial
 from pathlib import Path

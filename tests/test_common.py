@@ -84,7 +84,7 @@ REGRESSORS = [
         freeze=None,
         hidden_size=16,
         dropout=0,
-        max_epochs=15,
+        max_epochs=10,
         learning_rate=0.005,
         encoder_learning_rate=0.005,
     )

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 from numpydoc.validate import validate
@@ -33,50 +34,67 @@ IGNORED = {
 }
 
 
+WITHOUT_NETWORKS = [
+    "LogMelSpectrogram",
+    "LayerSelector",
+    "datasets",
+    "estimator_checks",
+    "inspection",
+    "metrics",
+]
+
+
 def _run(code):
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    ).stdout
+
+
+@cache
+def _brought():
+    """Return which modules each name brings that no name before it brought, in one interpreter."""
+    code = f"""
+import sys
+before = set()
+def tell(name):
+    print(name, *set(sys.modules) - before)
+    before.update(sys.modules)
+import sklearn.base
+tell("sklearn.base")
+import sklearn_ser
+tell("sklearn_ser")
+for name in {[*WITHOUT_NETWORKS, "EmoHRNetClassifier"]}:
+    getattr(sklearn_ser, name)
+    tell(name)
+"""
+    lines = [line.split() for line in _run(code).splitlines()]
+    return {name: set(modules) for name, *modules in lines}
 
 
 def test_import_is_light():
-    loaded = set(_run("import sys, sklearn_ser; print(*sys.modules)"))
+    loaded = set(_run("import sys, sklearn_ser; print(*sys.modules)").split())
     heavy = {"numpy", "sklearn", "torch", "transformers", "pandas", "soundfile", "matplotlib"}
     assert not loaded & heavy
 
 
 def test_import_loads_no_more_than_scikit_learn_would():
     # The whole-process cost is measured in benchmarks/import_cost.py; this counts modules.
-    base = set(_run("import sys, sklearn.base; print(*sys.modules)"))
-    ours = set(_run("import sys, sklearn_ser; print(*sys.modules)"))
-    assert ours - base == {"sklearn_ser"}
+    assert _brought()["sklearn_ser"] == {"sklearn_ser"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "LayerSelector",
-        "LogMelSpectrogram",
-        "datasets",
-        "estimator_checks",
-        "inspection",
-        "metrics",
-    ],
-)
-def test_names_without_networks_bring_no_torch(name):
-    loaded = set(_run(f"import sys; from sklearn_ser import {name}; print(*sys.modules)"))
-    assert not loaded & {"torch", "transformers", "torchaudio", "matplotlib", "pytest"}
+def test_names_without_networks_bring_no_torch():
+    heavy = {"torch", "transformers", "torchaudio", "matplotlib", "pytest"}
+    names = ["sklearn.base", "sklearn_ser", *WITHOUT_NETWORKS]
+    assert {name: _brought()[name] & heavy for name in names} == {name: set() for name in names}
 
 
 def test_what_only_predicts_brings_no_training_loop():
-    code = "import sys; from sklearn_ser import EmoHRNetClassifier; print(*sys.modules)"
-    assert not set(_run(code)) & {"skorch", "transformers", "geoopt"}
+    assert not set().union(*_brought().values()) & {"skorch", "transformers", "geoopt"}
 
 
 def test_names_load_on_demand():
-    code = "import sys, sklearn_ser; {}print('sklearn_ser.audio' in sys.modules)"
-    assert _run(code.format("")) == ["False"]
-    assert _run(code.format("sklearn_ser.LogMelSpectrogram; ")) == ["True"]
+    assert "sklearn_ser.audio" not in _brought()["sklearn_ser"]
+    assert "sklearn_ser.audio" in _brought()["LogMelSpectrogram"]
 
 
 def test_unknown_name_is_an_ordinary_attribute_error():

@@ -1,6 +1,5 @@
 """Choosing emotions and filling the Bunch, for any source of recordings."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -156,12 +155,3 @@ def test_corpora_share_one_vocabulary():
     assert sorted(EMOTIONS) == list(EMOTIONS)
     for module in (_cremad, _emodb, _emovo, _iemocap, _msp_podcast, _ravdess, _savee, _tess):
         assert set(module._EMOTIONS.values()) <= set(EMOTIONS)
-
-
-def test_import_brings_no_torch():
-    code = (
-        "import sys, sklearn_ser.datasets; "
-        "print([name for name in ('torch', 'transformers') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -376,16 +376,23 @@ def test_skops_reads_it_without_trust_in_anything_else(fitted, table):
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
 
 
-def test_geoopt_is_imported_for_points_on_a_ball_alone():
-    code = (
-        "import sys, numpy as np\n"
-        "from sklearn_ser import HyperbolicFusionClassifier as H\n"
-        "X, y = np.eye(6), [0, 1] * 3\n"
-        "H([3, 3], branch='mlp', max_epochs=1).fit(X, y).predict(X)\n"
-        "assert 'geoopt' not in sys.modules\n"
-        "H([3, 3], branch='mlp', max_epochs=1, head='mlr').fit(X, y)\n"
-        "assert 'geoopt' in sys.modules\n"
-    )
+def test_geoopt_is_imported_for_points_on_a_ball_alone_and_without_its_warnings():
+    code = """
+import sys, warnings
+import numpy as np
+from sklearn_ser import HyperbolicFusionClassifier
+from sklearn_ser.nn import HyperbolicFusionNetwork
+HyperbolicFusionNetwork([4], 2)
+HyperbolicFusionNetwork([4], 2, head="mlr", curvature=0)
+X, y = np.eye(6), [0, 1] * 3
+HyperbolicFusionClassifier([3, 3], branch="mlp", max_epochs=1).fit(X, y).predict(X)
+assert "geoopt" not in sys.modules
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    HyperbolicFusionNetwork([4], 2, head="mlr")
+assert "geoopt" in sys.modules
+assert not caught, caught
+"""
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -413,19 +411,3 @@ def test_hostile_input_leaves_losses_and_parameters_finite(fusion, curvature):
 def test_fusions_have_names():
     with pytest.raises(ValueError, match="fusion='product' is none of mobius, concat"):
         _network(fusion="product")
-
-
-def test_geoopt_is_imported_for_points_on_a_ball_only_and_without_its_warnings():
-    code = """
-import sys, warnings
-from sklearn_ser.nn import HyperbolicFusionNetwork
-HyperbolicFusionNetwork([4], 2)
-HyperbolicFusionNetwork([4], 2, head="mlr", curvature=0)
-assert "geoopt" not in sys.modules
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    HyperbolicFusionNetwork([4], 2, head="mlr")
-assert "geoopt" in sys.modules
-assert not caught, caught
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
