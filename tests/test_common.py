@@ -1,6 +1,8 @@
 """scikit-learn's battery, strict, the checks it leaves out, and our own for recordings."""
 
+import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks as sklearn_checks
@@ -84,9 +86,10 @@ REGRESSORS = [
         freeze=None,
         hidden_size=16,
         dropout=0,
-        max_epochs=10,
+        max_epochs=8,
         learning_rate=0.005,
         encoder_learning_rate=0.005,
+        schedule=None,
     )
 ]
 PIPELINES = [
@@ -121,9 +124,31 @@ one_block = pytest.mark.filterwarnings("ignore:blocks='auto' finds nothing")
 
 
 @one_block
-@parametrize_with_checks(TWO_AXES + THREE_AXES + TABLES + NETWORKS + REGRESSORS, xfail_strict=True)
+@parametrize_with_checks(TWO_AXES + THREE_AXES + TABLES + NETWORKS, xfail_strict=True)
 def test_scikit_learn(estimator, check):
     check(estimator)
+
+
+# It asks for 1e-7, which is the last bit of float32: sums over a batch round otherwise than over
+# one waveform. Whether it holds is chance.
+LAST_BIT = "check_methods_subset_invariance"
+
+
+@parametrize_with_checks(
+    REGRESSORS,
+    expected_failed_checks=lambda estimator: {LAST_BIT: "asks for the last bit of float32"},
+    xfail_strict=False,
+)
+def test_scikit_learn_of_regressors(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", REGRESSORS, ids=str)
+def test_regressors_predict_parts_as_the_whole(estimator):
+    X = np.random.default_rng(0).uniform(0, 3, (20, 3))
+    estimator = clone(estimator).set_params(max_epochs=3).fit(X, X[:, 0])
+    parts = [estimator.predict(part) for part in np.array_split(X, 7)]
+    np.testing.assert_allclose(np.concatenate(parts), estimator.predict(X), rtol=0, atol=2e-6)
 
 
 @one_block
