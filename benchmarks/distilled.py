@@ -250,9 +250,11 @@ def report(lines, table):
         if np.isnan(predicted).any():
             continue
         sizes = next(line for (name, _), line in lines.items() if name == arm)
-        n_of_encoder, whole = sizes["n_of_encoder"], lines["teacher", sizes["fold"]]["n_of_encoder"]
-        share = f"its encoder {n_of_encoder}, {n_of_encoder / whole:.1%} of the teacher's"
-        print(f"{arm}: {sizes['n_parameters']} parameters; {share}")
+        share = sizes["n_of_encoder"] / count_parameters(
+            load_speech_backbone(sizes["settings"]["teacher"], device="cpu")
+        )
+        print(f"{arm}: {sizes['n_parameters']} parameters, ", end="")
+        print(f"{sizes['n_of_encoder']} of its encoder, {share:.1%} of the teacher's")
         for column, target in enumerate(TARGETS):
             own = concordance_correlation_coefficient(y[:, column], predicted[:, column])
             print(f"  {target} {own:.3f}", end="")
