@@ -143,7 +143,10 @@ def test_methods_are_documented(name):
         _assert_documented(f"sklearn_ser.{name}.{method}")
 
 
-@pytest.mark.parametrize("name", [name for name in DOCUMENTED if "Error" not in name])
+# A scorer is an object of scikit-learn's, whose signature is not ours to describe.
+@pytest.mark.parametrize(
+    "name", [name for name in DOCUMENTED if "Error" not in name and not name.endswith("_scorer")]
+)
 def test_defaults_in_the_text_are_those_of_the_signature(name):
     module, _, attribute = name.rpartition(".")
     documented = getattr(importlib.import_module(module), attribute)

@@ -74,8 +74,10 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
     text_model : str or path, default=None
         A hub id, such as "distilbert-base-uncased", or a folder: an encoder of text. None goes
         without transcripts.
-    recording_column, transcript_column : str or int, default=None
-        Columns of a table `X`. None finds them by their names, such as "path" and "transcript".
+    recording_column : str or int, default=None
+        Column of a table `X`. None finds it by its name, such as "path".
+    transcript_column : str or int, default=None
+        The same of the transcripts, such as "transcript".
     sampling_rate : int, default=16000
         Of arrays that come without a rate, in Hz.
     channel : int, default=None
@@ -134,7 +136,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         Number of recordings of a training step. At least 2: concordance is that of a batch.
     learning_rate : float, default=0.001
         Of AdamW, for the head.
-    encoder_learning_rate : float, default=1e-5
+    encoder_learning_rate : float, default=1e-05
         The same for the encoders.
     weight_decay : float, default=0.01
         Decoupled from the gradients.
