@@ -315,8 +315,9 @@ def _make_linear_layers(width, sizes, n_dims):
 def _put_on_ball(points, c):
     """Make points a parameter that Riemannian Adam moves along the ball."""
     with warnings.catch_warnings():
-        # geoopt compiles its functions as it is imported, which PyTorch advises against.
-        warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", DeprecationWarning)
+        # geoopt compiles its functions when it is imported, which PyTorch has deprecated: with a
+        # DeprecationWarning up to 2.14, with a FutureWarning since.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated")
         import geoopt
     # Its PoincareBall keeps c as log(eᶜ − 1), which float32 loses below 1e-7.
     return geoopt.ManifoldParameter(points, manifold=geoopt.Stereographic(k=-c))

@@ -133,7 +133,10 @@ def gyromidpoint(points, weights=None, c=1.0):
     pull = weights / _gap(squared, of_each)
     total = 2 * (pull * points).sum(-2)
     time = (pull * (1 + of_each * squared)).sum(-2)
-    length = (time * time - c * _squared_norm(total)).clamp_min(weights.sum(-2) ** 2)
+    length = time * time - c * _squared_norm(total)
+    least = weights.sum(-2) ** 2
+    # Not `maximum`, whose gradient where both are equal, as at c = 0, depends on the torch version.
+    length = torch.where(length < least, least, length)
     return total / (time + length.sqrt())
 
 
