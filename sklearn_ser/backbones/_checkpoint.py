@@ -104,12 +104,20 @@ class Checkpoint:
         the network computes.
     layout : Layout
         Of which kind it is.
+    parameter : str, default="model"
+        The parameter that it was passed as, as errors call it.
     """
 
     model: str
     folder: Path
     files: tuple[Path, ...]
     layout: Layout = TRANSFORMERS
+    parameter: str = "model"
+
+    @property
+    def label(self):
+        """The parameter with its value, as errors show it."""
+        return f"{self.parameter}={self.model!r}"
 
     @property
     def model_type(self):
@@ -125,7 +133,7 @@ class Checkpoint:
                 raise ValueError("it holds no settings")
         except ValueError as error:
             raise ValueError(
-                f"The config.json of model={self.model!r} can't be read ({error}). Download the "
+                f"The config.json of {self.label} can't be read ({error}). Download the "
                 "model again."
             ) from error
         return config
@@ -142,7 +150,9 @@ class Checkpoint:
         return tuple((stat.st_size, stat.st_ino, stat.st_mtime_ns) for stat in stats)
 
 
-def find_checkpoint(model, *, layouts=(TRANSFORMERS,), revision=None, local_files_only=False):
+def find_checkpoint(
+    model, *, layouts=(TRANSFORMERS,), revision=None, local_files_only=False, parameter="model"
+):
     """Find a checkpoint: a folder, or a hub id, which is downloaded where it is not cached.
 
     Parameters
@@ -156,6 +166,8 @@ def find_checkpoint(model, *, layouts=(TRANSFORMERS,), revision=None, local_file
         Branch, tag or commit on the hub; None is the main branch, as it was first downloaded.
     local_files_only : bool, default=False
         Never go to the network.
+    parameter : str, default="model"
+        The parameter of the public class that `model` was passed as, for errors to name.
 
     Returns
     -------
@@ -167,35 +179,42 @@ def find_checkpoint(model, *, layouts=(TRANSFORMERS,), revision=None, local_file
         If there is no such folder or model, or it is not at hand and can't be downloaded.
     """
     name = os.fspath(model)
-    one_file = [layout for layout in layouts if layout.is_one_file and os.path.isfile(name)]
-    if os.path.isdir(name) or one_file:
+    label = f"{parameter}={name!r}"
+    path = Path(name)
+    one_file = [layout for layout in layouts if layout.is_one_file]
+    if path.is_dir() or (path.is_file() and one_file):
+        kind = "folder" if path.is_dir() else "file"
         if revision is not None:
             raise ValueError(
-                f"revision={revision!r} is for models on the hub, and model={name!r} is a "
-                f"{'file' if one_file else 'folder'}: leave revision out, or pass the "
-                f"{'file' if one_file else 'folder'} of that revision."
+                f"revision={revision!r} is for models on the hub, and {label} is a {kind}: leave "
+                f"revision out, or pass the {kind} of that revision."
             )
-        path = Path(name).resolve()
-        if one_file:
-            return Checkpoint(name, path.parent, (path,), one_file[0])
-        return _checkpoint_in(name, path, layouts)
+        if kind == "file":
+            file = path.resolve()
+            return Checkpoint(name, file.parent, (file,), one_file[0], parameter)
+        return _checkpoint_in(path.resolve(), layouts, name, parameter)
+    if path.exists():
+        raise NotADirectoryError(
+            f"{label} is a file, and a folder is needed: {layouts[0].origin}. Pass the folder that "
+            f"holds {', '.join(layouts[0].settings[:1])} and the weights."
+        )
     if isinstance(model, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise FileNotFoundError(
-            f"model={name!r}: there is no such folder, and it is no hub id, which has the form "
-            "'owner/name'."
+            f"{label}: there is no folder {os.path.abspath(name)!r}, and it is no hub id, which "
+            "has the form 'owner/name'."
         )
     with contextlib.suppress(OSError, ValueError):  # the latter for what can be no hub id
-        return _download(name, layouts, revision, local_files_only=True)
+        return _download(name, layouts, revision, parameter, local_files_only=True)
     if local_files_only:
-        raise OSError(_explain_missing(name, revision, "local_files_only=True"))
+        raise OSError(_explain_missing(name, parameter, revision, "local_files_only=True"))
     try:
-        return _download(name, layouts, revision, local_files_only=False)
+        return _download(name, layouts, revision, parameter, local_files_only=False)
     except Exception as error:  # of httpx, of the hub's client, of the disk: all end the same way
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise OSError(_explain_missing(name, revision, reason)) from error
+        raise OSError(_explain_missing(name, parameter, revision, reason)) from error
 
 
-def _download(name, layouts, revision, *, local_files_only):
+def _download(name, layouts, revision, parameter, *, local_files_only):
     from huggingface_hub import snapshot_download
 
     settings = [setting for layout in layouts for setting in layout.settings]
@@ -210,26 +229,27 @@ def _download(name, layouts, revision, *, local_files_only):
             )
         )
         with contextlib.suppress(FileNotFoundError):
-            return _checkpoint_in(name, folder, layouts)
-    return _checkpoint_in(name, folder, layouts)
+            return _checkpoint_in(folder, layouts, name, parameter)
+    return _checkpoint_in(folder, layouts, name, parameter)
 
 
-def _checkpoint_in(name, folder, layouts):
+def _checkpoint_in(folder, layouts, name, parameter):
     missing = []
     for layout in layouts:
         files, absent = layout.files_in(folder)
         if not absent:
-            return Checkpoint(name, folder, files, layout)
+            return Checkpoint(name, folder, files, layout, parameter)
         missing.append(f"no {' and no '.join(absent)}; it must be {layout.origin}")
-    raise FileNotFoundError(f"model={name!r}: the folder has {'; or it has '.join(missing)}.")
+    raise FileNotFoundError(f"{parameter}={name!r}: the folder has {'; or it has '.join(missing)}.")
 
 
-def _explain_missing(name, revision, reason):
+def _explain_missing(name, parameter, revision, reason):
     at = f" --revision {revision}" if revision else ""
     return (
-        f"The model {name!r} is not on this machine and could not be downloaded ({reason}). "
-        f"Where there is a network, run `hf download {name}{at}` and bring the cache along (its "
-        "place is in HF_HOME), or pass the folder that holds the model: model='path/to/folder'."
+        f"{parameter}={name!r} is neither a folder (there is no {os.path.abspath(name)!r}) nor a "
+        f"model that is on this machine or could be downloaded ({reason}). Where there is a "
+        f"network, run `hf download {name}{at}` and bring the cache along (its place is in "
+        f"HF_HOME), or pass the folder that holds the model: {parameter}='path/to/folder'."
     )
 
 
@@ -392,7 +412,7 @@ def read_tensors(checkpoint, path):
     except UnpicklingError as error:
         # torch's own message says how to run the file nevertheless.
         raise OSError(
-            f"The file {path.name} of model={checkpoint.model!r} is damaged, or holds more than "
+            f"The file {path.name} of {checkpoint.label} is damaged, or holds more than "
             "tensors: what could run when it is read is never read here. Take the file from its "
             "first source."
         ) from error
@@ -406,7 +426,7 @@ def read_tensors(checkpoint, path):
 def unreadable(checkpoint, error):
     """Return the error that says which checkpoint can't be read, and why."""
     return OSError(
-        f"The weights of model={checkpoint.model!r} can't be read ({type(error).__name__}: "
+        f"The weights of {checkpoint.label} can't be read ({type(error).__name__}: "
         f"{error}). Download the model again."
     )
 
@@ -419,7 +439,7 @@ def _refuse_misfit(checkpoint, class_name, *, missing, left_over, misshapen, rem
     ]
     if problems or told:
         raise ValueError(
-            f"The weights of model={checkpoint.model!r} don't fit {class_name}: "
+            f"The weights of {checkpoint.label} don't fit {class_name}: "
             f"{'; '.join([*problems, *told])}. With them it would compute at random. {remedy}"
         )
 

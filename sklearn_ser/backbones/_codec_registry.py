@@ -158,7 +158,7 @@ def _class_for(checkpoint):
     """Return the class that runs a checkpoint."""
     if checkpoint.layout is ENCODEC and len(checkpoint.files) > 1:
         raise ValueError(
-            f"model={checkpoint.model!r} is a folder with several checkpoints "
+            f"{checkpoint.label} is a folder with several checkpoints "
             f"({', '.join(path.name for path in checkpoint.files)}): name the file."
         )
     if checkpoint.layout in _LAYOUTS:
@@ -168,7 +168,7 @@ def _class_for(checkpoint):
         return SnacCodec
     if model_type not in _FAMILIES:
         raise ValueError(
-            f"model={checkpoint.model!r} is of type {model_type!r}, and CodecEmbedder runs "
+            f"{checkpoint.label} is of type {model_type!r}, and CodecEmbedder runs "
             f"{', '.join(_FAMILIES)} and snac. register_codec adds others."
         )
     return _FAMILIES[model_type]

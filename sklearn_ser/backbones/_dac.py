@@ -6,6 +6,7 @@ import torch
 
 from ._checkpoint import load_network
 from ._codec import Codec, as_input, quantize_residuals
+from ._transformers import import_transformers
 
 
 class DacCodec(Codec):
@@ -25,7 +26,7 @@ class DacCodec(Codec):
     """
 
     def __init__(self, checkpoint, *, device):
-        from transformers import DacConfig
+        DacConfig = import_transformers().DacConfig
 
         config = DacConfig.from_pretrained(checkpoint.folder)
         self.files = checkpoint.files
@@ -48,7 +49,7 @@ class DacCodec(Codec):
         return quantize_residuals(latents, [partial(_nearest, stage) for stage in stages])
 
     def _network(self):
-        from transformers import DacModel
+        DacModel = import_transformers().DacModel
 
         return load_network(
             self.checkpoint, DacModel, device=self.device, dtype=torch.float32, attention="eager"

@@ -5,9 +5,11 @@ from functools import partial
 
 import torch
 
+from sklearn_ser._extras import import_extra
+
 from ._checkpoint import Layout, fill_network, load_network, read_tensors, share_network
 from ._codec import Codec, as_input, quantize_residuals
-from ._extras import import_extra
+from ._transformers import import_transformers
 
 # As the package names its files, and builds its networks: from no settings but these.
 ENCODEC = Layout(
@@ -43,9 +45,7 @@ class EncodecCodec(Codec):
         self.cuts_by_itself = self.segment is not None
 
     def _read_settings(self):
-        from transformers import EncodecConfig
-
-        config = EncodecConfig.from_pretrained(self.checkpoint.folder)
+        config = import_transformers().EncodecConfig.from_pretrained(self.checkpoint.folder)
         self.sampling_rate = config.sampling_rate
         self.stride = config.hop_length
         self.n_dims = config.hidden_size
@@ -56,11 +56,9 @@ class EncodecCodec(Codec):
         self.segment_stride = config.chunk_stride
 
     def _network(self):
-        from transformers import EncodecModel
-
         return load_network(
             self.checkpoint,
-            EncodecModel,
+            import_transformers().EncodecModel,
             device=self.device,
             dtype=torch.float32,
             attention="eager",

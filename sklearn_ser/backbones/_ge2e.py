@@ -152,7 +152,7 @@ class GE2EBackbone:
             saved = read_tensors(checkpoint, path)
             if not isinstance(saved.get("model_state"), dict):
                 raise ValueError(
-                    f"model={checkpoint.model!r} is no checkpoint of GE2E: it has no 'model_state'."
+                    f"{checkpoint.label} is no checkpoint of GE2E: it has no 'model_state'."
                 )
             # Two more scale similarities in training.
             weights = {k: v for k, v in saved["model_state"].items() if "similarity" not in k}

@@ -5,9 +5,10 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from sklearn_ser._extras import import_extra
+
 from ._checkpoint import Layout, unreadable
 from ._codec import Codec
-from ._extras import import_extra
 
 LYRA = Layout(
     settings=("soundstream_encoder.tflite",),

@@ -6,6 +6,7 @@ import torch
 
 from ._checkpoint import load_network
 from ._codec import Codec, as_input
+from ._transformers import import_transformers
 
 
 class MimiCodec(Codec):
@@ -26,7 +27,7 @@ class MimiCodec(Codec):
     name = "mimi"
 
     def __init__(self, checkpoint, *, device):
-        from transformers import MimiConfig
+        MimiConfig = import_transformers().MimiConfig
 
         config = MimiConfig.from_pretrained(checkpoint.folder)
         self.files = checkpoint.files
@@ -68,7 +69,7 @@ def _strict_class():
 
     Each half of the model passes over the weights of the other, and so the whole passes over all.
     """
-    from transformers import MimiModel
+    MimiModel = import_transformers().MimiModel
 
     nothing = property(lambda self: set(), lambda self, value: None)
     return type(

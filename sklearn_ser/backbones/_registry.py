@@ -77,7 +77,15 @@ class Backbone(Protocol):
 
 
 def load_backbone(
-    model, *, family, device, dtype, revision=None, local_files_only=False, context=None
+    model,
+    *,
+    family,
+    device,
+    dtype,
+    revision=None,
+    local_files_only=False,
+    context=None,
+    parameter="model",
 ):
     """Find a pretrained network and make it ready to run; its weights are loaded when it runs.
 
@@ -97,6 +105,8 @@ def load_backbone(
         Never go to the network.
     context : {"30s", "recording"}, default=None
         Of Whisper alone.
+    parameter : str, default="model"
+        The parameter of the public class that `model` was passed as, for errors to name.
 
     Returns
     -------
@@ -109,7 +119,12 @@ def load_backbone(
     ValueError
         If it is of another family.
     """
-    find = partial(find_checkpoint, revision=revision, local_files_only=local_files_only)
+    find = partial(
+        find_checkpoint,
+        revision=revision,
+        local_files_only=local_files_only,
+        parameter=parameter,
+    )
     checkpoint, backbone_class = _FAMILIES[family](model, find)
     settings = {"device": choose_device(device), "dtype": getattr(torch, dtype)}
     if family == "whisper":
@@ -145,7 +160,7 @@ def _choose_speaker(model, find):
     made_of = checkpoint.config.get("architectures") or ["no class that it names"]
     if not made_of[0].endswith("ForXVector"):
         raise ValueError(
-            f"model={checkpoint.model!r} is a {made_of[0]}, without the head that makes one "
+            f"{checkpoint.label} is a {made_of[0]}, without the head that makes one "
             "vector of a recording: choose one for speaker verification, such as "
             "'microsoft/wavlm-base-plus-sv', or take its layers by WavLMEmbedder or HubertEmbedder."
         )
@@ -172,7 +187,7 @@ def _check_model_type(checkpoint, expected):
             else "choose another model"
         )
         raise ValueError(
-            f"model={checkpoint.model!r} is of type {model_type!r}, and this embedder runs "
+            f"{checkpoint.label} is of type {model_type!r}, and this embedder runs "
             f"{', '.join(expected)}: {remedy}."
         )
 
@@ -189,7 +204,14 @@ _OWNERS = {
 
 
 def load_text_backbone(
-    model, *, device, dtype, revision=None, local_files_only=False, max_length=None
+    model,
+    *,
+    device,
+    dtype,
+    revision=None,
+    local_files_only=False,
+    max_length=None,
+    parameter="model",
 ):
     """Find a text encoder and make it ready to run; its weights are loaded when it runs.
 
@@ -207,6 +229,8 @@ def load_text_backbone(
         Never go to the network.
     max_length : int, default=None
         Most tokens of a text; None for as many as the network takes.
+    parameter : str, default="model"
+        The parameter of the public class that `model` was passed as, for errors to name.
 
     Returns
     -------
@@ -223,7 +247,11 @@ def load_text_backbone(
         owner = _OWNERS.get(model.partition("-")[0])
         model = f"{owner}/{model}" if owner else model
     checkpoint = find_checkpoint(
-        model, layouts=(TEXT,), revision=revision, local_files_only=local_files_only
+        model,
+        layouts=(TEXT,),
+        revision=revision,
+        local_files_only=local_files_only,
+        parameter=parameter,
     )
     return TextBackbone(
         checkpoint,

@@ -5,9 +5,10 @@ from functools import partial
 
 import torch
 
+from sklearn_ser._extras import import_extra
+
 from ._checkpoint import fill_network, read_tensors, share_network
 from ._codec import Codec, as_input, quantize_residuals
-from ._extras import import_extra
 
 
 def require_snac():
@@ -75,7 +76,7 @@ def _check_config(checkpoint):
     unknown = sorted(config.keys() - known.keys())
     if unknown:
         raise ValueError(
-            f"The config.json of model={checkpoint.model!r} has settings that the installed snac "
+            f"The config.json of {checkpoint.label} has settings that the installed snac "
             f"does not take: {', '.join(unknown)}."
         )
     return config

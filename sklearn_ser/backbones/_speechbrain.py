@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sklearn_ser._extras import import_extra
+
 from ._checkpoint import Layout, fill_network, read_tensors, share_network
-from ._extras import import_extra
 
 SPEECHBRAIN = Layout(
     settings=("hyperparams.yaml",),
@@ -100,7 +101,7 @@ class SpeechBrainBackbone:
         self.class_path, self.settings = settings.of("embedding_model", _KINDS)
         if self.normalization.get("norm_type") != "sentence":
             raise ValueError(
-                f"model={checkpoint.model!r} normalises features by statistics of its training "
+                f"{checkpoint.label} normalises features by statistics of its training "
                 "(norm_type is not 'sentence'), which is not supported."
             )
         kind = _KINDS[self.class_path]
@@ -211,7 +212,7 @@ def _build(class_path, settings, checkpoint):
 
 def _unfit(checkpoint, name, error):
     return ValueError(
-        f"hyperparams.yaml of model={checkpoint.model!r} has settings that {name} of the "
+        f"hyperparams.yaml of {checkpoint.label} has settings that {name} of the "
         f"installed SpeechBrain does not take ({error})."
     )
 
@@ -233,10 +234,10 @@ class Settings:
     """
 
     def __init__(self, checkpoint):
-        self.model = checkpoint.model
+        self.label = checkpoint.label
         self.document = _read_without_building(checkpoint.folder / "hyperparams.yaml")
         if not isinstance(self.document, dict):
-            raise ValueError(f"hyperparams.yaml of model={self.model!r} holds no settings.")
+            raise ValueError(f"hyperparams.yaml of {self.label} holds no settings.")
 
     def of(self, name, class_paths):
         """Return which of some classes an entry is made of, and its settings.
@@ -264,7 +265,7 @@ class Settings:
         class_path = tag.removeprefix("!new:")
         if not tag.startswith("!new:") or class_path not in class_paths:
             raise ValueError(
-                f"hyperparams.yaml of model={self.model!r} makes {name!r} of "
+                f"hyperparams.yaml of {self.label} makes {name!r} of "
                 f"{class_path or 'nothing'!r}, and what is known here is {', '.join(class_paths)}."
             )
         settings = value if isinstance(value, dict) else {}
@@ -287,7 +288,7 @@ class Settings:
         if isinstance(value, (bool, int, float, str)) or value is None:
             return value
         raise ValueError(
-            f"hyperparams.yaml of model={self.model!r} sets {key!r} to something that is no plain "
+            f"hyperparams.yaml of {self.label} sets {key!r} to something that is no plain "
             "value, and nothing is built or computed from it here: write the value itself."
         )
 

@@ -14,6 +14,7 @@ from ._attention import call_block, use_sdpa_in_wavlm
 from ._checkpoint import find_checkpoint, quiet
 from ._narrowing import fit_narrow_whisper
 from ._registry import load_backbone, load_text_backbone
+from ._transformers import import_transformers
 from ._wav2vec2 import FAMILY, Wav2Vec2Backbone
 from ._whisper import WhisperBackbone
 
@@ -177,7 +178,7 @@ class SpeechStudent(nn.Module):
         self.reading.frozen.extractor.save_pretrained(folder)
 
 
-def read_speech_student(model, *, n_layers=None, width=None, revision=None, local_files_only=False):
+def read_speech_student(model, *, n_layers=None, width=None, **where):
     """Read what a student begins as: a small encoder, or a large one's first layers.
 
     Parameters
@@ -190,10 +191,8 @@ def read_speech_student(model, *, n_layers=None, width=None, revision=None, loca
         Width of the hidden states. A narrower student gets the first of the weights along each
         axis, and as many heads of attention as fit; `SpeechStudent.narrow` finds better ones. None
         keeps the network's own.
-    revision : str, default=None
-        Branch, tag or commit on the hub.
-    local_files_only : bool, default=False
-        Never go to the network.
+    **where
+        `revision`, `local_files_only` and `parameter` of `find_checkpoint`.
 
     Returns
     -------
@@ -202,9 +201,7 @@ def read_speech_student(model, *, n_layers=None, width=None, revision=None, loca
     weights : dict of str to Tensor
         Its weights, by their names in the student.
     """
-    backbone = load_speech_backbone(
-        model, device="cpu", revision=revision, local_files_only=local_files_only
-    )
+    backbone = load_speech_backbone(model, device="cpu", **where)
     network = _bare(backbone)
     config = {
         name: value
@@ -226,21 +223,20 @@ def read_speech_student(model, *, n_layers=None, width=None, revision=None, loca
     return settings, weights
 
 
-def load_speech_backbone(model, *, device, dtype="float32", revision=None, local_files_only=False):
+def load_speech_backbone(model, *, device, dtype="float32", **where):
     """Find an encoder of speech of whatever family, as `load_backbone` does of a known one.
 
-    Whisper sees the recording's own length.
+    Whisper sees the recording's own length. `where` goes to `find_checkpoint`.
     """
-    found = find_checkpoint(model, revision=revision, local_files_only=local_files_only)
+    found = find_checkpoint(model, **where)
     is_whisper = found.model_type == "whisper"
     return load_backbone(
         model,
         family="whisper" if is_whisper else "wav2vec2",
         device=device,
         dtype=dtype,
-        revision=revision,
-        local_files_only=local_files_only,
         context="recording" if is_whisper else None,
+        **where,
     )
 
 
@@ -263,7 +259,7 @@ class TextStudent(nn.Module):
 
     def __init__(self, settings):
         super().__init__()
-        import transformers
+        transformers = import_transformers()
 
         config = _config(settings)
         self.n_dims = config.hidden_size
@@ -307,19 +303,17 @@ class TextStudent(nn.Module):
         self.network.get_input_embeddings().requires_grad_(False)
 
 
-def read_text_student(model, *, revision=None, local_files_only=False, max_length=None):
+def read_text_student(model, *, max_length=None, **where):
     """Read a small encoder of text, and its tokenizer.
 
     Parameters
     ----------
     model : str or path
         As for `load_text_backbone`.
-    revision : str, default=None
-        Branch, tag or commit on the hub.
-    local_files_only : bool, default=False
-        Never go to the network.
     max_length : int, default=None
         Most tokens of a text; None for as many as the network takes.
+    **where
+        `revision`, `local_files_only` and `parameter` of `find_checkpoint`.
 
     Returns
     -------
@@ -337,9 +331,8 @@ def read_text_student(model, *, revision=None, local_files_only=False, max_lengt
         model,
         device="cpu",
         dtype="float32",
-        revision=revision,
-        local_files_only=local_files_only,
         max_length=max_length,
+        **where,
     )
     tokenizer = getattr(backbone.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
@@ -397,7 +390,7 @@ def _bare(backbone):
 
 def _backbone_of(settings):
     """Return what knows the frames and the preprocessing of a network."""
-    import transformers
+    transformers = import_transformers()
 
     is_whisper = settings["model_type"] == "whisper"
     backbone_class = WhisperBackbone if is_whisper else Wav2Vec2Backbone
@@ -407,13 +400,11 @@ def _backbone_of(settings):
 
 
 def _config(settings):
-    from transformers import AutoConfig
-
-    return AutoConfig.for_model(**settings["config"])
+    return import_transformers().AutoConfig.for_model(**settings["config"])
 
 
 def _network_class(settings):
-    import transformers
+    transformers = import_transformers()
 
     if settings["model_type"] == "whisper":
         return transformers.models.whisper.modeling_whisper.WhisperEncoder
@@ -463,6 +454,7 @@ def _plain(settings):
 @contextmanager
 def _unfilled():
     """Let transformers build networks without drawing weights, which come from elsewhere."""
+    import_transformers()
     from transformers.initialization import no_init_weights
 
     with no_init_weights(), torch.random.fork_rng(devices=[]):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ._checkpoint import load_network
+from ._transformers import import_transformers
 
 # Networks whose blocks follow each other without more ado, and where the blocks are: of these, no
 # more are run than are asked for. Others run whole.
@@ -62,7 +63,7 @@ class TextBackbone:
     """
 
     def __init__(self, checkpoint, *, device, dtype, max_length=None):
-        from transformers import AutoConfig
+        AutoConfig = import_transformers().AutoConfig
 
         self.checkpoint = checkpoint
         self.device = device
@@ -83,7 +84,7 @@ class TextBackbone:
     @cached_property
     def tokenizer(self):
         """The checkpoint's own tokenizer."""
-        from transformers import AutoTokenizer
+        AutoTokenizer = import_transformers().AutoTokenizer
 
         return AutoTokenizer.from_pretrained(
             self.checkpoint.folder, local_files_only=True, trust_remote_code=False
@@ -150,7 +151,7 @@ class TextBackbone:
         highest = max((max(ids, default=0) for ids in token_ids), default=0)
         if highest >= self.config.vocab_size:
             raise ValueError(
-                f"The tokenizer of model={self.checkpoint.model!r} gives the token {highest}, and "
+                f"The tokenizer of {self.checkpoint.label} gives the token {highest}, and "
                 f"the network knows {self.config.vocab_size}: the two are not of the same model."
             )
 
@@ -192,14 +193,14 @@ class TextBackbone:
         found = [tuple(hidden_states.shape) for hidden_states in output.hidden_states]
         if found != [expected] * self.n_layers:
             raise ValueError(
-                f"model={self.checkpoint.model!r} has hidden states of shapes {sorted(set(found))} "
+                f"{self.checkpoint.label} has hidden states of shapes {sorted(set(found))} "
                 f"in {len(found)} layers, where {expected} in {self.n_layers} are expected, a row "
                 "for each token: choose another model."
             )
         return output.hidden_states
 
     def _network(self):
-        import transformers
+        transformers = import_transformers()
 
         return load_network(
             self.checkpoint,
@@ -216,7 +217,7 @@ def _class_name(model_type):
     Encoders are the networks that are trained to fill in masked tokens, so that each token sees
     those before and after it.
     """
-    from transformers.models.auto import modeling_auto
+    modeling_auto = import_transformers().models.auto.modeling_auto
 
     known = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     if model_type not in known or model_type in _UNFIT:
@@ -227,7 +228,7 @@ def _class_name(model_type):
 
 def _no_text_encoder(checkpoint, kind):
     return ValueError(
-        f"model={checkpoint.model!r} is of type {kind}, and this embedder runs encoders of text, "
+        f"{checkpoint.label} is of type {kind}, and this embedder runs encoders of text, "
         "in which each token sees those before and after it, such as BERT, DistilBERT, RoBERTa or "
         "DeBERTa: choose one of them."
     )

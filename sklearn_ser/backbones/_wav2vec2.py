@@ -5,6 +5,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ._attention import attend_to, call_block, use_sdpa_in_wavlm
 from ._checkpoint import load_network
+from ._transformers import import_transformers
 
 # The model type in config.json -> transformers' class, and the name in columns.
 FAMILY = {
@@ -37,16 +38,16 @@ class Wav2Vec2Backbone:
     cuts_by_itself = False
 
     def __init__(self, checkpoint, *, device, dtype):
-        from transformers import AutoConfig, Wav2Vec2FeatureExtractor
+        transformers = import_transformers()
 
         self.checkpoint = checkpoint
         self.device = device
         self.dtype = dtype
         if checkpoint.has_preprocessing:
-            extractor = Wav2Vec2FeatureExtractor.from_pretrained(checkpoint.folder)
+            extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(checkpoint.folder)
         else:  # as transformers' own default
-            extractor = Wav2Vec2FeatureExtractor()
-        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
+            extractor = transformers.Wav2Vec2FeatureExtractor()
+        config = transformers.AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
         self._settle(config, extractor)
 
     @classmethod
@@ -108,7 +109,7 @@ class Wav2Vec2Backbone:
         return [torch.from_numpy(one).to(self.device, self.dtype) for one in waveforms]
 
     def _network(self):
-        import transformers
+        transformers = import_transformers()
 
         is_wavlm = self.config.model_type == "wavlm"
         network = load_network(

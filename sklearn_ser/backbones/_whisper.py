@@ -6,6 +6,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ._attention import attend_to, call_block
 from ._checkpoint import load_network
+from ._transformers import import_transformers
 
 
 class WhisperBackbone:
@@ -30,17 +31,17 @@ class WhisperBackbone:
     cuts_by_itself = False
 
     def __init__(self, checkpoint, *, device, dtype, context):
-        from transformers import WhisperConfig, WhisperFeatureExtractor
+        transformers = import_transformers()
 
         self.checkpoint = checkpoint
         self.device = device
         self.dtype = dtype
         self.context = context
-        config = WhisperConfig.from_pretrained(checkpoint.folder)
+        config = transformers.WhisperConfig.from_pretrained(checkpoint.folder)
         if checkpoint.has_preprocessing:
-            extractor = WhisperFeatureExtractor.from_pretrained(checkpoint.folder)
+            extractor = transformers.WhisperFeatureExtractor.from_pretrained(checkpoint.folder)
         else:  # as transformers' own default, for this network's number of bands
-            extractor = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+            extractor = transformers.WhisperFeatureExtractor(feature_size=config.num_mel_bins)
         self._settle(config, extractor)
 
     @classmethod
@@ -111,7 +112,7 @@ class WhisperBackbone:
         )["input_features"][0]
 
     def _network(self):
-        import transformers
+        transformers = import_transformers()
 
         encoder_alone = self.config.architectures in (["WhisperEncoder"], None)
         return load_network(

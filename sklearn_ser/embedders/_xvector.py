@@ -22,7 +22,7 @@ class XVectorEmbedder(PretrainedEmbedder):
           ``"speechbrain/spkrec-xvect-voxceleb"`` (512 numbers) and
           ``"speechbrain/spkrec-ecapa-voxceleb"`` (192), or a folder with ``hyperparams.yaml``
           and ``embedding_model.ckpt``; runs on SpeechBrain, which
-          ``pip install 'sklearn-ser[speechbrain]'`` brings;
+          the extra ``speechbrain`` installs;
         - WavLM, or another of the wav2vec 2.0 family, with transformers' x-vector head, such as
           ``"microsoft/wavlm-base-plus-sv"`` (512), or a folder of it;
         - GE2E (256): the file ``pretrained.pt`` of the package Resemblyzer, or its folder;

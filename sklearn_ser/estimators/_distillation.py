@@ -51,7 +51,9 @@ def load_teacher(teacher, layers, student, *, device, local_files_only):
     ValueError
         If it has no such layer, or its frames don't meet the student's.
     """
-    backbone = load_speech_backbone(teacher, device=device, local_files_only=local_files_only)
+    backbone = load_speech_backbone(
+        teacher, device=device, local_files_only=local_files_only, parameter="teacher"
+    )
     wanted = sorted({int(layer) for layer in layers})
     if not wanted or not 0 <= wanted[0] <= wanted[-1] < backbone.n_layers:
         raise ValueError(

@@ -604,8 +604,9 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         if self.text_model is not None:
             text, of_text = read_text_student(
                 self.text_model,
-                local_files_only=self.local_files_only,
                 max_length=self.max_length,
+                local_files_only=self.local_files_only,
+                parameter="text_model",
             )
             weights |= {f"text.{name}": values for name, values in of_text.items()}
         self._settings = {"audio": audio, "text": text}
@@ -615,9 +616,13 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         given = {"local_files_only": self.local_files_only}
         if self.student_from == "teacher":
             return read_speech_student(
-                self.teacher, n_layers=self.student_layers, width=self.student_width, **given
+                self.teacher,
+                n_layers=self.student_layers,
+                width=self.student_width,
+                parameter="teacher",
+                **given,
             )
-        return read_speech_student(self.audio_model, **given)
+        return read_speech_student(self.audio_model, parameter="audio_model", **given)
 
     def _reader(self, settings):
         features = SpeechFeatures(settings)
@@ -773,7 +778,10 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             "local_files_only": self.local_files_only,
         }
         backbone = load_speech_backbone(
-            names["audio_model"], device="cpu", local_files_only=self.local_files_only
+            names["audio_model"],
+            device="cpu",
+            local_files_only=self.local_files_only,
+            parameter="audio_model",
         )
         audio_embedder = (
             WhisperEmbedder(names["audio_model"], context="recording")

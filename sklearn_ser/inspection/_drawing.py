@@ -1,5 +1,7 @@
 """What the displays draw with: colours, markers, new axes."""
 
+from sklearn_ser._extras import installation
+
 # Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow that paper
 # swallows. With the five markers they repeat after 35.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -12,6 +14,6 @@ def new_axes(display, width=6.4):
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            f"{type(display).__name__}.plot needs matplotlib: pip install 'sklearn-ser[plot]'."
+            f"{type(display).__name__}.plot needs matplotlib. {installation('plot')}"
         ) from error
     return plt.subplots(figsize=(width, 4.8), layout="constrained")[1]

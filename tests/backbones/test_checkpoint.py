@@ -287,12 +287,31 @@ def test_a_download_that_broke_off_is_not_taken_for_the_model(hub_cache):
 
 def test_a_mistyped_folder_is_no_hub_id(tmp_path):
     for model in (str(tmp_path / "absent"), tmp_path / "absent", "absent", "./absent/one"):
-        with pytest.raises(FileNotFoundError, match=r"absent.*no such folder"):
+        with pytest.raises(FileNotFoundError, match=r"absent.*there is no folder '/.*absent"):
+            find_checkpoint(model)
+
+
+def test_a_mistyped_relative_folder_is_said_to_be_missing(tmp_path, monkeypatch, hub_cache):
+    """Which may as well be a hub id: what was looked for is named."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match="is neither a folder") as caught:
+        find_checkpoint("weights/absent", local_files_only=True)
+    assert f"there is no {str(tmp_path / 'weights' / 'absent')!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "weights/model.pt"])
+def test_a_file_in_place_of_a_folder_is_called_a_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"weights")
+    for model in (name, path):
+        with pytest.raises(NotADirectoryError, match=r"model\.pt' is a file, and a folder is need"):
             find_checkpoint(model)
 
 
 def test_what_can_be_no_hub_id_is_told_like_a_missing_model(hub_cache):
-    with pytest.raises(OSError, match=r"'owner/a b' is not on this machine"):
+    with pytest.raises(OSError, match=r"'owner/a b' is neither a folder"):
         find_checkpoint("owner/a b")
 
 

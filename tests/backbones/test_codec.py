@@ -244,14 +244,14 @@ def test_of_several_checkpoints_in_a_folder_one_must_be_named(tmp_path):
 
 
 def test_the_extra_of_a_word_is_told_before_any_download(monkeypatch):
-    monkeypatch.setattr("sklearn_ser.backbones._extras.import_module", _fail)
+    monkeypatch.setattr("sklearn_ser._extras.import_module", _fail)
     monkeypatch.setattr("sklearn_ser.backbones._checkpoint._download", None)
-    with pytest.raises(ImportError, match=r"pip install 'sklearn-ser\[snac\]'"):
+    with pytest.raises(ImportError, match=r"pip install -c constraints\.txt '\.\[snac\]'"):
         CodecEmbedder("snac").fit(["no such recording.wav"])
 
 
 def _fail(module):
-    raise ModuleNotFoundError(f"No module named {module!r}")
+    raise ModuleNotFoundError(f"No module named {module!r}", name=module.partition(".")[0])
 
 
 @pytest.mark.parametrize("extra", ["encodec", "snac", "lyra"])
@@ -263,8 +263,8 @@ def test_a_missing_extra_is_told_with_the_command(extra, tmp_path, monkeypatch):
     }
     for name, text in files[extra].items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr("sklearn_ser.backbones._extras.import_module", _fail)
-    with pytest.raises(ImportError, match=rf"pip install 'sklearn-ser\[{extra}\]'"):
+    monkeypatch.setattr("sklearn_ser._extras.import_module", _fail)
+    with pytest.raises(ImportError, match=rf"pip install -c constraints\.txt '\.\[{extra}\]'"):
         load_codec(tmp_path, device="cpu")
 
 

@@ -227,12 +227,14 @@ def test_sizes_that_the_weights_have_not_are_told(folders, tmp_path):
 
 def test_an_import_that_fails_is_told_before_any_download(monkeypatch):
     """Beside a torch that torchaudio was not built for, the import of SpeechBrain fails so."""
-    from sklearn_ser.backbones import _checkpoint, _extras
+    from sklearn_ser import _extras
+    from sklearn_ser.backbones import _checkpoint
 
     def fail(name):
         raise OSError("libcudart.so.13: cannot open shared object file")
 
     monkeypatch.setattr(_extras, "import_module", fail)
+    monkeypatch.setattr(_extras, "version", {"torch": "2.12.1", "torchaudio": "2.11.1"}.get)
     monkeypatch.setattr(_checkpoint, "_download", None)
-    with pytest.raises(ImportError, match=r"libcudart.*pip install 'sklearn-ser\[speechbrain\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'torchaudio==2\.11\.0' .*libcudart"):
         _load("speechbrain/spkrec-xvect-voxceleb")

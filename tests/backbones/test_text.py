@@ -275,7 +275,7 @@ def test_models_without_an_owner_are_those_of_the_hub(monkeypatch, tmp_path):
         backbone = _load(old)
         assert backbone.checkpoint.model == asked[-1][0] == new
         assert {"tokenizer.json", "vocab.txt", "merges.txt", "*.model"} <= set(asked[-1][1])
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
         _load("my-folder")
 
 

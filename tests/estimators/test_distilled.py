@@ -766,3 +766,10 @@ def test_it_is_cross_validated_by_speakers(recordings, loudness, speakers):
         clone(quick(max_epochs=1)), recordings, loudness, cv=GroupKFold(3), groups=speakers
     )
     assert predicted.shape == (N, 2)
+
+
+@pytest.mark.parametrize("parameter", ["audio_model", "text_model", "teacher"])
+def test_a_model_that_is_not_at_hand_is_named_by_its_parameter(parameter, table, loudness):
+    regressor = quick(local_files_only=True).set_params(**{parameter: "owner/absent"})
+    with pytest.raises(OSError, match=f"{parameter}='path/to/folder'"):
+        regressor.fit(table, loudness)

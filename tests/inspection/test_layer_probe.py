@@ -305,5 +305,5 @@ def test_a_halving_search_is_refused(layers, emotions):
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"pip install 'sklearn-ser\[plot\]'"):
+    with pytest.raises(ImportError, match=r"pip install -c constraints\.txt '\.\[plot\]'"):
         LayerProbeDisplay.from_cv_results(_results([[1, 1]], layer=[0]))

@@ -354,6 +354,6 @@ def test_what_cannot_be_drawn_is_refused(X, classifier):
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(
-        ImportError, match=r"PoincareDiskDisplay.* pip install 'sklearn-ser\[plot\]'"
+        ImportError, match=r"PoincareDiskDisplay.* pip install -c constraints\.txt '\.\[plot\]'"
     ):
         PoincareDiskDisplay(points=np.eye(2) / 2, labels=["a", "b"]).plot()
