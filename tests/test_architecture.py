@@ -32,9 +32,13 @@ ROOMS = {
         {"_sklearn", "_warnings", "audio", "nn", "backbones", "store"},
         LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
+    "training": (
+        {"_sklearn", "_warnings", "backbones", "nn"},
+        LIGHT | {"sklearn", "torch", "skorch"},
+    ),
     "estimators": (
-        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store", "embedders", "metrics"},
-        LIGHT | {"sklearn", "torch", "skorch", "geoopt", "transformers"},
+        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store", "embedders", "training"},
+        LIGHT | {"sklearn", "torch", "geoopt"},
     ),
     "metrics": ({"_sklearn"}, LIGHT | {"sklearn"}),
     "layers": ({"_sklearn"}, LIGHT | {"sklearn"}),
@@ -71,8 +75,9 @@ HEAVY |= {"matplotlib", "pandas", "polars", "pytest"}
 MAY_BE_HEAVY_AT_IMPORT = {
     "nn": {"torch"},
     "backbones": {"torch"},
+    "training": {"torch"},
+    "training/_loop.py": {"torch", "skorch"},  # the module that `fit` alone imports
     "estimators": {"torch"},
-    "estimators/_training.py": {"torch", "skorch"},  # the module that `fit` alone imports
 }
 
 TREES = {

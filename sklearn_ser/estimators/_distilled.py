@@ -39,8 +39,15 @@ from sklearn_ser.nn import (
     initialize_heads,
 )
 from sklearn_ser.store import EmbeddingStore
+from sklearn_ser.training import (
+    Learnable,
+    TorchEstimator,
+    check_groups,
+    merge_repetitions,
+    moments,
+    read_targets,
+)
 
-from ._classes import check_groups
 from ._distillation import (
     ask_regressor,
     fit_regressor,
@@ -51,8 +58,6 @@ from ._distillation import (
 from ._speech_inputs import Reader, SpeechInputs, average_windows, look_at, tokens_of
 from ._speech_table import join_speech, naming_unlabeled, read_speech_table
 from ._speech_vectors import embed
-from ._targets import moments, read_targets
-from ._torch import Learnable, TorchEstimator, merge_repetitions
 
 # So many of the recordings that can't be used are named.
 _MAX_NAMED = 10

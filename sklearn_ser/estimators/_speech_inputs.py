@@ -10,8 +10,7 @@ from sklearn_ser.audio import Problems, load_waveform, read_each, refuse_too_lou
 from sklearn_ser.backbones import tokenize
 from sklearn_ser.embedders import tell_cut
 from sklearn_ser.nn import Standardization, exact_convolutions
-
-from ._torch import call, to_device
+from sklearn_ser.training import call, to_device
 
 # Means and deviations are found of so many recordings at most: of their vectors, of their frames.
 _MAX_LOOKED_AT, _MAX_HEARD = 1000, 50
