@@ -20,7 +20,6 @@ ROOMS = {
         | {
             "torch",
             "transformers",
-            "tokenizers",
             "huggingface_hub",
             "speechbrain",
             "encodec",
@@ -36,8 +35,22 @@ ROOMS = {
         {"_sklearn", "_warnings", "backbones", "nn"},
         LIGHT | {"sklearn", "torch", "skorch"},
     ),
+    "distillation": (
+        {"_sklearn", "_warnings", "audio", "nn", "backbones", "embedders", "training"},
+        LIGHT | {"sklearn", "torch", "transformers", "tokenizers"},
+    ),
     "estimators": (
-        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store", "embedders", "training"},
+        {
+            "_sklearn",
+            "_warnings",
+            "audio",
+            "nn",
+            "backbones",
+            "store",
+            "embedders",
+            "training",
+            "distillation",
+        },
         LIGHT | {"sklearn", "torch", "geoopt"},
     ),
     "metrics": ({"_sklearn"}, LIGHT | {"sklearn"}),
@@ -77,6 +90,7 @@ MAY_BE_HEAVY_AT_IMPORT = {
     "backbones": {"torch"},
     "training": {"torch"},
     "training/_loop.py": {"torch", "skorch"},  # the module that `fit` alone imports
+    "distillation": {"torch"},
     "estimators": {"torch"},
 }
 

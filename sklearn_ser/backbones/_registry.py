@@ -117,6 +117,24 @@ def load_backbone(
     return backbone_class(checkpoint, **settings)
 
 
+def load_speech_backbone(model, *, device, dtype="float32", revision=None, local_files_only=False):
+    """Find an encoder of speech of whatever family, as `load_backbone` does of a known one.
+
+    Whisper sees the recording's own length.
+    """
+    found = find_checkpoint(model, revision=revision, local_files_only=local_files_only)
+    is_whisper = found.model_type == "whisper"
+    return load_backbone(
+        model,
+        family="whisper" if is_whisper else "wav2vec2",
+        device=device,
+        dtype=dtype,
+        revision=revision,
+        local_files_only=local_files_only,
+        context="recording" if is_whisper else None,
+    )
+
+
 def _choose_wav2vec2(model, find):
     checkpoint = find(model)
     _check_model_type(checkpoint, FAMILY)
