@@ -27,12 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from transformers import AutoConfig
 
 from sklearn_ser import DistilledRegressor, HubertEmbedder, LayerSelector, WhisperEmbedder
-from sklearn_ser.backbones import (
-    SpeechStudent,
-    count_parameters,
-    load_speech_backbone,
-    read_speech_student,
-)
+from sklearn_ser.backbones import load_speech_backbone
 from sklearn_ser.datasets import (
     circumplex,
     load_emodb,
@@ -40,6 +35,7 @@ from sklearn_ser.datasets import (
     load_msp_podcast,
     load_ravdess,
 )
+from sklearn_ser.distillation import SpeechStudent, count_parameters, read_speech_student
 from sklearn_ser.metrics import (
     concordance_correlation_coefficient,
     concordance_scorer,

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sklearn_ser.backbones import register_codec as register_codec
     from sklearn_ser.embedders import CodecEmbedder as CodecEmbedder
     from sklearn_ser.embedders import HubertEmbedder as HubertEmbedder
-    from sklearn_ser.embedders import LayerSelector as LayerSelector
     from sklearn_ser.embedders import LogMelSpectrogram as LogMelSpectrogram
     from sklearn_ser.embedders import TextEmbedder as TextEmbedder
     from sklearn_ser.embedders import WavLMEmbedder as WavLMEmbedder
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from sklearn_ser.estimators import DistilledRegressor as DistilledRegressor
     from sklearn_ser.estimators import EmoHRNetClassifier as EmoHRNetClassifier
     from sklearn_ser.estimators import HyperbolicFusionClassifier as HyperbolicFusionClassifier
+    from sklearn_ser.layers import LayerSelector as LayerSelector
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
 
 __version__ = "0.1.0.dev0"
@@ -36,7 +36,7 @@ _MODULE_OF: dict[str, str] = {
     "EmoHRNetClassifier": "sklearn_ser.estimators",
     "HyperbolicFusionClassifier": "sklearn_ser.estimators",
     "HubertEmbedder": "sklearn_ser.embedders",
-    "LayerSelector": "sklearn_ser.embedders",
+    "LayerSelector": "sklearn_ser.layers",
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
     "TextEmbedder": "sklearn_ser.embedders",

@@ -4,25 +4,22 @@ import ast
 import sys
 from pathlib import Path
 
-import pytest
-
 import sklearn_ser
 
 ROOT = Path(sklearn_ser.__file__).parent
 
-# Layer -> the layers and the libraries that it may import anywhere in its modules.
-# "" stands for the modules at the top of the package.
+# Room -> the rooms and the libraries that it may import anywhere in its modules.
+# A module at the top of the package is a room by itself.
 LIGHT = {"numpy", "scipy", "joblib"}
-LAYERS = {
+ROOMS = {
     "audio": ({"_warnings"}, LIGHT | {"soundfile", "soxr"}),
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": (
-        {"audio", "nn"},
+        {"_extras", "audio", "nn"},
         LIGHT
         | {
             "torch",
             "transformers",
-            "tokenizers",
             "huggingface_hub",
             "speechbrain",
             "encodec",
@@ -34,16 +31,36 @@ LAYERS = {
         {"_sklearn", "_warnings", "audio", "nn", "backbones", "store"},
         LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
+    "training": (
+        {"_sklearn", "_warnings", "backbones", "nn"},
+        LIGHT | {"sklearn", "torch", "skorch"},
+    ),
+    "distillation": (
+        {"_sklearn", "_warnings", "audio", "nn", "backbones", "embedders", "training"},
+        LIGHT | {"sklearn", "torch", "transformers", "tokenizers"},
+    ),
     "estimators": (
-        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store", "embedders", "metrics"},
-        LIGHT | {"sklearn", "torch", "skorch", "geoopt", "transformers"},
+        {
+            "_sklearn",
+            "_warnings",
+            "audio",
+            "nn",
+            "backbones",
+            "store",
+            "embedders",
+            "training",
+            "distillation",
+        },
+        LIGHT | {"sklearn", "torch", "geoopt"},
     ),
     "metrics": ({"_sklearn"}, LIGHT | {"sklearn"}),
+    "layers": ({"_sklearn"}, LIGHT | {"sklearn"}),
     "inspection": (
-        {"_sklearn", "audio", "nn", "embedders", "estimators", "metrics"},
+        {"_extras", "_sklearn", "audio", "nn", "layers", "estimators", "metrics"},
         LIGHT | {"sklearn", "matplotlib", "torch"},
     ),
     "datasets": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
+    "_extras": (set(), set()),
     "_sklearn": (set(), {"sklearn"}),
     "_warnings": (set(), set()),
     "estimator_checks": (
@@ -59,27 +76,33 @@ LAYERS = {
             "estimator_checks",
             "estimators",
             "inspection",
+            "layers",
             "metrics",
             "store",
         },
         set(),
     ),
 }
-# Libraries that cost seconds to import may not be imported when such a layer is.
+# Libraries that cost seconds to import may not be imported when a module is, except these.
 HEAVY = {"torch", "torchaudio", "transformers", "speechbrain", "encodec", "geoopt", "skorch"}
 HEAVY |= {"matplotlib", "pandas", "polars", "pytest"}
 MAY_BE_HEAVY_AT_IMPORT = {
     "nn": {"torch"},
     "backbones": {"torch"},
-    "estimators": {"torch", "skorch"},  # skorch in the module alone that `fit` imports
+    "training": {"torch"},
+    "training/_loop.py": {"torch", "skorch"},  # the module that `fit` alone imports
+    "distillation": {"torch"},
+    "estimators": {"torch"},
 }
 
-MODULES = sorted(ROOT.rglob("*.py"))
+TREES = {
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
+    for path in sorted(ROOT.rglob("*.py"))
+}
 
 
-def _layer(path):
-    first = path.relative_to(ROOT).parts[0]
-    return first.removesuffix(".py")
+def _room(module):
+    return module.partition("/")[0].removesuffix(".py")
 
 
 def _imports(nodes):
@@ -92,8 +115,6 @@ def _imports(nodes):
                 yield from (f"sklearn_ser.{alias.name}" for alias in node.names)
             else:
                 yield node.module
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 1, "a relative import leaves its folder"
 
 
 def _top_level_nodes(tree):
@@ -109,47 +130,84 @@ def _top_level_nodes(tree):
         pending.extend(ast.iter_child_nodes(node))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_keep_the_house(path):
-    layer = _layer(path)
-    assert layer in LAYERS, f"{layer} has no place in the house; give it one here and in the docs"
-    layers, libraries = LAYERS[layer]
-    tree = ast.parse(path.read_text())
-    for name in _imports(ast.walk(tree)):
-        top, _, rest = name.partition(".")
-        if top == "sklearn_ser":
-            assert rest.split(".")[0] in layers | {layer}, f"{layer} must not import {name}"
-        elif top not in sys.stdlib_module_names:
-            assert top in libraries, f"{layer} must not import {top}"
+def _may_import(room, name):
+    rooms, libraries = ROOMS[room]
+    top, _, rest = name.partition(".")
+    if top == "sklearn_ser":
+        return rest.split(".")[0] in rooms | {room}
+    return top in sys.stdlib_module_names or top in libraries
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_heavy_libraries_are_imported_where_used(path):
-    allowed = MAY_BE_HEAVY_AT_IMPORT.get(_layer(path), set())
-    tops = {
-        name.partition(".")[0] for name in _imports(_top_level_nodes(ast.parse(path.read_text())))
-    }
-    assert tops & HEAVY <= allowed
+def _assert_none(offences):
+    offences = list(offences)
+    assert not offences, "\n".join(["", *offences])
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_private_scikit_learn_names_come_from_one_module(path):
-    if _layer(path) == "_sklearn":
-        return
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
+def test_every_module_has_a_room():
+    homeless = sorted({_room(module) for module in TREES} - set(ROOMS))
+    assert not homeless, f"{homeless} have no room; give them one here and in the docs"
+    empty = sorted(set(ROOMS) - {_room(module) for module in TREES})
+    assert not empty, f"{empty} hold no module"
+
+
+def test_each_room_imports_what_it_may():
+    _assert_none(
+        f"{module} must not import {name}"
+        for module, tree in TREES.items()
+        for name in _imports(ast.walk(tree))
+        if not _may_import(_room(module), name)
+    )
+
+
+def test_relative_imports_stay_in_their_folder():
+    _assert_none(
+        f"{module}, line {node.lineno}: a relative import leaves its folder"
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level > 1
+    )
+
+
+def test_heavy_libraries_are_imported_where_used():
+    _assert_none(
+        f"{module} must not import {top} when it is itself imported"
+        for module, tree in TREES.items()
+        for top in sorted(_heavy_at_import(tree) - _allowed_at_import(module))
+    )
+
+
+def _heavy_at_import(tree):
+    return {name.partition(".")[0] for name in _imports(_top_level_nodes(tree))} & HEAVY
+
+
+def _allowed_at_import(module):
+    of_room = MAY_BE_HEAVY_AT_IMPORT.get(_room(module), set())
+    return MAY_BE_HEAVY_AT_IMPORT.get(module, of_room)
+
+
+def test_private_scikit_learn_names_come_from_one_module():
+    _assert_none(
+        f"{module}: import {name} through sklearn_ser._sklearn"
+        for module, tree in TREES.items()
+        if module != "_sklearn.py"
+        for name in _scikit_learn_names(tree)
+        if "._" in name
+    )
+
+
+def _scikit_learn_names(tree):
+    """Yield the dotted name of all that is imported from scikit-learn."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sklearn":
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names if alias.name.startswith("sklearn.")]
-        private = [name for name in names if "._" in name]
-        assert not private, f"import {private} through sklearn_ser._sklearn"
+            yield from (alias.name for alias in node.names if alias.name.startswith("sklearn."))
 
 
-def test_layers_form_no_cycle():
-    below = {layer: layers & set(LAYERS) for layer, (layers, _) in LAYERS.items()}
-    while free := [layer for layer, layers in below.items() if not layers]:
-        for layer in free:
-            del below[layer]
-        below = {layer: layers - set(free) for layer, layers in below.items()}
-    assert not below, f"these layers import each other: {sorted(below)}"
+def test_rooms_form_no_cycle():
+    below = {room: rooms & set(ROOMS) for room, (rooms, _) in ROOMS.items()}
+    while free := [room for room, rooms in below.items() if not rooms]:
+        for room in free:
+            del below[room]
+        below = {room: rooms - set(free) for room, rooms in below.items()}
+    assert not below, f"these rooms import each other: {sorted(below)}"

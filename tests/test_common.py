@@ -43,7 +43,7 @@ THREE_AXES = [
     WavLMEmbedder(small_network("wavlm-large"), layers="all"),
 ]
 # Estimators over tables, which take no recordings. scikit-learn's own tables have columns of
-# every number, so that they are one layer here; layers proper are in test_layer_selector.py.
+# every number, so that they are one layer here; layers proper are in layers/test_selector.py.
 TABLES = [
     LayerSelector(),
     LayerSelector([0]),

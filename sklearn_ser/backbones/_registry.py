@@ -132,6 +132,23 @@ def load_backbone(
     return backbone_class(checkpoint, **settings)
 
 
+def load_speech_backbone(model, *, device, dtype="float32", **where):
+    """Find an encoder of speech of whatever family, as `load_backbone` does of a known one.
+
+    Whisper sees the recording's own length. `where` goes to `find_checkpoint`.
+    """
+    found = find_checkpoint(model, **where)
+    is_whisper = found.model_type == "whisper"
+    return load_backbone(
+        model,
+        family="whisper" if is_whisper else "wav2vec2",
+        device=device,
+        dtype=dtype,
+        context="recording" if is_whisper else None,
+        **where,
+    )
+
+
 def _choose_wav2vec2(model, find):
     checkpoint = find(model)
     _check_model_type(checkpoint, FAMILY)

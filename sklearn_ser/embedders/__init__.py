@@ -1,9 +1,8 @@
-"""scikit-learn transformers from recordings and transcripts to arrays, and over what these hold."""
+"""scikit-learn transformers from recordings and transcripts to arrays."""
 
 from ._base import check_recordings
 from ._codec import CodecEmbedder
 from ._hubert import HubertEmbedder
-from ._layer_selector import LayerSelector
 from ._log_mel_spectrogram import LogMelSpectrogram
 from ._text import TextEmbedder
 from ._transcripts import find_problems as find_text_problems
@@ -15,7 +14,6 @@ from ._xvector import XVectorEmbedder
 __all__ = [
     "CodecEmbedder",
     "HubertEmbedder",
-    "LayerSelector",
     "LogMelSpectrogram",
     "TextEmbedder",
     "WavLMEmbedder",

@@ -19,15 +19,24 @@ from sklearn_ser._sklearn import (
 )
 from sklearn_ser._warnings import warn
 from sklearn_ser.audio import SAMPLING_RATES, Problems
-from sklearn_ser.backbones import (
+from sklearn_ser.backbones import choose_device, load_speech_backbone
+from sklearn_ser.distillation import (
+    Reader,
     SpeechFeatures,
+    SpeechInputs,
     SpeechStudent,
     TextStudent,
-    choose_device,
+    ask_regressor,
+    average_windows,
     count_parameters,
-    load_speech_backbone,
+    fit_regressor,
+    is_encoder,
+    learn_layers,
+    load_teacher,
+    look_at,
     read_speech_student,
     read_text_student,
+    tokens_of,
 )
 from sklearn_ser.embedders import HubertEmbedder, TextEmbedder, WhisperEmbedder
 from sklearn_ser.nn import (
@@ -39,20 +48,17 @@ from sklearn_ser.nn import (
     initialize_heads,
 )
 from sklearn_ser.store import EmbeddingStore
-
-from ._classes import check_groups
-from ._distillation import (
-    ask_regressor,
-    fit_regressor,
-    is_encoder,
-    learn_layers,
-    load_teacher,
+from sklearn_ser.training import (
+    Learnable,
+    TorchEstimator,
+    check_groups,
+    merge_repetitions,
+    moments,
+    read_targets,
 )
-from ._speech_inputs import Reader, SpeechInputs, average_windows, look_at, tokens_of
+
 from ._speech_table import join_speech, naming_unlabeled, read_speech_table
 from ._speech_vectors import embed
-from ._targets import moments, read_targets
-from ._torch import Learnable, TorchEstimator, merge_repetitions
 
 # So many of the recordings that can't be used are named.
 _MAX_NAMED = 10

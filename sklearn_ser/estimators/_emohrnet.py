@@ -15,8 +15,8 @@ from sklearn_ser.nn import (
     mask_spectrograms,
     mix_up,
 )
+from sklearn_ser.training import TorchClassifier, encode_classes
 
-from ._classes import TorchClassifier, encode_classes
 from ._spectrograms import check_spectrograms, moments
 
 

@@ -18,10 +18,9 @@ from sklearn_ser.nn import (
     initialize_fusion_network,
     poincare,
 )
+from sklearn_ser.training import Together, TorchClassifier, encode_classes
 
 from ._blocks import find_blocks
-from ._classes import TorchClassifier, encode_classes
-from ._optimizers import Together
 
 
 class HyperbolicFusionClassifier(

@@ -8,8 +8,6 @@ import numpy as np
 from sklearn_ser.audio import RecordingError
 from sklearn_ser.embedders import check_recordings, find_text_problems
 
-from ._speech_inputs import Chain
-
 # Rows of an array of objects that are looked at to tell what it holds.
 _MAX_LOOKED_AT = 100
 _RECORDINGS = {"audio", "file", "file_path", "filename", "filepath", "path", "recording"}
@@ -78,6 +76,22 @@ def join_speech(labelled, more):
     if transcripts is not None:
         transcripts = transcripts + (more[1] or [None] * len(more[0]))
     return Chain(recordings, more[0]), transcripts
+
+
+class Chain:
+    """Two sequences of recordings as one; nothing is fetched before it is asked for."""
+
+    def __init__(self, first, second):
+        self.first, self.second = first, second
+
+    def __len__(self):
+        """Count the recordings of both."""
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, position):
+        """Return one recording."""
+        n_first = len(self.first)
+        return self.first[position] if position < n_first else self.second[position - n_first]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from sklearn_ser.embedders import LayerSelector
+from sklearn_ser.layers import LayerSelector
 
 _FIRST_SPLIT = re.compile(r"split0_test_(.+)")
 

@@ -25,16 +25,15 @@ from sklearn_ser import (
     TextEmbedder,
     WhisperEmbedder,
 )
-from sklearn_ser.backbones import (
+from sklearn_ser.backbones import load_speech_backbone
+from sklearn_ser.distillation import (
     SpeechFeatures,
+    SpeechInputs,
     SpeechStudent,
     count_parameters,
-    load_speech_backbone,
     read_speech_student,
     read_text_student,
 )
-from sklearn_ser.estimators._distillation import load_teacher
-from sklearn_ser.estimators._speech_inputs import Reader, SpeechInputs
 from sklearn_ser.metrics import concordance_correlation_coefficient, concordance_scorer
 from small_networks import small_network
 from small_text_networks import small_text_network
@@ -320,19 +319,6 @@ def test_units_of_targets_make_no_difference(recordings, loudness):
     )
 
 
-def test_what_is_scored_is_the_middle_of_long_recordings(recordings):
-    settings, _ = read_speech_student(small_network("wavlm"))
-    reader = Reader(SpeechFeatures(settings), sampling_rate=16000, channel=None, n_jobs=None)
-    rng = np.random.default_rng(0)
-    inputs = SpeechInputs(recordings, reader, max_seconds=0.1, rng=rng)
-    positions = np.arange(4)
-    parts = [inputs[positions]["features"] for _ in range(2)]
-    assert not torch.equal(*parts)
-    middle = inputs.in_the_middle()
-    parts = [middle[positions]["features"] for _ in range(2)]
-    assert torch.equal(*parts)
-
-
 def test_missing_targets_are_named(recordings, loudness):
     y = loudness.copy()
     y.iloc[3, 1] = np.nan
@@ -500,23 +486,6 @@ def test_a_narrow_student_begins_near_its_teacher(recordings, loudness, distilla
     assert began == [(teacher, N + 5, 50)]
     quick(**settings).fit(recordings, loudness)
     assert len(began) == 1
-
-
-def test_layers_of_a_teacher_are_standardized(recordings):
-    teacher = load_teacher(
-        small_network("hubert"),
-        (1, 3),
-        SpeechFeatures(read_speech_student(small_network("wavlm"))[0]),
-        device="cpu",
-        local_files_only=False,
-    )
-    reader = quick()._reader(read_speech_student(small_network("wavlm"))[0])
-    inputs = SpeechInputs(recordings, reader, max_seconds=9, rng=None, teacher=teacher)
-    teacher.standardize(inputs, np.arange(N))
-    layers = inputs[range(N)]["teacher"]
-    assert layers.shape[1] == 2
-    torch.testing.assert_close(layers.mean(0), torch.zeros_like(layers[0]), atol=1e-2, rtol=0)
-    torch.testing.assert_close(layers.std(0), torch.ones_like(layers[0]), atol=2e-2, rtol=0)
 
 
 def test_distillation_is_repeatable_and_leaves_torch_alone(recordings, loudness, tmp_path):

@@ -22,8 +22,8 @@ from sklearn_ser._sklearn import (
     fit_context,
 )
 
-from ._layer_columns import as_layers, check_indices, layer_names, names_of_combination
-from ._layer_scores import (
+from ._columns import as_layers, check_indices, layer_names, names_of_combination
+from ._scores import (
     DEFAULT_SCORING,
     default_estimator,
     find_best_layer,
@@ -32,7 +32,7 @@ from ._layer_scores import (
     score_layers,
     split_targets,
 )
-from ._layer_weights import correlations, learn_weights, standardization, weighted_sum
+from ._weights import correlations, learn_weights, standardization, weighted_sum
 
 
 class LayerSelector(TransformerMixin, BaseEstimator):

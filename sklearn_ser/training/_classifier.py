@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sklearn_ser._sklearn import StrOptions, check_sample_weight, check_y
 
-from ._torch import Learnable, TorchEstimator, merge_repetitions
+from ._estimator import Learnable, TorchEstimator, merge_repetitions
 
 
 class TorchClassifier(ClassifierMixin, TorchEstimator):

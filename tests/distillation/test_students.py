@@ -10,17 +10,16 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
 from sklearn_ser.audio import load_waveform
-from sklearn_ser.backbones import (
+from sklearn_ser.backbones import load_speech_backbone, load_text_backbone
+from sklearn_ser.datasets import load_emodb
+from sklearn_ser.distillation import (
     SpeechStudent,
     TextStudent,
     count_parameters,
-    load_speech_backbone,
-    load_text_backbone,
     read_speech_student,
     read_text_student,
     tokenize,
 )
-from sklearn_ser.datasets import load_emodb
 from sklearn_ser.embedders import HubertEmbedder, WhisperEmbedder
 from small_networks import NETWORKS, small_network
 from small_text_networks import SENTENCES, small_text_network

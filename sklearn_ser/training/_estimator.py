@@ -19,6 +19,8 @@ from sklearn_ser._warnings import warn
 from sklearn_ser.backbones import choose_device
 from sklearn_ser.nn import exact_convolutions
 
+from ._batches import Samples, call, take, to_device
+
 # So many times early stopping draws speakers to hold out, if some class is spoken by them alone.
 _N_DRAWS = 100
 # Modules that draw from torch's global generator are trained one at a time in a process.
@@ -193,7 +195,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         plan : tuple, default=None
             From `_plan`, where it was needed before.
         """
-        from ._training import Samples, train
+        from ._loop import train
 
         goes_on = self._goes_on
         before = self.n_iter_ if goes_on else 0
@@ -225,7 +227,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         epochs.close()
 
     def _recipe(self, device, seed):
-        from ._training import Recipe
+        from ._loop import Recipe
 
         generator = torch.Generator(device).manual_seed(seed)
         return Recipe(
@@ -394,24 +396,6 @@ def as_arrays(module):
         name: np.array(values.detach().cpu().numpy(), order="C")  # a copy, whatever the layout
         for name, values in module.state_dict().items()
     }
-
-
-def take(inputs, positions):
-    """Take a batch: a tensor or a dict of tensors."""
-    batch = inputs[positions]
-    return torch.from_numpy(batch) if isinstance(batch, np.ndarray) else batch
-
-
-def to_device(batch, device):
-    """Bring a tensor or a dict of tensors to a device."""
-    if isinstance(batch, dict):
-        return {name: values.to(device) for name, values in batch.items()}
-    return batch.to(device)
-
-
-def call(function, batch):
-    """Call a module, or a method of one, with a tensor or with a dict of tensors by name."""
-    return function(**batch) if isinstance(batch, dict) else function(batch)
 
 
 @contextlib.contextmanager

@@ -9,14 +9,21 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from . import _wav2vec2, _whisper
-from ._attention import call_block, use_sdpa_in_wavlm
-from ._checkpoint import find_checkpoint, quiet
-from ._narrowing import fit_narrow_whisper
-from ._registry import load_backbone, load_text_backbone
-from ._transformers import import_transformers
-from ._wav2vec2 import FAMILY, Wav2Vec2Backbone
-from ._whisper import WhisperBackbone
+from sklearn_ser.backbones import (
+    WAV2VEC2_FAMILY,
+    Wav2Vec2Backbone,
+    WhisperBackbone,
+    call_block,
+    import_transformers,
+    load_speech_backbone,
+    load_text_backbone,
+    quiet,
+    use_sdpa_in_wavlm,
+    wav2vec2_hidden_states,
+    whisper_hidden_states,
+)
+
+from ._pruning import fit_narrow_whisper
 
 # Of a configuration, what says where the network came from, and nothing of what it computes.
 _OF_NO_CONSEQUENCE = {"_name_or_path", "architectures", "dtype", "torch_dtype"}
@@ -120,9 +127,9 @@ class SpeechStudent(nn.Module):
         depth = len(self.blocks)
         if self.is_whisper:
             pieces = [piece.T for piece in pieces]
-            states = _whisper.hidden_states(self.network, pieces, depth, run=run)
+            states = whisper_hidden_states(self.network, pieces, depth, run=run)
         else:
-            states = _wav2vec2.hidden_states(self.network, pieces, depth, run=run)
+            states = wav2vec2_hidden_states(self.network, pieces, depth, run=run)
         *_, last = states
         return last, [self.reading.n_frames(length) for length in lengths]
 
@@ -221,23 +228,6 @@ def read_speech_student(model, *, n_layers=None, width=None, **where):
         corner = tuple(slice(size) for size in values.shape)
         weights[f"network.{name}"] = whole[name][corner].clone()
     return settings, weights
-
-
-def load_speech_backbone(model, *, device, dtype="float32", **where):
-    """Find an encoder of speech of whatever family, as `load_backbone` does of a known one.
-
-    Whisper sees the recording's own length. `where` goes to `find_checkpoint`.
-    """
-    found = find_checkpoint(model, **where)
-    is_whisper = found.model_type == "whisper"
-    return load_backbone(
-        model,
-        family="whisper" if is_whisper else "wav2vec2",
-        device=device,
-        dtype=dtype,
-        context="recording" if is_whisper else None,
-        **where,
-    )
 
 
 def count_parameters(module, *, trainable=False):
@@ -408,7 +398,7 @@ def _network_class(settings):
 
     if settings["model_type"] == "whisper":
         return transformers.models.whisper.modeling_whisper.WhisperEncoder
-    return getattr(transformers, FAMILY[settings["model_type"]][0])
+    return getattr(transformers, WAV2VEC2_FAMILY[settings["model_type"]][0])
 
 
 def _cut_down(config, model, n_layers, width):

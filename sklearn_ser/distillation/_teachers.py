@@ -13,9 +13,9 @@ from sklearn_ser._sklearn import BaseSearchCV, safe_indexing
 from sklearn_ser._warnings import warn
 from sklearn_ser.backbones import load_speech_backbone
 from sklearn_ser.nn import LayerPredictor, initialize_heads
+from sklearn_ser.training import Samples, ready_to_train
 
 from ._speech_inputs import TeacherLayers
-from ._torch import ready_to_train
 
 # As DistilHuBERT was trained.
 _WARMUP, _MAX_GRADIENT = 0.07, 5.0
@@ -97,7 +97,7 @@ def learn_layers(student, inputs, positions, *, n_epochs, batch_size, rate, dtyp
     losses : list of float
         One for each pass.
     """
-    from ._training import Recipe, Samples, train
+    from sklearn_ser.training._loop import Recipe, train
 
     teacher = inputs.teacher
     losses: list[float] = []

@@ -7,11 +7,11 @@ import torch
 from sklearn.utils import gen_batches
 
 from sklearn_ser.audio import Problems, load_waveform, read_each, refuse_too_loud
-from sklearn_ser.backbones import tokenize
 from sklearn_ser.embedders import tell_cut
 from sklearn_ser.nn import Standardization, exact_convolutions
+from sklearn_ser.training import call, to_device
 
-from ._torch import call, to_device
+from ._students import tokenize
 
 # Means and deviations are found of so many recordings at most: of their vectors, of their frames.
 _MAX_LOOKED_AT, _MAX_HEARD = 1000, 50
@@ -318,19 +318,3 @@ def cut_windows(waveform, n_samples):
     """Cut a recording into windows of equal length, at most `n_samples` each, with no overlap."""
     n_windows = max(1, -(-len(waveform) // n_samples))
     return np.array_split(waveform, n_windows)
-
-
-class Chain:
-    """Two sequences of recordings as one; nothing is fetched before it is asked for."""
-
-    def __init__(self, first, second):
-        self.first, self.second = first, second
-
-    def __len__(self):
-        """Count the recordings of both."""
-        return len(self.first) + len(self.second)
-
-    def __getitem__(self, position):
-        """Return one recording."""
-        n_first = len(self.first)
-        return self.first[position] if position < n_first else self.second[position - n_first]

@@ -10,8 +10,8 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ser.embedders import _layer_weights
-from sklearn_ser.embedders._layer_weights import (
+from sklearn_ser.layers import _weights
+from sklearn_ser.layers._weights import (
     HEADS,
     batches,
     correlations,
@@ -74,7 +74,7 @@ def test_a_dimension_that_does_not_vary_is_scaled_by_one(layers):
 
 
 def test_correlations_are_numpys(layers, monkeypatch):
-    monkeypatch.setattr(_layer_weights, "_BATCH_VALUES", 7 * N_LAYERS * N_DIMS)
+    monkeypatch.setattr(_weights, "_BATCH_VALUES", 7 * N_LAYERS * N_DIMS)
     layers[:, 1] += layers[:, 0]
     *_, correlation = _statistics(layers)
     for dim in range(N_DIMS):
@@ -83,7 +83,7 @@ def test_correlations_are_numpys(layers, monkeypatch):
 
 
 def test_batches_cover_all_rows_once(monkeypatch, layers):
-    monkeypatch.setattr(_layer_weights, "_BATCH_VALUES", 7 * N_LAYERS * N_DIMS)
+    monkeypatch.setattr(_weights, "_BATCH_VALUES", 7 * N_LAYERS * N_DIMS)
     rows = [row for batch in batches(layers) for row in range(batch.start, batch.stop)]
     assert rows == list(range(N_SAMPLES))
     assert next(iter(batches(layers))) == slice(0, 7)
@@ -103,7 +103,7 @@ def test_the_weighted_sum_is_that_of_standardised_layers(layers, dtype):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rows_per_batch", [7, 1000])
 def test_the_gradient_is_that_of_the_objective(layers, targets, kind, rows_per_batch, monkeypatch):
-    monkeypatch.setattr(_layer_weights, "_BATCH_VALUES", rows_per_batch * N_LAYERS * N_DIMS)
+    monkeypatch.setattr(_weights, "_BATCH_VALUES", rows_per_batch * N_LAYERS * N_DIMS)
     arguments = _arguments(layers, targets, kind)
     n_parameters = N_LAYERS + (N_DIMS + 1) * arguments[4].shape[1]
     for seed in range(5):
@@ -258,7 +258,7 @@ def _learn_head_alone(layers, targets, kind, monkeypatch):
         gradient[:N_LAYERS] = 0
         return value, gradient
 
-    monkeypatch.setattr(_layer_weights, "objective", frozen)
+    monkeypatch.setattr(_weights, "objective", frozen)
     return learn_weights(
         layers,
         targets[kind],
