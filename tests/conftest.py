@@ -17,11 +17,15 @@ os.environ.setdefault(
     f"numba-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}",
 )
 
-# Where Python keeps no bytecode, each process that a test starts would compile all that it imports:
-# it is kept while the tests run, far from the sources.
+# Where Python keeps no bytecode, each process would compile all that it imports. The tests keep it,
+# away from the sources, in one folder for all their processes and for later runs: in the virtual
+# environment, with which it goes, or else in one folder per user. Python replaces a file there as
+# a whole, and tells by the source's size and time whether it still holds.
 if sys.dont_write_bytecode and sys.pycache_prefix is None:
-    _bytecode = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = _bytecode.name
+    _home = sys.prefix
+    if sys.prefix == sys.base_prefix:
+        _home = f"{tempfile.gettempdir()}/sklearn_ser-{getpass.getuser()}"
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = f"{_home}/bytecode"
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
