@@ -38,6 +38,26 @@ import pytest
 
 mpl.use("Agg")
 
+# What a test needs that not every machine has, by the fixture that gives it.
+MARKERS = {"corpus_folder": "corpus", "weights_folder": "weights"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the tests that need real corpora or networks."""
+    for item in items:
+        for fixture in MARKERS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKERS[fixture])
+
+
+def pytest_runtest_setup(item):
+    """Skip the tests that need a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA GPU at hand")
+
 
 def _find(variable, name):
     home = os.environ.get(variable)
