@@ -81,6 +81,14 @@ def weights_folder():
     return partial(_find, "SKLEARN_SER_WEIGHTS")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def networks_of_modules():
+    """Make the small networks of which modules have the names before any test runs."""
+    from small_networks import save_announced
+
+    save_announced()
+
+
 @pytest.fixture
 def tone():
     """Return one second of a 440 Hz tone at 16 kHz."""
