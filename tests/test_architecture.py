@@ -1,12 +1,16 @@
 """The house: imports go down only, and heavy libraries stay where they belong."""
 
 import ast
+import re
 import sys
 from pathlib import Path
+
+import pytest
 
 import sklearn_ser
 
 ROOT = Path(sklearn_ser.__file__).parent
+PAGE = Path(__file__).parents[1] / "docs/development/architecture.md"
 
 # Room -> the rooms and the libraries that it may import anywhere in its modules.
 # A module at the top of the package is a room by itself.
@@ -105,7 +109,7 @@ def _room(module):
     return module.partition("/")[0].removesuffix(".py")
 
 
-def _imports(nodes):
+def imports_of(nodes):
     """Yield the dotted name of each import among the nodes, without relative ones."""
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -130,7 +134,7 @@ def _top_level_nodes(tree):
         pending.extend(ast.iter_child_nodes(node))
 
 
-def _may_import(room, name):
+def may_import(room, name):
     rooms, libraries = ROOMS[room]
     top, _, rest = name.partition(".")
     if top == "sklearn_ser":
@@ -154,8 +158,8 @@ def test_each_room_imports_what_it_may():
     _assert_none(
         f"{module} must not import {name}"
         for module, tree in TREES.items()
-        for name in _imports(ast.walk(tree))
-        if not _may_import(_room(module), name)
+        for name in imports_of(ast.walk(tree))
+        if not may_import(_room(module), name)
     )
 
 
@@ -177,7 +181,7 @@ def test_heavy_libraries_are_imported_where_used():
 
 
 def _heavy_at_import(tree):
-    return {name.partition(".")[0] for name in _imports(_top_level_nodes(tree))} & HEAVY
+    return {name.partition(".")[0] for name in imports_of(_top_level_nodes(tree))} & HEAVY
 
 
 def _allowed_at_import(module):
@@ -211,3 +215,43 @@ def test_rooms_form_no_cycle():
             del below[room]
         below = {room: rooms - set(free) for room, rooms in below.items()}
     assert not below, f"these rooms import each other: {sorted(below)}"
+
+
+@pytest.fixture(scope="module")
+def page_rooms():
+    """Return the table of the page in the form of ROOMS, in its order."""
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    return {room: (_names(rooms), _libraries(libraries)) for room, rooms, libraries in rows}
+
+
+def _names(cell):
+    return set() if cell == "none" else set(re.findall(r"\w+", cell))
+
+
+def _libraries(cell):
+    names = _names(cell)
+    return names - {"light"} | (LIGHT if "light" in names else set())
+
+
+def test_the_page_lists_the_rooms_and_what_they_may_import(page_rooms):
+    assert page_rooms == ROOMS
+
+
+def test_the_page_lists_a_room_below_those_that_it_imports(page_rooms):
+    order = list(page_rooms)
+    for room, (rooms, _) in page_rooms.items():
+        assert all(order.index(other) < order.index(room) for other in rooms), room
+
+
+def test_what_the_page_says_is_in_a_file_is_there():
+    text = " ".join(PAGE.read_text().split())
+    claims = re.findall(r"`([\w.]+)`(?: there)? in `(\w+/\w+\.py)`", text)
+    assert claims
+    for name, module in claims:
+        assert set(name.split(".")) <= _defined(TREES[module]), f"{name} in {module}"
+
+
+def _defined(tree):
+    """Return the names of all classes, methods and functions of a module."""
+    definitions = (ast.ClassDef, ast.FunctionDef)
+    return {node.name for node in ast.walk(tree) if isinstance(node, definitions)}
