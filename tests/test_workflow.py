@@ -1,7 +1,10 @@
-"""pre-commit, nox and .ci/run run the same commands."""
+"""pre-commit, nox and .ci/run run the same commands, and the bug report's command works."""
 
 import ast
 import re
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,3 +35,13 @@ def test_pre_commit_runs_the_lint_of_ci_by_the_installed_tools():
     assert re.findall(r"entry: (.*)", hooks) == LINT
     assert re.findall(r"repo: (.*)", hooks) == ["local"]
     assert set(re.findall(r"language: (.*)", hooks)) == {"system"}
+
+
+def test_the_command_of_a_bug_report_prints_versions():
+    page = (ROOT / ".github/ISSUE_TEMPLATE/bug_report.md").read_text()
+    (code,) = re.findall(r'^python -c "(.*)"$', page, re.MULTILINE)
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    for name in ("sklearn-ser", "scikit-learn", "torch"):
+        assert f"{name}=={version(name)}" in printed
