@@ -44,8 +44,8 @@ def register_codec(name, load):
         The name. One that was registered before is replaced.
     load : callable
         Called with the keywords `device` ("cpu", "cuda" and so on), `revision` and
-        `local_files_only`, it returns a `Codec`. It is called for each `transform`, so that it
-        should load weights when they are needed, and keep them.
+        `local_files_only`, it returns a `Codec`. It is called by each `fit` and `transform`, so
+        that it should load weights when they are needed, and keep them.
 
     Raises
     ------
