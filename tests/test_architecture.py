@@ -32,7 +32,7 @@ ROOMS = {
     ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (
-        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store"},
+        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store", "layers"},
         LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
     "training": (
@@ -40,7 +40,16 @@ ROOMS = {
         LIGHT | {"sklearn", "torch", "skorch"},
     ),
     "distillation": (
-        {"_sklearn", "_warnings", "audio", "nn", "backbones", "embedders", "training"},
+        {
+            "_sklearn",
+            "_warnings",
+            "audio",
+            "nn",
+            "backbones",
+            "layers",
+            "embedders",
+            "training",
+        },
         LIGHT | {"sklearn", "torch", "transformers", "tokenizers"},
     ),
     "estimators": (

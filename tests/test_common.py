@@ -173,10 +173,10 @@ class TextEmbedderOfTables(TextEmbedder):
     `CountVectorizer` does. Behind such rows, all else of the class is put to the same checks.
     """
 
-    def _check_recordings(self, X, *, reset):
+    def _check_transcripts(self, X, *, reset):
         table = validate_data(self, X, reset=reset, dtype=float)
         rows = [" ".join(f"{number:.2f}" for number in row) for row in table]
-        return super()._check_recordings(rows, reset=reset)
+        return super()._check_transcripts(rows, reset=reset)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -6,6 +6,7 @@ import os
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, zip_longest
 from pathlib import Path
 from pickle import UnpicklingError
@@ -85,6 +86,8 @@ TEXT = Layout(
     # Without one, transformers makes up an empty tokenizer.
     vocabularies=(("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"), ("*.model",)),
 )
+# Backbones and settings kept in memory, without any weights: those of a search over many.
+_MAX_BACKBONES = 32
 # Networks kept in memory: those of a pipeline that joins a few. The least recently used goes.
 _MAX_NETWORKS = 3
 
@@ -126,17 +129,15 @@ class Checkpoint:
 
     @property
     def config(self):
-        """What is in its ``config.json``."""
+        """What is in its ``config.json``; shared, and not to be changed."""
+        path = self.folder / "config.json"
         try:
-            config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-            if not isinstance(config, dict):
-                raise ValueError("it holds no settings")
+            return _read_settings(path, _version_of(path))
         except ValueError as error:
             raise ValueError(
                 f"The config.json of {self.label} can't be read ({error}). Download the "
                 "model again."
             ) from error
-        return config
 
     @property
     def has_preprocessing(self):
@@ -146,8 +147,46 @@ class Checkpoint:
     @property
     def version(self):
         """What changes when a file of the checkpoint is replaced, without reading it."""
-        stats = [os.stat(path) for path in self.files]
-        return tuple((stat.st_size, stat.st_ino, stat.st_mtime_ns) for stat in stats)
+        return tuple(map(_version_of, self.files))
+
+
+def _version_of(path):
+    stat = os.stat(path)
+    return stat.st_size, stat.st_ino, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=_MAX_BACKBONES)
+def _read_settings(path, version):
+    """Return what is in a file of JSON, read once while the file is unchanged."""
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(settings, dict):
+        raise ValueError("it holds no settings")
+    return settings
+
+
+def open_checkpoint(make, checkpoint, **settings):
+    """Return the backbone over a checkpoint, made once per process while the files are unchanged.
+
+    Parameters
+    ----------
+    make : callable
+        A class of backbones, or another function that can be told from others by itself.
+    checkpoint : Checkpoint
+        What `make` is called with.
+    **settings
+        By which else it is called; hashable.
+
+    Returns
+    -------
+    backbone : Backbone
+        Shared, and not to be changed.
+    """
+    return _open(make, checkpoint, checkpoint.version, **settings)
+
+
+@lru_cache(maxsize=_MAX_BACKBONES)
+def _open(make, checkpoint, version, **settings):
+    return make(checkpoint, **settings)
 
 
 def find_checkpoint(

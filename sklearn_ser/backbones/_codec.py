@@ -1,12 +1,13 @@
 """What a neural codec is to this package, and how an embedder runs it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from ._base import AudioBackbone
 from ._checkpoint import Checkpoint
 
 
@@ -119,7 +120,7 @@ class Codec:
         raise NotImplementedError
 
 
-class CodecBackbone:
+class CodecBackbone(AudioBackbone):
     """A codec as a backbone: its latents are layer 0, those after k stages are layer k.
 
     Each recording passes through the codec alone, so that it can't depend on its neighbours.
@@ -132,16 +133,15 @@ class CodecBackbone:
         What the user called it.
     device : str
         Where its network runs.
+    fingerprint : sequence, default=()
+        What the codec is told from others by, besides its files.
     """
 
-    max_samples = None
-    dtype = torch.float32
-    told_apart_by: Sequence = ()
-
-    def __init__(self, codec, model, *, device):
+    def __init__(self, codec, model, *, device, fingerprint=()):
+        checkpoint = Checkpoint(model, Path(), tuple(map(Path, codec.files)))
+        super().__init__(checkpoint, device=device, dtype=torch.float32)
         self.codec = codec
-        self.checkpoint = Checkpoint(model, Path(), tuple(map(Path, codec.files)))
-        self.device = device
+        self.fingerprint = fingerprint
         self.name = codec.name
         self.sampling_rate = codec.sampling_rate
         self.n_layers = codec.n_quantizers + 1
@@ -154,23 +154,15 @@ class CodecBackbone:
         """Count the frames of so many samples."""
         return self.codec.n_frames(n_samples)
 
-    def n_samples_seen(self, n_samples):
-        """Return how many of so many samples the network computes on: all."""
-        return n_samples
-
-    def prepare(self, waveform):
-        """Return the recording as it is: what a codec does to it, it does in `encode`."""
-        return waveform
-
     @torch.inference_mode()
-    def encode(self, waveforms, depth):
-        """Yield the latents, then the quantised latents after 1 to `depth` stages.
+    def encode(self, waveforms, last_layer):
+        """Yield the latents, then the quantised latents after 1 to `last_layer` stages.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
             Each of at least `min_samples`.
-        depth : int
+        last_layer : int
             Stages of the quantiser to compute.
 
         Yields
@@ -183,7 +175,7 @@ class CodecBackbone:
         self._check(latents, n_samples, "encode")
         yield _pad(latents)
         stages = [iter(self.codec.quantize(own)) for own in latents]
-        for stage in range(1, depth + 1):
+        for stage in range(1, last_layer + 1):
             quantized = [next(sums, None) for sums in stages]
             self._check(quantized, n_samples, f"stage {stage} of quantize")
             yield _pad(quantized)
@@ -203,8 +195,8 @@ def _pad(latents):
     return pad_sequence([torch.as_tensor(own) for own in latents], batch_first=True)
 
 
-def tell_apart(codec):
-    """Return what a user's codec is told from others by, beside its files.
+def fingerprint(codec):
+    """Return what a user's codec is told from others by, besides its files.
 
     Parameters
     ----------

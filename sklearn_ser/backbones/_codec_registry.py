@@ -5,8 +5,8 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
-from ._checkpoint import TRANSFORMERS, Checkpoint, find_checkpoint
-from ._codec import Codec, CodecBackbone, tell_apart
+from ._checkpoint import TRANSFORMERS, Checkpoint, find_checkpoint, open_checkpoint
+from ._codec import Codec, CodecBackbone, fingerprint
 from ._dac import DacCodec
 from ._encodec import ENCODEC, EncodecCodec, EncodecPackageCodec
 from ._lyra import LYRA, LyraCodec
@@ -44,8 +44,8 @@ def register_codec(name, load):
         The name. One that was registered before is replaced.
     load : callable
         Called with the keywords `device` ("cpu", "cuda" and so on), `revision` and
-        `local_files_only`, it returns a `Codec`. It is called for each `transform`, so that it
-        should load weights when they are needed, and keep them.
+        `local_files_only`, it returns a `Codec`. It is called by each `fit` and `transform`, so
+        that it should load weights when they are needed, and keep them.
 
     Raises
     ------
@@ -102,14 +102,17 @@ def load_codec(model, *, device, revision=None, local_files_only=False):
     if isinstance(model, str) and name in _registered:
         codec = _registered[name](device=device, **where)
         _check_codec(codec, name)
-        backbone = CodecBackbone(codec, name, device=device)
-        backbone.told_apart_by = tell_apart(codec)
-        return backbone
+        return CodecBackbone(codec, name, device=device, fingerprint=fingerprint(codec))
     if name == "snac":
         require_snac()  # before anything is downloaded for it
     checkpoint = _find(model, **where)
-    codec = _class_for(checkpoint)(checkpoint, device=device)
-    return CodecBackbone(codec, name, device=device)
+    return open_checkpoint(
+        _make_backbone, checkpoint, codec_class=_class_for(checkpoint), model=name, device=device
+    )
+
+
+def _make_backbone(checkpoint, *, codec_class, model, device):
+    return CodecBackbone(codec_class(checkpoint, device=device), model, device=device)
 
 
 def _check_codec(codec, name):

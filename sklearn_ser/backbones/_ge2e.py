@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from sklearn_ser.audio import mel_filterbank, mel_spectrogram, sample_window
 
+from ._base import AudioBackbone
 from ._checkpoint import Layout, fill_network, read_tensors, share_network
 
 GE2E = Layout(
@@ -56,7 +57,7 @@ def find_ge2e():
     )
 
 
-class GE2EBackbone:
+class GE2EBackbone(AudioBackbone):
     """The frozen speaker encoder, and what is done to a recording before and after it.
 
     Parameters
@@ -71,25 +72,15 @@ class GE2EBackbone:
 
     name = "ge2e"
     sampling_rate = 16000
-    n_layers = 1
     n_dims = _N_DIMS
-    stride = None
-    min_samples = 1
-    max_samples = None
     cuts_by_itself = True
 
     def __init__(self, checkpoint, *, device, dtype):
-        self.checkpoint = checkpoint
-        self.device = device
-        self.dtype = dtype
+        super().__init__(checkpoint, device=device, dtype=dtype)
         self.filters = mel_filterbank(
             self.sampling_rate, _N_FFT, _N_MELS, 0.0, self.sampling_rate / 2, False, "slaney"
         )
         self.window = sample_window("hann", _N_FFT, _N_FFT)
-
-    def n_frames(self, n_samples):
-        """Count the vectors of a recording: one."""
-        return 1
 
     def n_samples_seen(self, n_samples):
         """Return on how many samples the network computes: those of the parts, which overlap."""
@@ -103,14 +94,14 @@ class GE2EBackbone:
         return (waveform * (_RMS / rms)).astype(np.float32)
 
     @torch.inference_mode()
-    def encode(self, waveforms, depth):
+    def encode(self, waveforms, last_layer):
         """Yield the embeddings, as the one layer there is.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
             Prepared.
-        depth : int
+        last_layer : int
             Of no consequence.
 
         Yields

@@ -1,79 +1,20 @@
 """From a model's name to the code that runs it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
-import numpy as np
 import torch
 
-from ._checkpoint import TEXT, TRANSFORMERS, Checkpoint, find_checkpoint
+from ._base import AudioBackbone
+from ._checkpoint import TEXT, TRANSFORMERS, Checkpoint, find_checkpoint, open_checkpoint
 from ._ge2e import GE2E, GE2EBackbone, find_ge2e
+from ._speech import SpeechBackbone
 from ._speechbrain import SPEECHBRAIN, SpeechBrainBackbone, require_speechbrain
 from ._text import TextBackbone
-from ._wav2vec2 import FAMILY, Wav2Vec2Backbone
+from ._wav2vec2 import Wav2Vec2Backbone
 from ._wav2vec2_xvector import Wav2Vec2XVectorBackbone
 from ._whisper import WhisperBackbone
-
-
-class Backbone(Protocol):
-    """What an embedder asks of a pretrained network.
-
-    Attributes
-    ----------
-    checkpoint : Checkpoint
-        Where the network is; its weights are loaded at the first `encode`.
-    device : str
-        Where the network runs.
-    dtype : torch.dtype
-        Its precision.
-    name : str
-        The family, as columns are called after it.
-    sampling_rate : int
-        Of the waveforms, in Hz.
-    n_layers : int
-        Number of hidden states: the input of the first block, and the output of each block.
-    n_dims : int
-        Width of a hidden state.
-    stride : int or None
-        Samples from one frame to the next; None where one vector stands for all that the
-        network sees.
-    min_samples : int
-        Samples of the shortest waveform that gives a frame.
-    max_samples : int or None
-        Samples of the longest waveform that can be encoded; None where there is no limit.
-    cuts_by_itself : bool
-        Whether long recordings are cut by the network's own procedure, in bounded memory.
-    """
-
-    checkpoint: Checkpoint
-    device: str
-    dtype: torch.dtype
-    name: str
-    sampling_rate: int
-    n_layers: int
-    n_dims: int
-    stride: int | None
-    min_samples: int
-    max_samples: int | None
-    cuts_by_itself: bool
-
-    def n_frames(self, n_samples: int) -> int:
-        """Count the frames of so many samples."""
-        ...
-
-    def n_samples_seen(self, n_samples: int) -> int:
-        """Return on how many samples the network computes for so many samples."""
-        ...
-
-    def prepare(self, waveform: np.ndarray) -> np.ndarray:
-        """Do the checkpoint's own preprocessing of a whole recording."""
-        ...
-
-    def encode(self, waveforms: list[np.ndarray], depth: int) -> Iterator[torch.Tensor]:
-        """Yield the hidden states of layers 0 to `depth`, each (n_waveforms, n_frames, n_dims)."""
-        ...
 
 
 def load_backbone(
@@ -84,8 +25,8 @@ def load_backbone(
     dtype,
     revision=None,
     local_files_only=False,
-    context=None,
     parameter="model",
+    **settings,
 ):
     """Find a pretrained network and make it ready to run; its weights are loaded when it runs.
 
@@ -93,8 +34,8 @@ def load_backbone(
     ----------
     model : str or path
         A hub id or a folder.
-    family : {"wav2vec2", "whisper", "speaker"}
-        The family that the embedder expects.
+    family : {"wav2vec2", "whisper", "speech", "speaker"}
+        The family that the embedder expects; "speech" is either of the first two.
     device : {"auto"} or str
         Where to run it; "auto" is a CUDA GPU where there is one, else the CPU.
     dtype : {"float32", "bfloat16", "float16"}
@@ -103,14 +44,14 @@ def load_backbone(
         Branch, tag or commit on the hub.
     local_files_only : bool, default=False
         Never go to the network.
-    context : {"30s", "recording"}, default=None
-        Of Whisper alone.
     parameter : str, default="model"
         The parameter of the public class that `model` was passed as, for errors to name.
+    **settings
+        What else the class of the family takes, such as `context` of `WhisperBackbone`.
 
     Returns
     -------
-    backbone : Backbone
+    backbone : AudioBackbone
 
     Raises
     ------
@@ -126,10 +67,13 @@ def load_backbone(
         parameter=parameter,
     )
     checkpoint, backbone_class = _FAMILIES[family](model, find)
-    settings = {"device": choose_device(device), "dtype": getattr(torch, dtype)}
-    if family == "whisper":
-        settings["context"] = context
-    return backbone_class(checkpoint, **settings)
+    return open_checkpoint(
+        backbone_class,
+        checkpoint,
+        device=choose_device(device),
+        dtype=getattr(torch, dtype),
+        **settings,
+    )
 
 
 def load_speech_backbone(model, *, device, dtype="float32", **where):
@@ -137,28 +81,23 @@ def load_speech_backbone(model, *, device, dtype="float32", **where):
 
     Whisper sees the recording's own length. `where` goes to `find_checkpoint`.
     """
-    found = find_checkpoint(model, **where)
-    is_whisper = found.model_type == "whisper"
-    return load_backbone(
-        model,
-        family="whisper" if is_whisper else "wav2vec2",
-        device=device,
-        dtype=dtype,
-        context="recording" if is_whisper else None,
-        **where,
-    )
+    return load_backbone(model, family="speech", device=device, dtype=dtype, **where)
 
 
-def _choose_wav2vec2(model, find):
+# The type of an encoder of speech, as its config.json tells it -> the class that runs it.
+SPEECH_BACKBONES: dict[str, type[SpeechBackbone]] = {
+    model_type: backbone_class
+    for backbone_class in (Wav2Vec2Backbone, WhisperBackbone)
+    for model_type in backbone_class.model_types
+}
+
+
+def _choose_speech(model, find, *, only=None):
+    """Find an encoder of speech, of one family or of any."""
     checkpoint = find(model)
-    _check_model_type(checkpoint, FAMILY)
-    return checkpoint, Wav2Vec2Backbone
-
-
-def _choose_whisper(model, find):
-    checkpoint = find(model)
-    _check_model_type(checkpoint, ("whisper",))
-    return checkpoint, WhisperBackbone
+    backbone_class = only or SPEECH_BACKBONES.get(checkpoint.model_type, Wav2Vec2Backbone)
+    _check_model_type(checkpoint, backbone_class.model_types)
+    return checkpoint, backbone_class
 
 
 def _choose_speaker(model, find):
@@ -173,7 +112,10 @@ def _choose_speaker(model, find):
     if checkpoint.layout is not TRANSFORMERS:
         is_ge2e = checkpoint.layout is GE2E
         return checkpoint, GE2EBackbone if is_ge2e else SpeechBrainBackbone
-    _check_model_type(checkpoint, [model_type for model_type in FAMILY if model_type != "hubert"])
+    _check_model_type(
+        checkpoint,
+        [model_type for model_type in Wav2Vec2Backbone.model_types if model_type != "hubert"],
+    )
     made_of = checkpoint.config.get("architectures") or ["no class that it names"]
     if not made_of[0].endswith("ForXVector"):
         raise ValueError(
@@ -186,21 +128,20 @@ def _choose_speaker(model, find):
 
 # Family -> a function from a model's name, and what finds checkpoints, to the checkpoint and the
 # class that runs it.
-_FAMILIES = {
-    "wav2vec2": _choose_wav2vec2,
-    "whisper": _choose_whisper,
+_FAMILIES: dict[str, Callable[..., tuple[Checkpoint, type[AudioBackbone]]]] = {
+    "wav2vec2": partial(_choose_speech, only=Wav2Vec2Backbone),
+    "whisper": partial(_choose_speech, only=WhisperBackbone),
+    "speech": _choose_speech,
     "speaker": _choose_speaker,
 }
-# The classes of the public API that run each type: what to name where the wrong one was taken.
-_EMBEDDERS = {"whisper": "WhisperEmbedder"} | dict.fromkeys(FAMILY, "HubertEmbedder")
 
 
 def _check_model_type(checkpoint, expected):
     model_type = checkpoint.model_type
     if model_type not in expected:
         remedy = (
-            f"use {_EMBEDDERS[model_type]} for it"
-            if model_type in _EMBEDDERS
+            f"use {SPEECH_BACKBONES[model_type].embedder} for it"
+            if model_type in SPEECH_BACKBONES
             else "choose another model"
         )
         raise ValueError(
@@ -270,7 +211,8 @@ def load_text_backbone(
         local_files_only=local_files_only,
         parameter=parameter,
     )
-    return TextBackbone(
+    return open_checkpoint(
+        TextBackbone,
         checkpoint,
         device=choose_device(device),
         dtype=getattr(torch, dtype),

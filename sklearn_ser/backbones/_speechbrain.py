@@ -7,6 +7,7 @@ import torch
 
 from sklearn_ser._extras import import_extra
 
+from ._base import AudioBackbone
 from ._checkpoint import Layout, fill_network, read_tensors, share_network
 
 SPEECHBRAIN = Layout(
@@ -68,7 +69,7 @@ def _import(module):
     return import_extra(module, extra="speechbrain", needed_for="A speaker encoder of SpeechBrain")
 
 
-class SpeechBrainBackbone:
+class SpeechBrainBackbone(AudioBackbone):
     """A frozen speaker encoder of SpeechBrain.
 
     Each recording passes through it alone: its convolutions reflect the recording at its ends,
@@ -85,16 +86,9 @@ class SpeechBrainBackbone:
         Of the network's arithmetic; spectrograms, weights and statistics are float32.
     """
 
-    n_layers = 1
-    stride = None
-    max_samples = None
-    cuts_by_itself = False
-
     def __init__(self, checkpoint, *, device, dtype):
         require_speechbrain()
-        self.checkpoint = checkpoint
-        self.device = device
-        self.dtype = dtype
+        super().__init__(checkpoint, device=device, dtype=dtype)
         settings = Settings(checkpoint)
         _, self.fbank = settings.of("compute_features", [_FBANK])
         _, self.normalization = settings.of("mean_var_norm", [_NORMALIZATION])
@@ -126,27 +120,15 @@ class SpeechBrainBackbone:
         )
         return max(1, *reflected)
 
-    def n_frames(self, n_samples):
-        """Count the vectors of a recording: one."""
-        return 1
-
-    def n_samples_seen(self, n_samples):
-        """Return how many of so many samples the network computes on: all."""
-        return n_samples
-
-    def prepare(self, waveform):
-        """Return the recording as it is: SpeechBrain normalises the spectrogram."""
-        return waveform
-
     @torch.inference_mode()
-    def encode(self, waveforms, depth):
+    def encode(self, waveforms, last_layer):
         """Yield the embeddings, as the one layer there is.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
             Each of at least `min_samples`.
-        depth : int
+        last_layer : int
             Of no consequence.
 
         Yields

@@ -1,11 +1,13 @@
 """Text encoders with their tokenizers: BERT, DistilBERT, RoBERTa and all of their kind."""
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import attrgetter
+from threading import get_ident
 
 import numpy as np
 import torch
 
+from ._base import Backbone
 from ._checkpoint import load_network
 from ._transformers import import_transformers
 
@@ -33,7 +35,7 @@ _NO_LIMIT = 10**9
 _TEXTS_AT_ONCE = 1024
 
 
-class TextBackbone:
+class TextBackbone(Backbone):
     """A frozen text encoder and its tokenizer.
 
     Parameters
@@ -65,9 +67,7 @@ class TextBackbone:
     def __init__(self, checkpoint, *, device, dtype, max_length=None):
         AutoConfig = import_transformers().AutoConfig
 
-        self.checkpoint = checkpoint
-        self.device = device
-        self.dtype = dtype
+        super().__init__(checkpoint, device=device, dtype=dtype)
         self.max_length = max_length
         model_type = checkpoint.model_type
         self.class_name = _class_name(model_type)
@@ -81,14 +81,10 @@ class TextBackbone:
         self.n_layers = self.config.num_hidden_layers + 1
         self.n_dims = self.config.hidden_size
 
-    @cached_property
+    @property
     def tokenizer(self):
-        """The checkpoint's own tokenizer."""
-        AutoTokenizer = import_transformers().AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(
-            self.checkpoint.folder, local_files_only=True, trust_remote_code=False
-        )
+        """The checkpoint's own tokenizer; it is told how to cut, so that each thread has one."""
+        return _load_tokenizer(self.checkpoint.folder, self.checkpoint.version, get_ident())
 
     @cached_property
     def max_tokens(self):
@@ -156,15 +152,15 @@ class TextBackbone:
             )
 
     @torch.inference_mode()
-    def encode(self, token_ids, depth):
-        """Yield the hidden states of layers 0 to `depth`, one after the other.
+    def encode(self, token_ids, last_layer):
+        """Yield the hidden states of layers 0 to `last_layer`, one after the other.
 
         Parameters
         ----------
         token_ids : list of tuple of int
             Of equal length, so that nothing is padded: what a network makes of padding, and
             whether it counts its positions, mixes over it or has a mask for it, is no matter.
-        depth : int
+        last_layer : int
             The last layer to compute.
 
         Yields
@@ -174,11 +170,11 @@ class TextBackbone:
         network = self._network()
         input_ids = torch.from_numpy(np.array(token_ids, dtype=np.int64)).to(self.device)
         if self.config.model_type not in _BLOCKS:
-            yield from self._encode_whole(network, input_ids)[: depth + 1]
+            yield from self._encode_whole(network, input_ids)[: last_layer + 1]
             return
         hidden_states = network.embeddings(input_ids=input_ids)
         yield hidden_states
-        for block in _BLOCKS[self.config.model_type](network)[:depth]:
+        for block in _BLOCKS[self.config.model_type](network)[:last_layer]:
             hidden_states = block(hidden_states)
             yield hidden_states
 
@@ -199,6 +195,10 @@ class TextBackbone:
             )
         return output.hidden_states
 
+    def bare_network(self):
+        """Return the frozen network, with its weights and without a head upon it."""
+        return self._network().base_model
+
     def _network(self):
         transformers = import_transformers()
 
@@ -209,6 +209,13 @@ class TextBackbone:
             dtype=self.dtype,
             attention=None,
         )
+
+
+@lru_cache(maxsize=4)
+def _load_tokenizer(folder, version, thread):
+    AutoTokenizer = import_transformers().AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _class_name(model_type):

@@ -1,10 +1,12 @@
 """The wav2vec 2.0 family: WavLM, HuBERT, wav2vec 2.0, XLS-R, UniSpeech, data2vec-audio."""
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ._attention import attend_to, call_block, use_sdpa_in_wavlm
 from ._checkpoint import load_network
+from ._speech import SizeNames, SpeechBackbone
 from ._transformers import import_transformers
 
 # The model type in config.json -> transformers' class, and the name in columns.
@@ -18,7 +20,7 @@ FAMILY = {
 }
 
 
-class Wav2Vec2Backbone:
+class Wav2Vec2Backbone(SpeechBackbone):
     """A frozen network of the wav2vec 2.0 family.
 
     Convolutions and normalisation over time see one recording at a time, so that nothing is
@@ -34,36 +36,17 @@ class Wav2Vec2Backbone:
         Its precision.
     """
 
-    max_samples = None
-    cuts_by_itself = False
+    model_types = tuple(FAMILY)
+    extractor_class = "Wav2Vec2FeatureExtractor"
+    size_names = SizeNames(
+        "num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size"
+    )
+    embedder = "HubertEmbedder"
 
-    def __init__(self, checkpoint, *, device, dtype):
-        transformers = import_transformers()
-
-        self.checkpoint = checkpoint
-        self.device = device
-        self.dtype = dtype
-        if checkpoint.has_preprocessing:
-            extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(checkpoint.folder)
-        else:  # as transformers' own default
-            extractor = transformers.Wav2Vec2FeatureExtractor()
-        config = transformers.AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
-        self._settle(config, extractor)
-
-    @classmethod
-    def of(cls, config, extractor):
-        """Return what knows frames and preprocessing of a network that is held elsewhere."""
-        backbone = cls.__new__(cls)
-        backbone._settle(config, extractor)
-        return backbone
-
-    def _settle(self, config, extractor):
-        self.config, self.extractor = config, extractor
-        self.class_name, self.name = FAMILY[self.config.model_type]
-        self.sampling_rate = self.extractor.sampling_rate
-        self.n_layers = self.config.num_hidden_layers + 1
-        self.n_dims = self.config.hidden_size
-        self.stride: int | None = 1
+    def _init_from_config(self, config, extractor):
+        super()._init_from_config(config, extractor)
+        self.class_name, self.name = FAMILY[config.model_type]
+        self.stride = 1
         self.min_samples = 1
         for kernel, stride in self._convolutions()[::-1]:
             self.min_samples = (self.min_samples - 1) * stride + kernel
@@ -78,23 +61,19 @@ class Wav2Vec2Backbone:
             n_samples = (n_samples - kernel) // stride + 1
         return n_samples
 
-    def n_samples_seen(self, n_samples):
-        """Return how many of so many samples the network computes on: all."""
-        return n_samples
-
     def prepare(self, waveform):
         """Normalise a recording over its own samples, where the checkpoint asks for it."""
         return self.extractor(waveform, sampling_rate=self.sampling_rate)["input_values"][0]
 
     @torch.inference_mode()
-    def encode(self, waveforms, depth):
-        """Yield the hidden states of layers 0 to `depth`, one after the other.
+    def encode(self, waveforms, last_layer):
+        """Yield the hidden states of layers 0 to `last_layer`, one after the other.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
             Prepared, each of at least `min_samples`.
-        depth : int
+        last_layer : int
             The last layer to compute.
 
         Yields
@@ -102,11 +81,43 @@ class Wav2Vec2Backbone:
         hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
             What follows a recording's own frames means nothing.
         """
-        yield from hidden_states(self._network().base_model, self.as_tensors(waveforms), depth)
+        yield from hidden_states(self.bare_network(), self.as_tensors(waveforms), last_layer)
 
     def as_tensors(self, waveforms):
         """Bring waveforms to where and in what the network computes."""
         return [torch.from_numpy(one).to(self.device, self.dtype) for one in waveforms]
+
+    def features(self, waveform):
+        """Return the waveform."""
+        return torch.from_numpy(np.ascontiguousarray(waveform))
+
+    def n_hidden_frames(self, n_features):
+        """Count the frames of so many samples."""
+        return self.n_frames(n_features)
+
+    def hidden_states(self, network, features, last_layer, *, run=call_block):
+        """Yield the hidden states of layers 0 to `last_layer` of ragged waveforms."""
+        return hidden_states(network, features, last_layer, run=run)
+
+    def blocks(self, network):
+        """Return the transformer blocks."""
+        return network.encoder.layers
+
+    def freeze_convolutions(self, network):
+        """Exclude the convolutions from training."""
+        # `requires_grad_` alone would still send gradients through them.
+        network.feature_extractor._freeze_parameters()
+
+    def build_network(self):
+        """Return a bare network of the same sizes."""
+        network = getattr(import_transformers(), FAMILY[self.config.model_type][0])(self.config)
+        if self.config.model_type == "wavlm":
+            use_sdpa_in_wavlm(network)
+        return network
+
+    def bare_network(self):
+        """Return the frozen network without a head upon it."""
+        return self._network().base_model
 
     def _network(self):
         transformers = import_transformers()
@@ -124,8 +135,8 @@ class Wav2Vec2Backbone:
         return network
 
 
-def hidden_states(network, waveforms, depth, *, run=call_block, final_norm=True):
-    """Yield the hidden states of layers 0 to `depth` of ragged waveforms.
+def hidden_states(network, waveforms, last_layer, *, run=call_block, final_norm=True):
+    """Yield the hidden states of layers 0 to `last_layer` of ragged waveforms.
 
     Parameters
     ----------
@@ -133,7 +144,7 @@ def hidden_states(network, waveforms, depth, *, run=call_block, final_norm=True)
         The bare network of transformers, WavLM's prepared by `use_sdpa_in_wavlm`.
     waveforms : list of Tensor of shape (n_samples,)
         On the device of the network.
-    depth : int
+    last_layer : int
         The last layer to compute.
     run : callable
         Runs a block: of the block, its input and what it takes by name.
@@ -156,7 +167,7 @@ def hidden_states(network, waveforms, depth, *, run=call_block, final_norm=True)
         n_frames = states.shape[1]
         bias = encoder.layers[0].attention.compute_bias(n_frames, n_frames)
         settings["position_bias"] = bias
-    for layer in range(depth + 1):
+    for layer in range(last_layer + 1):
         if layer:
             states = run(encoder.layers[layer - 1], states, **settings)
             states = states[0] if is_wavlm else states

@@ -45,14 +45,14 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         return super().n_frames(n_samples)
 
     @torch.inference_mode()
-    def encode(self, waveforms, depth):
+    def encode(self, waveforms, last_layer):
         """Yield the embeddings, as the one layer there is.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
             Prepared, each of at least `min_samples`.
-        depth : int
+        last_layer : int
             Of no consequence.
 
         Yields
@@ -78,12 +78,12 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
 
     def _sum_layers(self, network, waveforms):
         """Return the last hidden states, or the weighted sum of all where the network has it."""
-        depth = self.config.num_hidden_layers
+        last_layer = self.config.num_hidden_layers
         if not self.config.use_weighted_layer_sum:
-            *_, last = super().encode(waveforms, depth)
+            *_, last = super().encode(waveforms, last_layer)
             return last
         # In the sum, the last layer is the one before the encoder's final norm, if it has any.
         samples = self.as_tensors(waveforms)
-        layers = hidden_states(network.base_model, samples, depth, final_norm=False)
+        layers = hidden_states(network.base_model, samples, last_layer, final_norm=False)
         weights = network.layer_weights.softmax(dim=-1)
         return sum(weight * layer for weight, layer in zip(weights, layers, strict=True))

@@ -6,10 +6,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ._attention import attend_to, call_block
 from ._checkpoint import load_network
+from ._speech import SizeNames, SpeechBackbone
 from ._transformers import import_transformers
 
 
-class WhisperBackbone:
+class WhisperBackbone(SpeechBackbone):
     """The frozen encoder of Whisper.
 
     Spectrogram and convolutions see one recording at a time, so that nothing is padded before
@@ -23,43 +24,31 @@ class WhisperBackbone:
         Where to run it.
     dtype : torch.dtype
         Its precision.
-    context : {"30s", "recording"}
+    context : {"30s", "recording"}, default="recording"
         Whether silence fills thirty seconds, or the table of positions ends with the recording.
     """
 
     name = "whisper"
-    cuts_by_itself = False
+    context = "recording"
+    model_types = ("whisper",)
+    extractor_class = "WhisperFeatureExtractor"
+    size_names = SizeNames(
+        "encoder_layers", "d_model", "encoder_attention_heads", "encoder_ffn_dim"
+    )
+    embedder = "WhisperEmbedder"
 
-    def __init__(self, checkpoint, *, device, dtype, context):
-        transformers = import_transformers()
-
-        self.checkpoint = checkpoint
-        self.device = device
-        self.dtype = dtype
+    def __init__(self, checkpoint, *, device, dtype, context="recording"):
+        super().__init__(checkpoint, device=device, dtype=dtype)
         self.context = context
-        config = transformers.WhisperConfig.from_pretrained(checkpoint.folder)
-        if checkpoint.has_preprocessing:
-            extractor = transformers.WhisperFeatureExtractor.from_pretrained(checkpoint.folder)
-        else:  # as transformers' own default, for this network's number of bands
-            extractor = transformers.WhisperFeatureExtractor(feature_size=config.num_mel_bins)
-        self._settle(config, extractor)
 
-    @classmethod
-    def of(cls, config, extractor):
-        """Return what knows frames and preprocessing of a network that is held elsewhere."""
-        backbone = cls.__new__(cls)
-        backbone.context = "recording"
-        backbone._settle(config, extractor)
-        return backbone
+    def _default_preprocessing(self, config):
+        return {"feature_size": config.num_mel_bins}
 
-    def _settle(self, config, extractor):
-        self.config, self.extractor = config, extractor
-        self.sampling_rate = self.extractor.sampling_rate
-        self.n_layers = self.config.encoder_layers + 1
-        self.n_dims = self.config.d_model
-        self.stride = 2 * self.extractor.hop_length
-        self.min_samples = self.extractor.n_fft
-        self.max_samples = self.config.max_source_positions * self.stride
+    def _init_from_config(self, config, extractor):
+        super()._init_from_config(config, extractor)
+        self.stride = 2 * extractor.hop_length
+        self.min_samples = extractor.n_fft
+        self.max_samples = config.max_source_positions * self.stride
 
     def n_frames(self, n_samples):
         """Count the frames of so many samples: half the frames of the spectrogram, rounded up."""
@@ -69,19 +58,15 @@ class WhisperBackbone:
         """Return on how many samples the network computes, silence included."""
         return self.max_samples if self.context == "30s" else n_samples
 
-    def prepare(self, waveform):
-        """Return the recording as it is: Whisper normalises its spectrogram."""
-        return waveform
-
     @torch.inference_mode()
-    def encode(self, waveforms, depth):
-        """Yield the hidden states of layers 0 to `depth`, one after the other.
+    def encode(self, waveforms, last_layer):
+        """Yield the hidden states of layers 0 to `last_layer`, one after the other.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
             Each of `min_samples` to `max_samples`.
-        depth : int
+        last_layer : int
             The last layer to compute; the network's last is after its final norm.
 
         Yields
@@ -90,7 +75,7 @@ class WhisperBackbone:
             What follows a recording's own frames is silence or means nothing.
         """
         spectrograms = [self.spectrogram(one).to(self.device, self.dtype) for one in waveforms]
-        yield from hidden_states(self._network(), spectrograms, depth)
+        yield from hidden_states(self.bare_network(), spectrograms, last_layer)
 
     def spectrogram(self, waveform):
         """Return the log-mel spectrogram that the convolutions see.
@@ -111,23 +96,49 @@ class WhisperBackbone:
             return_tensors="pt",
         )["input_features"][0]
 
-    def _network(self):
-        transformers = import_transformers()
+    def features(self, waveform):
+        """Return the spectrogram, frames first."""
+        return self.spectrogram(waveform).T.contiguous()
 
+    def n_hidden_frames(self, n_features):
+        """Count half the frames of the spectrogram, rounded up."""
+        return -(-n_features // 2)
+
+    def hidden_states(self, network, features, last_layer, *, run=call_block):
+        """Yield the hidden states of layers 0 to `last_layer` of ragged spectrograms."""
+        return hidden_states(network, [piece.T for piece in features], last_layer, run=run)
+
+    def blocks(self, network):
+        """Return the transformer blocks."""
+        return network.layers
+
+    def freeze_convolutions(self, network):
+        """Exclude the convolutions and the table of positions from training."""
+        for module in (network.conv1, network.conv2, network.embed_positions):
+            module.requires_grad_(False)
+
+    def build_network(self):
+        """Return an encoder of the same sizes."""
+        return _encoder_class()(self.config)
+
+    def bare_network(self):
+        """Return the frozen encoder."""
         encoder_alone = self.config.architectures in (["WhisperEncoder"], None)
         return load_network(
             self.checkpoint,
-            transformers.models.whisper.modeling_whisper.WhisperEncoder
-            if encoder_alone
-            else transformers.WhisperModel,
+            _encoder_class() if encoder_alone else import_transformers().WhisperModel,
             device=self.device,
             dtype=self.dtype,
             part=None if encoder_alone else "encoder",
         )
 
 
-def hidden_states(encoder, spectrograms, depth, run=call_block):
-    """Yield the hidden states of layers 0 to `depth` of ragged spectrograms.
+def _encoder_class():
+    return import_transformers().models.whisper.modeling_whisper.WhisperEncoder
+
+
+def hidden_states(encoder, spectrograms, last_layer, run=call_block):
+    """Yield the hidden states of layers 0 to `last_layer` of ragged spectrograms.
 
     Parameters
     ----------
@@ -135,7 +146,7 @@ def hidden_states(encoder, spectrograms, depth, run=call_block):
         Of transformers.
     spectrograms : list of Tensor of shape (n_bands, n_frames)
         On the device of the network.
-    depth : int
+    last_layer : int
         The last layer to compute; the network's last is after its final norm.
     run : callable
         Runs a block: of the block, its input and what it takes by name.
@@ -150,7 +161,7 @@ def hidden_states(encoder, spectrograms, depth, run=call_block):
     attention_mask = attend_to([len(frames) for frames in embedded], states.device)
     del embedded
     yield states
-    for number, block in enumerate(encoder.layers[:depth], start=1):
+    for number, block in enumerate(encoder.layers[:last_layer], start=1):
         states = run(block, states, attention_mask=attention_mask)
         yield encoder.layer_norm(states) if number == len(encoder.layers) else states
 

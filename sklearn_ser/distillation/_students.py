@@ -10,21 +10,19 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from sklearn_ser.backbones import (
-    WAV2VEC2_FAMILY,
-    Wav2Vec2Backbone,
-    WhisperBackbone,
+    SPEECH_BACKBONES,
     call_block,
     import_transformers,
     load_speech_backbone,
     load_text_backbone,
     quiet,
-    use_sdpa_in_wavlm,
-    wav2vec2_hidden_states,
-    whisper_hidden_states,
 )
 
 from ._pruning import fit_narrow_whisper
 
+# Families of encoders whose narrower students are fitted to the wide network, and what fits them;
+# students of others keep the part of its weights that they begin with.
+_FIT_NARROW = {"whisper": fit_narrow_whisper}
 # Of a configuration, what says where the network came from, and nothing of what it computes.
 _OF_NO_CONSEQUENCE = {"_name_or_path", "architectures", "dtype", "torch_dtype"}
 _OF_NO_CONSEQUENCE |= {"transformers_version", "gradient_checkpointing"}
@@ -45,9 +43,9 @@ class SpeechFeatures:
     """
 
     def __init__(self, settings):
-        self.is_whisper = settings["model_type"] == "whisper"
         # What a frozen network of this kind knows of frames and of preprocessing.
-        self.frozen = _backbone_of(settings)
+        backbone_class = SPEECH_BACKBONES[settings["model_type"]]
+        self.frozen = backbone_class.from_settings(_config(settings), settings["preprocessing"])
         self.sampling_rate, self.n_dims = self.frozen.sampling_rate, self.frozen.n_dims
         self.stride, self.min_samples = self.frozen.stride, self.frozen.min_samples
         self.max_samples = self.frozen.max_samples
@@ -71,13 +69,11 @@ class SpeechFeatures:
         missing = self.min_samples - len(waveform)
         if missing > 0:
             waveform = np.pad(waveform, (0, missing))
-        if self.is_whisper:
-            return self.frozen.spectrogram(waveform).T.contiguous()
-        return torch.from_numpy(np.ascontiguousarray(waveform))
+        return self.frozen.features(waveform)
 
     def n_frames(self, length):
         """Count the hidden states of so many features."""
-        return -(-length // 2) if self.is_whisper else self.frozen.n_frames(length)
+        return self.frozen.n_hidden_frames(length)
 
 
 class SpeechStudent(nn.Module):
@@ -95,16 +91,14 @@ class SpeechStudent(nn.Module):
         super().__init__()
         self.saves_memory = saves_memory
         self.reading = SpeechFeatures(settings)
-        self.is_whisper, self.n_dims = self.reading.is_whisper, self.reading.n_dims
+        self.n_dims = self.reading.n_dims
         with _unfilled():
-            self.network = _network_class(settings)(self.reading.frozen.config)
-        if settings["model_type"] == "wavlm":
-            use_sdpa_in_wavlm(self.network)
+            self.network = self.reading.frozen.build_network()
 
     @property
     def blocks(self):
         """The transformer blocks."""
-        return self.network.layers if self.is_whisper else self.network.encoder.layers
+        return self.reading.frozen.blocks(self.network)
 
     def forward(self, features, lengths):
         """Compute the last hidden states.
@@ -124,13 +118,8 @@ class SpeechStudent(nn.Module):
         """
         pieces = features.split(lengths)
         run = self._run_twice if self.saves_memory and self.training else call_block
-        depth = len(self.blocks)
-        if self.is_whisper:
-            pieces = [piece.T for piece in pieces]
-            states = whisper_hidden_states(self.network, pieces, depth, run=run)
-        else:
-            states = wav2vec2_hidden_states(self.network, pieces, depth, run=run)
-        *_, last = states
+        last_layer = len(self.blocks)
+        *_, last = self.reading.frozen.hidden_states(self.network, pieces, last_layer, run=run)
         return last, [self.reading.n_frames(length) for length in lengths]
 
     def narrow(self, model, features, *, local_files_only=False):
@@ -145,21 +134,17 @@ class SpeechStudent(nn.Module):
         local_files_only : bool, default=False
             Never go to the network.
         """
-        if self.is_whisper:
+        fit_narrow = _FIT_NARROW.get(self.reading.frozen.name)
+        if fit_narrow is not None:
             wide = load_speech_backbone(model, device="cpu", local_files_only=local_files_only)
-            fit_narrow_whisper(self.network, _bare(wide), [piece.T for piece in features])
+            fit_narrow(self.network, wide.bare_network(), [piece.T for piece in features])
 
     def _run_twice(self, block, hidden_states, **settings):
         return checkpoint(block, hidden_states, use_reentrant=False, **settings)
 
     def freeze_convolutions(self):
         """Let training leave the convolutions, and a table of positions, as they are."""
-        if self.is_whisper:
-            for module in (self.network.conv1, self.network.conv2, self.network.embed_positions):
-                module.requires_grad_(False)
-        else:
-            # `requires_grad_` alone would still send gradients through them.
-            self.network.feature_extractor._freeze_parameters()
+        self.reading.frozen.freeze_convolutions(self.network)
 
     def train(self, mode=True):
         """Change between training and prediction; statistics of a batch norm stay as they are.
@@ -209,13 +194,13 @@ def read_speech_student(model, *, n_layers=None, width=None, **where):
         Its weights, by their names in the student.
     """
     backbone = load_speech_backbone(model, device="cpu", **where)
-    network = _bare(backbone)
+    network = backbone.bare_network()
     config = {
         name: value
         for name, value in backbone.config.to_dict().items()
         if name not in _OF_NO_CONSEQUENCE
     }
-    _cut_down(config, model, n_layers, width)
+    _cut_down(config, backbone.size_names, model, n_layers, width)
     settings = {
         "model_type": backbone.config.model_type,
         "config": config,
@@ -232,7 +217,7 @@ def read_speech_student(model, *, n_layers=None, width=None, **where):
 
 def count_parameters(module, *, trainable=False):
     """Count the numbers in the weights of a module, or of a backbone's network."""
-    network = module if isinstance(module, nn.Module) else _bare(module)
+    network = module if isinstance(module, nn.Module) else module.bare_network()
     return sum(p.numel() for p in network.parameters() if p.requires_grad or not trainable)
 
 
@@ -330,6 +315,8 @@ def read_text_student(model, *, max_length=None, **where):
             f"The tokenizer of text_model={model!r} has no tokenizer.json, in which it could be "
             "kept with what was learned: choose another model."
         )
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     settings = {
         "model_type": backbone.config.model_type,
         "class_name": backbone.class_name,
@@ -341,7 +328,7 @@ def read_text_student(model, *, max_length=None, **where):
         "tokenizer": tokenizer.to_str(),
         "max_tokens": backbone.max_tokens,
     }
-    whole = _bare(backbone).state_dict()
+    whole = backbone.bare_network().state_dict()
     names = TextStudent(settings).network.state_dict()
     return settings, {f"network.{name}": whole[name].clone() for name in names}
 
@@ -364,53 +351,19 @@ def tokenize(settings, texts):
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(settings["tokenizer"])
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     n_tokens = [len(encoded.ids) for encoded in tokenizer.encode_batch(texts)]
     if settings["max_tokens"] is not None:
         tokenizer.enable_truncation(settings["max_tokens"])
     return [encoded.ids for encoded in tokenizer.encode_batch(texts)], n_tokens
 
 
-def _bare(backbone):
-    """Return a backbone's network without what stands upon it."""
-    network = backbone._network()
-    return network if backbone.name == "whisper" else network.base_model
-
-
-def _backbone_of(settings):
-    """Return what knows the frames and the preprocessing of a network."""
-    transformers = import_transformers()
-
-    is_whisper = settings["model_type"] == "whisper"
-    backbone_class = WhisperBackbone if is_whisper else Wav2Vec2Backbone
-    extractor_class = "WhisperFeatureExtractor" if is_whisper else "Wav2Vec2FeatureExtractor"
-    extractor = getattr(transformers, extractor_class).from_dict(dict(settings["preprocessing"]))
-    return backbone_class.of(_config(settings), extractor)
-
-
 def _config(settings):
     return import_transformers().AutoConfig.for_model(**settings["config"])
 
 
-def _network_class(settings):
-    transformers = import_transformers()
-
-    if settings["model_type"] == "whisper":
-        return transformers.models.whisper.modeling_whisper.WhisperEncoder
-    return getattr(transformers, WAV2VEC2_FAMILY[settings["model_type"]][0])
-
-
-def _cut_down(config, model, n_layers, width):
+def _cut_down(config, size_names, model, n_layers, width):
     """Change a configuration to that of fewer layers and a smaller width."""
-    is_whisper = config["model_type"] == "whisper"
-    names = ("encoder_layers", "d_model", "encoder_attention_heads", "encoder_ffn_dim")
-    if not is_whisper:
-        names = (
-            *("num_hidden_layers", "hidden_size"),
-            *("num_attention_heads", "intermediate_size"),
-        )
-    layers_name, width_name, heads_name, inner_name = names
+    layers_name, width_name, heads_name, inner_name = size_names
     if n_layers is not None:
         if not 1 <= n_layers <= config[layers_name]:
             raise ValueError(

@@ -12,6 +12,7 @@ from sklearn.utils.validation import has_fit_parameter
 from sklearn_ser._sklearn import BaseSearchCV, safe_indexing
 from sklearn_ser._warnings import warn
 from sklearn_ser.backbones import load_speech_backbone
+from sklearn_ser.layers import resolve_layers
 from sklearn_ser.nn import LayerPredictor, initialize_heads
 from sklearn_ser.training import Samples, ready_to_train
 
@@ -54,12 +55,16 @@ def load_teacher(teacher, layers, student, *, device, local_files_only):
     backbone = load_speech_backbone(
         teacher, device=device, local_files_only=local_files_only, parameter="teacher"
     )
-    wanted = sorted({int(layer) for layer in layers})
-    if not wanted or not 0 <= wanted[0] <= wanted[-1] < backbone.n_layers:
-        raise ValueError(
+    wanted = resolve_layers(
+        dict.fromkeys(layers),
+        backbone.n_layers,
+        parameter="teacher_layers",
+        explain=lambda layer: ValueError(
             f"teacher_layers={layers!r} must be some of the layers 0 to {backbone.n_layers - 1} "
             f"of teacher={teacher!r}."
-        )
+        ),
+        negative=False,
+    )
     for what in ("sampling_rate", "stride"):
         if getattr(backbone, what) != getattr(student, what):
             raise ValueError(
@@ -67,7 +72,7 @@ def load_teacher(teacher, layers, student, *, device, local_files_only):
                 f"student {getattr(student, what)}: their frames don't meet. Choose another "
                 "teacher, or student_from='teacher'."
             )
-    return TeacherLayers(backbone, wanted)
+    return TeacherLayers(backbone, sorted(wanted))
 
 
 def learn_layers(student, inputs, positions, *, n_epochs, batch_size, rate, dtype, device, seed):

@@ -1,6 +1,8 @@
 """What every transformer over recordings shares: what `X` may hold, checks and tags."""
 
+from collections.abc import Callable
 from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -22,16 +24,31 @@ from sklearn_ser.audio import (
 )
 
 
+class Rows(NamedTuple):
+    """What a transformer with its parameters makes of its input.
+
+    Parameters
+    ----------
+    compute : callable
+        From what the transformer takes to an array whose first axis counts it.
+    name_columns : callable or None
+        Returns the names of the columns; None where the array has three axes.
+    two_axes_remedy : str
+        What to do where three axes are too many, for errors.
+    """
+
+    compute: Callable[[Any], np.ndarray]
+    name_columns: Callable[[], list[str]] | None
+    two_axes_remedy: str
+
+
 class RecordingTransformer(TransformerMixin, BaseEstimator):
     """Stateless transformer over recordings.
 
     A subclass stores its parameters, among them those constrained here, and defines
-    `_compute(recordings)`, which returns one row for each recording, and `_names_out()`;
-    it may refuse parameters that contradict each other in `_check_parameters()`.
+    `_resolve()`: it refuses parameters that contradict each other, finds what they name, such as
+    a network, and returns the `Rows`. It is called once by each public method.
     """
-
-    # What to tell where three axes are too many; set by the subclass.
-    _two_axes_remedy: str
 
     _parameter_constraints: dict = {
         "sampling_rate": [Interval(Integral, *SAMPLING_RATES, closed="both")],
@@ -63,7 +80,7 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
             If a file is not there or a row of a table is not finite, unless
             ``on_error="nan"``.
         """
-        self._check_parameters()
+        self._resolve()
         self._check_recordings(X, reset=True)
         return self
 
@@ -87,13 +104,9 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
             and one warning lists all of them.
         """
         self._validate_params()
-        self._check_parameters()
-        if is_data_frame_asked_for(self) and self._names_out() is None:
-            raise ValueError(
-                f"The output of {type(self).__name__} has three axes, and a data frame has two. "
-                f"{self._two_axes_remedy}, or set_output(transform='default')."
-            )
-        return self._compute(self._check_recordings(X, reset=False))
+        rows = self._resolve()
+        refuse_data_frame(self, rows)
+        return rows.compute(self._check_recordings(X, reset=False))
 
     def get_feature_names_out(self, input_features=None):
         """Name the columns of the output.
@@ -114,13 +127,7 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
             If the output has three axes, and so no columns.
         """
         check_feature_names_in(self, input_features, generate_names=False)
-        names = self._names_out()
-        if names is None:
-            raise ValueError(
-                f"The output of {type(self).__name__} has three axes, and so no columns to name. "
-                f"{self._two_axes_remedy}."
-            )
-        return np.asarray(names, dtype=object)
+        return name_columns(self, self._resolve())
 
     def _check_recordings(self, X, *, reset):
         """Return the recordings: a sequence, or the float32 table whose rows they are."""
@@ -130,8 +137,9 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
             raise RecordingError(problems)
         return recordings
 
-    def _check_parameters(self):
-        """Refuse parameters that contradict each other."""
+    def _resolve(self) -> Rows:
+        """Check the parameters against each other, and return what they stand for."""
+        raise NotImplementedError
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -139,6 +147,45 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def refuse_data_frame(transformer, rows):
+    """Raise an error where data frames are asked for and the output has three axes.
+
+    Parameters
+    ----------
+    transformer : transformer
+        Whose output it is.
+    rows : Rows
+        The output.
+    """
+    if rows.name_columns is None and is_data_frame_asked_for(transformer):
+        raise ValueError(
+            f"The output of {type(transformer).__name__} has three axes, and a data frame has two. "
+            f"{rows.two_axes_remedy}, or set_output(transform='default')."
+        )
+
+
+def name_columns(transformer, rows):
+    """Return the names of the columns of a transformer's output.
+
+    Parameters
+    ----------
+    transformer : transformer
+        Whose output it is.
+    rows : Rows
+        The output.
+
+    Returns
+    -------
+    names : ndarray of str objects
+    """
+    if rows.name_columns is None:
+        raise ValueError(
+            f"The output of {type(transformer).__name__} has three axes, and so no columns to "
+            f"name. {rows.two_axes_remedy}."
+        )
+    return np.asarray(rows.name_columns(), dtype=object)
 
 
 def check_recordings(estimator, X, *, reset):

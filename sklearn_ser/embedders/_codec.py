@@ -4,10 +4,11 @@ from numbers import Integral
 
 from sklearn_ser._sklearn import Interval, StrOptions
 
-from ._pretrained import LAYER_CONSTRAINTS, PretrainedEmbedder
+from ._base import RecordingTransformer
+from ._pretrained import FRAME_CONSTRAINTS, PRETRAINED_CONSTRAINTS, rows_of_recordings
 
 
-class CodecEmbedder(PretrainedEmbedder):
+class CodecEmbedder(RecordingTransformer):
     """Quantised latents of a neural audio codec, pooled over time.
 
     Each recording becomes one row: the mean over its frames of the vectors that the codec's
@@ -168,12 +169,9 @@ class CodecEmbedder(PretrainedEmbedder):
     """
 
     _parameter_constraints: dict = {
-        **{
-            name: constraint
-            for name, constraint in PretrainedEmbedder._parameter_constraints.items()
-            if name != "dtype"
-        },
-        **{name: LAYER_CONSTRAINTS[name] for name in ("pooling", "window", "hop")},
+        **RecordingTransformer._parameter_constraints,
+        **PRETRAINED_CONSTRAINTS,
+        **FRAME_CONSTRAINTS,
         "representation": [StrOptions({"quantized", "latent"})],
         "n_quantizers": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -225,24 +223,28 @@ class CodecEmbedder(PretrainedEmbedder):
             local_files_only=self.local_files_only,
         )
 
-    def _layers_wanted(self, n_layers):
-        """Return the one layer: 0 before quantisation, k after k stages of it."""
-        n_stages = n_layers - 1
+    def _resolve(self):
+        return rows_of_recordings(
+            self, self._choose_stage, pooling=self.pooling, window=self.window, hop=self.hop
+        )
+
+    def _choose_stage(self, backbone):
+        """Choose the one layer: 0 before quantisation, k after k stages of it."""
+        n_stages = backbone.n_layers - 1
         n_quantizers = n_stages if self.n_quantizers is None else self.n_quantizers
         if n_quantizers > n_stages:
             raise ValueError(
                 f"n_quantizers={n_quantizers} is more than the {n_stages} that "
                 f"model={self.model!r} has."
             )
-        return [0 if self.representation == "latent" else n_quantizers]
-
-    def _depth_kept(self, layers, n_layers):
-        """Keep all stages where they are kept: they cost little beside the encoder."""
-        return max(layers) if self.memory is None else n_layers - 1
-
-    def _names_out(self):
-        encoder = self._make_encoder()
-        self._layers_wanted(encoder.backbone.n_layers)  # which refuses more stages than there are
-        which = "" if self.n_quantizers is None else f"q{self.n_quantizers:02d}_"
-        which = "latent_" if self.representation == "latent" else which
-        return [f"{encoder.backbone.name}_{which}{column}" for column in encoder.column_names()]
+        prefix = backbone.name
+        if self.representation == "latent":
+            prefix += "_latent"
+        elif self.n_quantizers is not None:
+            prefix += f"_q{n_quantizers:02d}"
+        return {
+            "layers": [0 if self.representation == "latent" else n_quantizers],
+            "prefixes": [prefix],
+            # All stages are kept where any is: they cost little compared with the encoder.
+            "last_layer": None if self.memory is None else n_stages,
+        }

@@ -15,7 +15,7 @@ SECONDS_PER_WINDOW = 2.0
 
 
 @dataclass(frozen=True)
-class Piece:
+class RecordingWindow:
     """One window of one of the waveforms."""
 
     index: int
@@ -24,12 +24,12 @@ class Piece:
     is_whole: bool
 
 
-class Encoder:
-    """A backbone with what shapes its output: pooling and windows.
+class WindowPooler:
+    """Runs a network on batches of windows, and pools their frames layer by layer.
 
     Parameters
     ----------
-    backbone : Backbone
+    backbone : AudioBackbone
         The network.
     pooling : str or callable
         As the embedders have it.
@@ -71,26 +71,26 @@ class Encoder:
             return dims
         return [f"{name}_{dim}" for name in POOLINGS[self.pooling] for dim in dims]
 
-    def encode(self, waveforms, depth):
+    def encode(self, waveforms, last_layer):
         """Yield the pooled layers of waveforms, a batch at a time.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
             At the backbone's rate, prepared by it.
-        depth : int
+        last_layer : int
             The last layer to compute.
 
         Yields
         ------
-        pooled : dict of int to ndarray of shape (depth + 1, n_columns), float32
+        pooled : dict of int to ndarray of shape (last_layer + 1, n_columns), float32
             The waveforms whose last window was in the batch, by index.
         """
         pieces = [piece for i, waveform in enumerate(waveforms) for piece in self._cut(i, waveform)]
         left = np.bincount([piece.index for piece in pieces])
         parts = defaultdict(list)
         for batch in self._batches(pieces):
-            for piece, part in zip(batch, self._encode_batch(batch, depth), strict=True):
+            for piece, part in zip(batch, self._encode_batch(batch, last_layer), strict=True):
                 parts[piece.index].append((piece.window, part))
                 left[piece.index] -= 1
             done = [index for index in {piece.index for piece in batch} if not left[index]]
@@ -105,12 +105,12 @@ class Encoder:
         )
         for window in windows:
             seen = waveform[window.start : window.stop]
-            yield Piece(index, window, seen, is_whole=len(windows) == 1)
+            yield RecordingWindow(index, window, seen, is_whole=len(windows) == 1)
 
     def _batches(self, pieces):
         """Group windows of like length, the longest first, so that memory fails early or never."""
         limit = self.batch_size * SECONDS_PER_WINDOW * self.backbone.sampling_rate
-        batch: list[Piece] = []
+        batch: list[RecordingWindow] = []
         longest = 0
         for piece in sorted(pieces, key=lambda piece: -len(piece.waveform)):
             longest = longest or self.backbone.n_samples_seen(len(piece.waveform))
@@ -121,10 +121,10 @@ class Encoder:
         if batch:
             yield batch
 
-    def _encode_batch(self, batch, depth):
+    def _encode_batch(self, batch, last_layer):
         """Return one part for each window; where memory runs out, in two halves."""
         return encode_or_halve(
-            lambda pieces: self._encode_at_once(pieces, depth), batch, self._explain_too_large
+            lambda pieces: self._encode_at_once(pieces, last_layer), batch, self._explain_too_large
         )
 
     def _explain_too_large(self, piece):
@@ -135,13 +135,13 @@ class Encoder:
             "device='cpu'."
         )
 
-    def _encode_at_once(self, batch, depth):
+    def _encode_at_once(self, batch, last_layer):
         import torch
 
         from sklearn_ser.nn import pool_frames
 
         parts: list[list] = [[] for _ in batch]
-        for hidden_states in self.backbone.encode([piece.waveform for piece in batch], depth):
+        for hidden_states in self.backbone.encode([piece.waveform for piece in batch], last_layer):
             frames = [
                 hidden_states[row, piece.window.first : piece.window.last]
                 for row, piece in enumerate(batch)

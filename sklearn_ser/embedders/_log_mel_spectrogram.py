@@ -18,7 +18,7 @@ from sklearn_ser.audio import (
     sample_window,
 )
 
-from ._base import RecordingTransformer
+from ._base import RecordingTransformer, Rows
 
 
 def _mean_absolute_difference(spectrogram, axis):
@@ -172,8 +172,6 @@ class LogMelSpectrogram(RecordingTransformer):
         "pooling": [StrOptions(set(_POOLINGS)), None],
     }
 
-    _two_axes_remedy = "Choose pooling='mean_std', or another pooling, for one row per recording"
-
     def __init__(
         self,
         *,
@@ -225,6 +223,14 @@ class LogMelSpectrogram(RecordingTransformer):
         self.on_error = on_error
         self.n_jobs = n_jobs
 
+    def _resolve(self):
+        self._check_parameters()
+        return Rows(
+            self._compute,
+            None if self.pooling is None else self._name_columns,
+            "Choose pooling='mean_std', or another pooling, for one row per recording",
+        )
+
     def _check_parameters(self):
         nyquist = self.sampling_rate / 2
         fmax = nyquist if self.fmax is None else self.fmax
@@ -254,9 +260,7 @@ class LogMelSpectrogram(RecordingTransformer):
     def _n_samples(self):
         return round(self.duration * self.sampling_rate)
 
-    def _names_out(self):
-        if self.pooling is None:
-            return None
+    def _name_columns(self):
         width = len(str(self.n_mels - 1))
         return [
             f"logmel_{statistic}_band{band:0{width}d}"

@@ -2,16 +2,25 @@
 
 from numbers import Integral
 
-from sklearn_ser._sklearn import Interval, StrOptions
+from sklearn.base import BaseEstimator, TransformerMixin
 
-from ._pretrained import LAYER_CONSTRAINTS, PretrainedEmbedder
-from ._text_embedding import TOKEN_POOLINGS, TextEmbedding, TextEncoder
+from sklearn_ser._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
+from sklearn_ser.store import as_store
+
+from ._base import name_columns, refuse_data_frame
+from ._pretrained import (
+    LAYER_CONSTRAINTS,
+    PRECISION_CONSTRAINTS,
+    PRETRAINED_CONSTRAINTS,
+    check_layers_given,
+    choose_layers,
+    rows_of_network,
+)
+from ._text_embedding import TOKEN_POOLINGS, TokenPooler, embed_transcripts
 from ._transcripts import as_transcripts, find_problems, tell_problems
 
-_OF_RECORDINGS = {"sampling_rate", "channel", "n_jobs"}
 
-
-class TextEmbedder(PretrainedEmbedder):
+class TextEmbedder(TransformerMixin, BaseEstimator):
     """Layers of a frozen text encoder, pooled over tokens.
 
     Each transcript becomes one row for each layer asked for: the mean of its tokens' hidden
@@ -124,16 +133,10 @@ class TextEmbedder(PretrainedEmbedder):
     array(['distilbert_layer01_dim0000', 'distilbert_layer02_dim0023'], dtype=object)
     """
 
-    _progress_unit = "transcripts"
-
     _parameter_constraints: dict = {
-        **{
-            name: constraint
-            for name, constraint in PretrainedEmbedder._parameter_constraints.items()
-            if name not in _OF_RECORDINGS
-        },
-        "layers": LAYER_CONSTRAINTS["layers"],
-        "flatten": LAYER_CONSTRAINTS["flatten"],
+        **PRETRAINED_CONSTRAINTS,
+        **PRECISION_CONSTRAINTS,
+        **LAYER_CONSTRAINTS,
         "pooling": [StrOptions(set(TOKEN_POOLINGS))],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -169,6 +172,7 @@ class TextEmbedder(PretrainedEmbedder):
         self.local_files_only = local_files_only
         self.verbose = verbose
 
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Check the parameters and that the transcripts are text; nothing is learned.
 
@@ -189,7 +193,9 @@ class TextEmbedder(PretrainedEmbedder):
         ValueError
             If a transcript is missing or no text, unless ``on_error="nan"``.
         """
-        return super().fit(X, y)
+        self._resolve()
+        self._check_transcripts(X, reset=True)
+        return self
 
     def transform(self, X):
         """Compute one row for each transcript.
@@ -210,9 +216,34 @@ class TextEmbedder(PretrainedEmbedder):
             If a transcript is missing or no text, unless ``on_error="nan"``: then its row is NaN
             and one warning lists all of them.
         """
-        return super().transform(X)
+        self._validate_params()
+        rows = self._resolve()
+        refuse_data_frame(self, rows)
+        return rows.compute(self._check_transcripts(X, reset=False))
 
-    def _check_recordings(self, X, *, reset):
+    def get_feature_names_out(self, input_features=None):
+        """Name the columns of the output.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Not used.
+
+        Returns
+        -------
+        feature_names_out : ndarray of str objects
+            One name for each column.
+
+        Raises
+        ------
+        ValueError
+            If the output has three axes, and so no columns.
+        """
+        check_feature_names_in(self, input_features, generate_names=False)
+        return name_columns(self, self._resolve())
+
+    def _check_transcripts(self, X, *, reset):
+        """Return the transcripts; `reset` is for subclasses that know columns of a table."""
         transcripts = as_transcripts(X)
         if self.on_error == "raise":
             tell_problems(find_problems(transcripts), "raise")
@@ -230,13 +261,19 @@ class TextEmbedder(PretrainedEmbedder):
             max_length=self.max_length,
         )
 
-    def _make_encoder(self):
-        return TextEncoder(self._load_backbone(), pooling=self.pooling, batch_size=self.batch_size)
-
-    def _make_embedding(self, encoder, **settings):
-        return TextEmbedding(encoder, **settings)
+    def _resolve(self):
+        as_store(self.memory)
+        check_layers_given(self.layers)
+        backbone = self._load_backbone()
+        pooler = TokenPooler(backbone, pooling=self.pooling, batch_size=self.batch_size)
+        return rows_of_network(
+            self, pooler, embed_transcripts, unit="transcripts", **choose_layers(self, backbone)
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.string = True
         tags.input_tags.two_d_array = False
+        tags.transformer_tags.preserves_dtype = ["float32"]
         return tags

@@ -1,9 +1,10 @@
 """Layers of WavLM as a scikit-learn transformer."""
 
-from ._pretrained import LAYER_CONSTRAINTS, PretrainedEmbedder
+from ._base import RecordingTransformer
+from ._pretrained import SPEECH_CONSTRAINTS, find_backbone, rows_of_layers
 
 
-class WavLMEmbedder(PretrainedEmbedder):
+class WavLMEmbedder(RecordingTransformer):
     """Layers of a frozen WavLM, pooled over time.
 
     Each recording becomes one row for each layer asked for: the mean of the network's frames, or
@@ -131,11 +132,9 @@ class WavLMEmbedder(PretrainedEmbedder):
     array(['wavlm_layer01_dim0000', 'wavlm_layer02_dim0023'], dtype=object)
     """
 
-    _family = "wav2vec2"
-
     _parameter_constraints: dict = {
-        **PretrainedEmbedder._parameter_constraints,
-        **LAYER_CONSTRAINTS,
+        **RecordingTransformer._parameter_constraints,
+        **SPEECH_CONSTRAINTS,
     }
 
     def __init__(
@@ -176,3 +175,9 @@ class WavLMEmbedder(PretrainedEmbedder):
         self.local_files_only = local_files_only
         self.verbose = verbose
         self.n_jobs = n_jobs
+
+    def _load_backbone(self):
+        return find_backbone(self, "wav2vec2")
+
+    def _resolve(self):
+        return rows_of_layers(self)

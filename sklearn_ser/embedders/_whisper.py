@@ -2,10 +2,11 @@
 
 from sklearn_ser._sklearn import StrOptions
 
-from ._pretrained import LAYER_CONSTRAINTS, PretrainedEmbedder
+from ._base import RecordingTransformer
+from ._pretrained import SPEECH_CONSTRAINTS, find_backbone, rows_of_layers
 
 
-class WhisperEmbedder(PretrainedEmbedder):
+class WhisperEmbedder(RecordingTransformer):
     """Layers of the frozen encoder of Whisper, pooled over time.
 
     Each recording becomes one row for each layer asked for: the mean of the encoder's frames, or
@@ -128,11 +129,9 @@ class WhisperEmbedder(PretrainedEmbedder):
     (2, 3, 24)
     """
 
-    _family = "whisper"
-
     _parameter_constraints: dict = {
-        **PretrainedEmbedder._parameter_constraints,
-        **LAYER_CONSTRAINTS,
+        **RecordingTransformer._parameter_constraints,
+        **SPEECH_CONSTRAINTS,
         "context": [StrOptions({"30s", "recording"})],
     }
 
@@ -177,5 +176,8 @@ class WhisperEmbedder(PretrainedEmbedder):
         self.verbose = verbose
         self.n_jobs = n_jobs
 
-    def _backbone_settings(self):
-        return {"context": self.context}
+    def _load_backbone(self):
+        return find_backbone(self, "whisper", context=self.context)
+
+    def _resolve(self):
+        return rows_of_layers(self)

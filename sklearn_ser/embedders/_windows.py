@@ -36,7 +36,7 @@ def cut_into_windows(n_samples, *, window, hop, backbone):
         Longest window, in samples; None for no limit.
     hop : int
         From the beginning of one window to the next, in samples; at most `window`.
-    backbone : Backbone
+    backbone : AudioBackbone
         What frames are, by its `stride`, `min_samples` and `n_frames`.
 
     Returns

@@ -1,13 +1,16 @@
 """Networks that tell speakers apart as a scikit-learn transformer."""
 
-from numbers import Real
+from ._base import RecordingTransformer
+from ._pretrained import (
+    FRAME_CONSTRAINTS,
+    PRECISION_CONSTRAINTS,
+    PRETRAINED_CONSTRAINTS,
+    find_backbone,
+    rows_of_recordings,
+)
 
-from sklearn_ser._sklearn import Interval
 
-from ._pretrained import PretrainedEmbedder
-
-
-class XVectorEmbedder(PretrainedEmbedder):
+class XVectorEmbedder(RecordingTransformer):
     """One vector for a recording, from a frozen network that was trained to tell speakers apart.
 
     Such vectors hold the voice and how it is used: beside the speaker, pitch, vocal effort and
@@ -140,11 +143,11 @@ class XVectorEmbedder(PretrainedEmbedder):
     'wavlmsv_dim0000'
     """
 
-    _family = "speaker"
-
     _parameter_constraints: dict = {
-        **PretrainedEmbedder._parameter_constraints,
-        "window": [Interval(Real, 0, None, closed="neither"), None],
+        **RecordingTransformer._parameter_constraints,
+        **PRETRAINED_CONSTRAINTS,
+        **PRECISION_CONSTRAINTS,
+        "window": FRAME_CONSTRAINTS["window"],
     }
 
     def __init__(
@@ -178,9 +181,12 @@ class XVectorEmbedder(PretrainedEmbedder):
         self.verbose = verbose
         self.n_jobs = n_jobs
 
-    def _has_layer_axis(self):
-        return False
+    def _load_backbone(self):
+        return find_backbone(self, "speaker")
 
-    def _names_out(self):
-        encoder = self._make_encoder()
-        return [f"{encoder.backbone.name}_{column}" for column in encoder.column_names()]
+    def _resolve(self):
+        return rows_of_recordings(self, _choose_vector, window=self.window)
+
+
+def _choose_vector(backbone):
+    return {"layers": [0], "prefixes": [backbone.name]}

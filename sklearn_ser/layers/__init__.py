@@ -1,5 +1,6 @@
 """From the layers of a network to one vector per recording. Knows scikit-learn; no network."""
 
+from ._indices import resolve_layers
 from ._selector import LayerSelector
 
-__all__ = ["LayerSelector"]
+__all__ = ["LayerSelector", "resolve_layers"]

@@ -1,9 +1,10 @@
 """Layers as columns of a table, layer by layer: shapes, indices and names."""
 
 import re
-from numbers import Integral
 
 import numpy as np
+
+from ._indices import is_index, resolve_layers
 
 # How the embedders mark the layer in the name of a column.
 _LAYER_IN_NAME = re.compile(r"layer\d+")
@@ -50,22 +51,17 @@ def _split_table(table, n_layers, names):
 
 def check_indices(layer, n_layers):
     """Return the layers that an index or a list of them names, counted from 0."""
-    named = [layer] if isinstance(layer, Integral) else list(layer)
-    if not named:
-        raise ValueError(f"layer={layer!r} names no layer.")
-    for index in named:
-        if isinstance(index, (bool, np.bool)) or not isinstance(index, Integral):
-            raise TypeError(f"layer={layer!r} must hold integers, and holds {index!r}.")
-        if not -n_layers <= index < n_layers:
-            remedy = " A table of several layers needs n_layers." if n_layers == 1 else ""
-            raise ValueError(
-                f"layer={layer!r} is out of range: X has {n_layers} layer(s), so that indices run "
-                f"from {-n_layers} to {n_layers - 1}.{remedy}"
-            )
-    indices = np.array(named) % n_layers
-    if len(np.unique(indices)) < len(indices):
-        raise ValueError(f"layer={layer!r} names a layer twice, of {n_layers}.")
-    return indices
+
+    def explain(index):
+        if not is_index(index):
+            return TypeError(f"layer={layer!r} must hold integers, and holds {index!r}.")
+        remedy = " A table of several layers needs n_layers." if n_layers == 1 else ""
+        return ValueError(
+            f"layer={layer!r} is out of range: X has {n_layers} layer(s), so that indices run "
+            f"from {-n_layers} to {n_layers - 1}.{remedy}"
+        )
+
+    return np.array(resolve_layers(layer, n_layers, parameter="layer", explain=explain))
 
 
 def layer_names(n_layers, n_dims):

@@ -23,7 +23,7 @@ from small_networks import NETWORKS, make_network, save_network, small_network
 
 
 def _load(folder, family="wav2vec2", **settings):
-    settings = {"device": "cpu", "dtype": "float32", "context": "recording"} | settings
+    settings = {"device": "cpu", "dtype": "float32"} | settings
     return load_backbone(folder, family=family, **settings)
 
 

@@ -16,11 +16,9 @@ TOLERANCE = 1e-5  # of the norm, for each recording and layer, in float32
 RATE = 16000
 
 
-def _load(name, dtype="float32", context=None):
+def _load(name, dtype="float32", **settings):
     family = "whisper" if name == "whisper" else "wav2vec2"
-    return load_backbone(
-        small_network(name), family=family, device="cpu", dtype=dtype, context=context
-    )
+    return load_backbone(small_network(name), family=family, device="cpu", dtype=dtype, **settings)
 
 
 def _noise(n_samples, seed=0):
@@ -125,14 +123,14 @@ def test_whisper_equals_transformers_alone(context, lengths):
 @pytest.mark.parametrize("n_samples", [400, 3 * 160 + 80, 5 * 160, 30 * RATE])
 def test_whisper_with_an_odd_number_of_spectrum_frames_and_at_its_limits(n_samples):
     waveforms = [_noise(n_samples), _noise(8000)]
-    encoded = _encode(_load("whisper", context="recording"), waveforms)
+    encoded = _encode(_load("whisper"), waveforms)
     _assert_close(encoded[0], _whisper_by_transformers(waveforms[0], "recording"))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_order_is_of_no_consequence(name):
     waveforms = [_noise(length) for length in (12345, 400, 40000, 16000)]
-    backbone = _load(name, context="recording")
+    backbone = _load(name)
     forward = _encode(backbone, waveforms)
     backward = _encode(backbone, waveforms[::-1])[::-1]
     for own, reference in zip(forward, backward, strict=True):
@@ -155,9 +153,8 @@ def test_zero_padding_with_an_attention_mask_is_not_exact_in_transformers():
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("depth", [0, 2])
 def test_blocks_beyond_the_deepest_layer_do_not_run(name, depth):
-    backbone = _load(name, context="recording")
-    network = backbone._network()
-    blocks = getattr(network, "encoder", network).layers
+    backbone = _load(name)
+    blocks = backbone.blocks(backbone.bare_network())
     ran = []
     hooks = [
         block.register_forward_hook(lambda *_, number=number: ran.append(number))
@@ -192,7 +189,7 @@ def test_layers_are_yielded_one_at_a_time():
     """The next layer is computed when it is asked for, so that no list of them need be held."""
     backbone = _load("hubert")
     layers = backbone.encode([backbone.prepare(_noise(8000))], 3)
-    blocks = backbone._network().encoder.layers
+    blocks = backbone.blocks(backbone.bare_network())
     ran = []
     hook = blocks[2].register_forward_hook(lambda *_: ran.append(3))
     try:
@@ -209,8 +206,8 @@ def test_layers_are_yielded_one_at_a_time():
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_lower_precision_stays_near(name, dtype):
     waveforms = [_noise(8000), _noise(20000)]
-    exact = _encode(_load(name, context="recording"), waveforms)
-    rough = _encode(_load(name, dtype=dtype, context="recording"), waveforms)
+    exact = _encode(_load(name), waveforms)
+    rough = _encode(_load(name, dtype=dtype), waveforms)
     for own, reference in zip(rough, exact, strict=True):
         for hidden, expected in zip(own, reference, strict=True):
             distance = torch.linalg.norm(hidden.float() - expected)

@@ -653,7 +653,7 @@ def test_another_channel_of_a_file_is_another_content(tmp_path):
 
 def test_a_run_that_breaks_off_has_lost_one_batch_at_most(tmp_path, passes, monkeypatch):
     recordings = _voices(0.3, 0.4, 0.5, 0.6)
-    merge = _encoding.Encoder._merge
+    merge = _encoding.WindowPooler._merge
     done = []
 
     def break_off(self, parts):
@@ -664,7 +664,7 @@ def test_a_run_that_breaks_off_has_lost_one_batch_at_most(tmp_path, passes, monk
 
     embedder = _wavlm(memory=tmp_path, batch_size=1)
     with monkeypatch.context() as patch:
-        patch.setattr(_encoding.Encoder, "_merge", break_off)
+        patch.setattr(_encoding.WindowPooler, "_merge", break_off)
         with pytest.raises(KeyboardInterrupt):
             embedder.fit_transform(recordings)
     assert len(EmbeddingStore(tmp_path)) == 3

@@ -123,15 +123,6 @@ def test_long_recordings_are_the_mean_of_windows_evenly_spread(model):
     assert np.linalg.norm(row - whole) > 1e-3 * np.linalg.norm(whole)
 
 
-def test_an_hour_is_seen_in_windows_of_half_a_minute(passes):
-    hour = np.zeros(3600 * RATE, dtype=np.float32)
-    encoder = _wavlm()._make_encoder()
-    pieces = list(encoder._cut(0, hour))
-    assert len(pieces) == 120
-    assert {len(piece.waveform) for piece in pieces} == {30 * RATE}
-    assert [len(batch) for batch in encoder._batches(pieces)] == [1] * 120
-
-
 def test_a_window_that_no_network_can_use_is_told():
     with pytest.raises(ValueError, match=r"window=0\.1 s is too short.*needs at least 0\.325 s"):
         _wavlm(window=0.1).fit_transform(_voices(1.0))

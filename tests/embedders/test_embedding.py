@@ -1,0 +1,105 @@
+"""embed_recordings: what is read, what passes through the network, and what is kept."""
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_ser import EmbeddingStore, RecordingError
+from sklearn_ser.backbones import AudioBackbone
+from sklearn_ser.backbones._checkpoint import Checkpoint
+from sklearn_ser.embedders._embedding import embed_recordings
+from sklearn_ser.embedders._encoding import WindowPooler
+from sklearn_ser.embedders._stored_layers import open_stored_layers
+
+
+class Scaled(AudioBackbone):
+    """One vector: the mean of a recording, times one more for each layer."""
+
+    name, sampling_rate, n_layers, n_dims = "scaled", 16000, 3, 1
+
+    def __init__(self, fingerprint=(), context=None):
+        super().__init__(Checkpoint("scaled", None, ()), device="cpu", dtype=torch.float32)
+        self.fingerprint, self.context, self.seen = fingerprint, context, []
+
+    def encode(self, inputs, last_layer):
+        self.seen.append((len(inputs), last_layer))
+        means = torch.tensor([[[own.mean()]] for own in inputs])
+        yield from (means * (layer + 1) for layer in range(last_layer + 1))
+
+
+def _pooler(backbone, pooling="mean"):
+    return WindowPooler(backbone, pooling=pooling, window=None, hop=None, batch_size=8)
+
+
+def _embed(recordings, backbone, store=None, *, layers=(0,), last_layer=None, on_error="raise"):
+    told = []
+    rows = embed_recordings(
+        recordings,
+        _pooler(backbone),
+        layers=list(layers),
+        last_layer=max(layers) if last_layer is None else last_layer,
+        store=store,
+        sampling_rate=16000,
+        channel=None,
+        on_error=on_error,
+        n_jobs=None,
+        progress=told.append,
+    )
+    return rows, told
+
+
+def _constants(*values):
+    return [np.full(1600, value, dtype=np.float32) for value in values]
+
+
+def test_layers_come_in_the_order_asked_for_and_progress_in_seconds():
+    rows, told = _embed(_constants(0.5, 0.25), Scaled(), layers=[2, 0])
+    np.testing.assert_allclose(rows[..., 0], [[1.5, 0.5], [0.75, 0.25]])
+    assert told == [pytest.approx(0.2)]
+
+
+def test_equal_recordings_pass_once_where_they_are_kept(tmp_path):
+    backbone = Scaled()
+    recordings = _constants(0.5, 0.25, 0.5)
+    _embed(recordings, backbone)
+    assert backbone.seen == [(3, 0)]
+    rows, _ = _embed(recordings, backbone, EmbeddingStore(tmp_path))
+    assert backbone.seen == [(3, 0), (2, 0)]
+    np.testing.assert_allclose(rows[:, 0, 0], [0.5, 0.25, 0.5])
+
+
+def test_what_is_not_kept_deep_enough_passes_again(tmp_path):
+    backbone, store = Scaled(), EmbeddingStore(tmp_path)
+    for layers, last_layer in (([0], 1), ([1], None), ([2], None), ([0, 2], None)):
+        _embed(_constants(0.5), backbone, store, layers=layers, last_layer=last_layer)
+    assert backbone.seen == [(1, 1), (1, 2)]
+
+
+def test_output_that_is_not_finite_names_the_recording_and_is_not_kept(tmp_path):
+    class Broken(Scaled):
+        def encode(self, inputs, last_layer):
+            yield torch.tensor([[[torch.nan if own[0] > 0.4 else own[0]]] for own in inputs])
+
+    store = EmbeddingStore(tmp_path)
+    with pytest.raises(RecordingError, match=r"Recording 1: .*not finite.*reach 0\.5.*float32"):
+        _embed(_constants(0.25, 0.5), Broken(), store)
+    with pytest.warns(UserWarning, match="Recording 1"):
+        rows, _ = _embed(_constants(0.25, 0.5), Broken(), store, on_error="nan")
+    np.testing.assert_array_equal(np.isnan(rows).ravel(), [False, True])
+    assert len(store) == 1
+
+
+@pytest.mark.parametrize(
+    "other", [Scaled(fingerprint=[len]), Scaled(fingerprint=["a"]), Scaled(context="30s")]
+)
+def test_networks_that_compute_otherwise_are_kept_apart(other, tmp_path):
+    store = EmbeddingStore(tmp_path)
+    keys = [
+        open_stored_layers(store, _pooler(backbone), 0).namespace
+        for backbone in (Scaled(), Scaled(), other)
+    ]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_without_a_store_nothing_is_opened():
+    assert open_stored_layers(None, _pooler(Scaled()), 0) is None
