@@ -43,7 +43,6 @@ _RECORDING_SPREAD = Voice(0.8, 12, 4, 1.0, 0.17, 0.9, 0.4, 4, 5)
 # Keys of the random streams: each thing drawn has its own, whatever else is drawn.
 _SENTENCE, _SPEAKER, _WAY, _RECORDING = range(4)
 _CODES = {emotion: code for code, emotion in enumerate(EMOTIONS)}
-_COLUMNS = ("emotion", "speaker", "sex", "sentence", "text", "duration", "f0")
 # Emo-DB's.
 _DEFAULT_EMOTIONS = ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")
 
@@ -164,12 +163,21 @@ def make_emotional_speech(
         rng = np.random.default_rng((seed, _RECORDING, speaker, _CODES[emotion], sentence))
         voice = _make_voice(seed, speaker, sex, emotion, rng)
         waveform, f0 = synthesize(words, voice, sampling_rate, rng)
-        names = f"speaker{speaker:02d}", sex, f"sentence{sentence:02d}", " ".join(words)
         recordings.append(waveform)
-        rows.append((emotion, *names, len(waveform) / sampling_rate, f0))
+        rows.append(
+            {
+                "emotion": emotion,
+                "speaker": f"speaker{speaker:02d}",
+                "sex": sex,
+                "sentence": f"sentence{sentence:02d}",
+                "text": " ".join(words),
+                "duration": len(waveform) / sampling_rate,
+                "f0": f0,
+            }
+        )
     corpus = make_bunch(
-        recordings,
-        dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)),
+        rows,
+        waveforms=recordings,
         descr=_DESCR.format(
             n_recordings=len(recordings),
             n_speakers=n_speakers,
