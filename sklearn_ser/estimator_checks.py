@@ -194,14 +194,11 @@ def _object_array(recordings):
 
 
 def _data_frame_containers(values):
-    """Put values into the Series and one-column frames of the libraries that are installed."""
-    try:
-        import pandas as pd
-    except ImportError:
-        pass
-    else:
-        yield "pandas Series", pd.Series(values, index=np.arange(len(values)) + 5)
-        yield "pandas DataFrame", pd.DataFrame({"recording": values})
+    """Put values into the Series and one-column frames of pandas, and of polars if installed."""
+    import pandas as pd
+
+    yield "pandas Series", pd.Series(values, index=np.arange(len(values)) + 5)
+    yield "pandas DataFrame", pd.DataFrame({"recording": values})
     try:
         import polars as pl
     except ImportError:
@@ -286,15 +283,16 @@ def check_equal_lengths_are_no_table(estimator):
 
 def check_table_obeys_n_features_in(estimator):
     """A table of waveforms fixes the number of samples, until another `fit`."""
+    import pandas as pd
+
     table = np.stack([recording[:160] for recording in _make_recordings()])
     fitted = _fit(estimator, table)
     assert fitted.n_features_in_ == 160
     for name in _outputs(fitted, table):
         _assert_refused(getattr(fitted, name), table[:, :100], says="160")
-    if "pandas DataFrame" in (frames := dict(_data_frame_containers([0]))):
-        frame = type(frames["pandas DataFrame"])(table).add_prefix("sample")
-        fitted.fit(frame, _make_target(estimator, len(table)))
-        assert list(fitted.feature_names_in_) == list(frame.columns)
+    frame = pd.DataFrame(table).add_prefix("sample")
+    fitted.fit(frame, _make_target(estimator, len(table)))
+    assert list(fitted.feature_names_in_) == list(frame.columns)
     fitted.fit([*table], _make_target(estimator, len(table)))
     for name in ("n_features_in_", "feature_names_in_"):
         assert not hasattr(fitted, name), f"{name} outlived a fit on a list"

@@ -1,6 +1,7 @@
 """Recordings to waveforms to spectrograms. Knows NumPy, SciPy, soundfile and soxr; no network."""
 
 from ._channel import ChannelOfFile
+from ._columns import choose_column, list_columns
 from ._recordings import (
     Problems,
     RecordingError,
@@ -30,11 +31,13 @@ __all__ = [
     "UnusableRecording",
     "are_recordings",
     "as_recordings",
+    "choose_column",
     "compute_rows",
     "crop_and_pad",
     "file_of",
     "find_problems",
     "is_table",
+    "list_columns",
     "load_waveform",
     "log_scale",
     "mel_filterbank",

@@ -1,6 +1,6 @@
 """What every loader returns: recordings, emotions and speakers as one ``Bunch``.
 
-Imports NumPy and scikit-learn; pandas only on demand.
+Imports NumPy and scikit-learn; pandas where a corpus is loaded.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,45 +48,39 @@ def read_descr(name):
 
 
 def make_bunch(
-    recordings: Sequence[Any] | np.ndarray,
-    columns: Mapping[str, Any],
+    columns: Any,
     *,
-    target: str = "emotion",
+    waveforms: Sequence[np.ndarray] | None = None,
     outputs: Sequence[str] = (),
-    groups: str | None = "speaker",
     emotions: Sequence[str] | Mapping[str, str] | None = None,
     known_emotions: Iterable[str] = (),
+    keys: Mapping[str, str] | None = None,
     descr: str,
     return_X_y: bool = False,
     as_frame: bool = False,
-    **extra: Any,
 ) -> Any:
     """Choose the emotions and put what a loader found into a ``Bunch``.
 
     Parameters
     ----------
-    recordings : list or ndarray of length n_recordings
-        Paths as strings, or what else a recording may be.
+    columns : DataFrame, or dict of columns, with n_recordings rows
+        All that is known of each recording: "recording" unless there are `waveforms`, "emotion",
+        "speaker" unless nothing is known of the speakers, and any other columns.
 
-    columns : dict of str to sequence of length n_recordings
-        All that is known of each recording, `target` among it. Paths are added to the frame
-        as its column "recording"; recordings that are no paths may bring one of their own.
-
-    target : str, default="emotion"
-        The column of emotions, which are predicted unless `outputs` names other columns.
+    waveforms : sequence of ndarray of length n_recordings, default=None
+        The recordings, if they are not a column of the frame.
 
     outputs : sequence of str, default=()
         Columns of numbers to predict, all at once, in place of the emotions.
-
-    groups : str or None, default="speaker"
-        The column that must not be split by cross-validation. None, or a name that is no
-        column, if nothing is known.
 
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep, or the emotions to keep and their new names.
 
     known_emotions : iterable of str, default=()
         Emotions that may be asked for although no recording has them.
+
+    keys : dict of str to str, default=None
+        Further keys of the Bunch and the columns that they hold as arrays.
 
     descr : str
         The description.
@@ -98,47 +92,44 @@ def make_bunch(
         Whether recordings, target and groups are pandas Series, or the target a DataFrame if
         there are `outputs`.
 
-    **extra : sequences of length n_recordings
-        Further arrays of the Bunch, filtered alike.
-
     Returns
     -------
     bunch : Bunch or tuple (recordings, target)
-        With the keys recordings, target, target_names, groups, frame, DESCR and those of
-        `extra`.
+        With the keys recordings, target, target_names, groups, frame, DESCR and those of `keys`.
     """
-    kept, labels = _choose_emotions(columns[target], emotions, known_emotions)
-    recordings = _as_recordings(take(recordings, kept))
-    columns = {name: take(values, kept) for name, values in columns.items()} | {target: labels}
-    if _are_paths(recordings):
-        columns = {"recording": recordings, **columns}
-    speakers = columns.get(groups) if groups is not None else None
-    y: Any = np.column_stack([columns[name] for name in outputs]) if outputs else labels
-    frame = None
-    if as_frame or not return_X_y:
-        frame = _make_frame(columns, required=as_frame)
-    if as_frame:
-        recordings, y, speakers = _as_series(recordings, frame, list(outputs) or target, groups)
+    import pandas as pd
+
+    frame = pd.DataFrame(columns)
+    if waveforms is not None:
+        frame["recording"] = pd.Series(waveforms, dtype=object)
+    frame = _choose_emotions(frame, emotions, known_emotions).reset_index(drop=True)
+    recordings, groups = frame["recording"], frame.get("speaker")
+    target = frame[list(outputs) or "emotion"]
+    if waveforms is not None:
+        frame = frame.drop(columns="recording")
+    if not as_frame:
+        recordings = _as_array(recordings) if waveforms is None else recordings.tolist()
+        target = target.to_numpy() if outputs else _as_array(target)
+        groups = None if groups is None else _as_array(groups)
     if return_X_y:
-        return recordings, y
+        return recordings, target
     return Bunch(
         recordings=recordings,
-        target=y,
-        target_names=list(outputs) or sorted(set(labels.tolist())),
-        groups=speakers,
+        target=target,
+        target_names=list(outputs) or sorted(set(frame["emotion"])),
+        groups=groups,
         frame=frame,
         DESCR=descr,
-        **{name: take(values, kept) for name, values in extra.items()},
+        **{key: _as_array(frame[column]) for key, column in (keys or {}).items()},
     )
 
 
-def _choose_emotions(labels, emotions, known_emotions):
-    """Return the positions of the recordings to keep and their labels."""
-    labels = np.asarray(labels, dtype=str)
+def _choose_emotions(frame, emotions, known_emotions):
+    """Return the rows of the emotions to keep, under their new names."""
     if emotions is None:
-        return np.arange(len(labels)), labels
+        return frame
     names = _renaming(emotions)
-    present = sorted(set(labels.tolist()))
+    present = sorted(set(frame["emotion"]))
     known = sorted({*present, *known_emotions})
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -146,13 +137,13 @@ def _choose_emotions(labels, emotions, known_emotions):
             f"emotions={emotions!r} names {', '.join(map(repr, unknown))}, which these recordings "
             f"do not have. They have {', '.join(map(repr, known))}."
         )
-    kept = np.flatnonzero(np.isin(labels, list(names)))
-    if not len(kept):
+    chosen = frame[frame["emotion"].isin(list(names))]
+    if chosen.empty:
         raise ValueError(
-            f"emotions={emotions!r} leaves none of the {len(labels)} recordings, whose emotions "
+            f"emotions={emotions!r} leaves none of the {len(frame)} recordings, whose emotions "
             f"are {', '.join(map(repr, present))}."
         )
-    return kept, np.asarray([names[label] for label in labels[kept].tolist()], dtype=str)
+    return chosen.assign(emotion=chosen["emotion"].map(names))
 
 
 def _renaming(emotions):
@@ -169,47 +160,9 @@ def _renaming(emotions):
     return {str(name): str(name) for name in emotions}
 
 
-def take(values, positions):
-    """Index anything that has a length; only lists of waveforms stay lists."""
-    if isinstance(values, np.ndarray):
-        return values[positions]
-    chosen = [values[position] for position in positions]
-    scalars = all(isinstance(value, str | int | float | bool | np.generic) for value in chosen)
-    return np.asarray(chosen) if scalars else chosen
-
-
-def _as_recordings(recordings):
-    """Return paths as an array of strings and anything else as it is."""
-    if len(recordings) and all(isinstance(recording, str) for recording in recordings):
-        return np.asarray(recordings, dtype=str)
-    return recordings
-
-
-def _are_paths(recordings):
-    return isinstance(recordings, np.ndarray) and recordings.dtype.kind == "U"
-
-
-def _make_frame(columns, required):
-    """Return a DataFrame, or None if pandas is absent and not required."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        if required:
-            raise ImportError(
-                "as_frame=True needs pandas, which is not installed. Install it with "
-                "`pip install pandas`, or leave as_frame=False for arrays."
-            ) from error
-        return None
-    return pd.DataFrame(columns)
-
-
-def _as_series(recordings, frame, target, groups):
-    """Return recordings, target and groups as parts of the frame or with its index."""
-    if _are_paths(recordings):
-        X = frame["recording"]
-    else:
-        # A Series of waveforms of equal length must not become a table.
-        cells = np.empty(len(recordings), dtype=object)
-        cells[:] = list(recordings)
-        X = type(frame.iloc[:, 0])(cells, index=frame.index, name="recording")
-    return X, frame[target], frame.get(groups)
+def _as_array(column):
+    """Return a column of numbers, of text, or of objects with None where one is missing."""
+    if column.dtype.kind in "biuf":
+        return column.to_numpy()
+    values = column.to_numpy(dtype=object, na_value=None)
+    return values.astype(str) if all(isinstance(value, str) for value in values) else values

@@ -63,6 +63,7 @@ _VOTES = "processedResults/tabulatedVotes.csv"
 # Rows of the votes are numbered 100001 and up for the voice alone, 200001 and up for the face
 # alone, and 300001 and up for both.
 _VOICE_ROWS = "1"
+_IDENTITY = ["speaker", "sentence", "emotion", "level"]
 
 _LAYOUT = CorpusLayout(
     title="CREMA-D",
@@ -142,13 +143,13 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
             The one of five folds, 0 to 4, that holds the recording's actor, for
             :class:`~sklearn.model_selection.PredefinedSplit`. They are this package's own: whole
             actors, the sexes balanced, the same on every call.
-        frame : DataFrame of shape (n_recordings, n_columns) or None
+        frame : DataFrame of shape (n_recordings, n_columns)
             The columns recording, emotion (the target), intended, speaker, sex, sentence, text,
             level ("low", "medium", "high" or "unspecified"), language and speaker_fold; with
             ``VideoDemographics.csv`` also age (years), race and ethnicity; with a file of votes
             voice_vote (an emotion, several with ":" between them for a tie, or "" for none); with
             ``tabulatedVotes.csv`` votes_anger to votes_sadness, the number of listeners to the
-            voice alone who chose each emotion. None if pandas is not installed.
+            voice alone who chose each emotion.
         DESCR : str
             The corpus's origin, licence, protocol and published splits.
 
@@ -164,8 +165,6 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
     ValueError
         If the folder has no recording of CREMA-D, one of the CSV files is not the corpus's, or
         `emotions` names one it does not have.
-    ImportError
-        If ``as_frame=True`` and pandas is not installed.
 
     Warns
     -----
@@ -205,8 +204,7 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
     happiness 1001 0
     """
     found = scan_corpus(folder, _LAYOUT)
-    intended = [_EMOTIONS[fields["emotion"]] for fields in found]
-    warn_missing(_LAYOUT, intended, _COUNTS, counted="emotion")
+    warn_missing(_LAYOUT, found["emotion"].map(_EMOTIONS), _COUNTS, counted="emotion")
     root = Path(folder).expanduser()
     votes, counts = _read_votes(root)
     if labels == "voice":
@@ -214,31 +212,29 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
     columns = _columns(found) | _demographics(found, root) | _vote_columns(found, votes, counts)
     columns["emotion"] = columns["voice_vote" if labels == "voice" else "intended"]
     return make_bunch(
-        [fields["recording"] for fields in found],
         columns,
         emotions=emotions,
         known_emotions=_EMOTIONS.values(),
+        keys={"speaker_folds": "speaker_fold"},
         descr=read_descr("cremad"),
         return_X_y=return_X_y,
         as_frame=as_frame,
-        speaker_folds=columns["speaker_fold"],
     )
 
 
 def _columns(found):
     """Return the frame's columns from the names' fields, "emotion" as the one acted."""
-    speakers = [fields["speaker"] for fields in found]
-    intended = [_EMOTIONS[fields["emotion"]] for fields in found]
     return {
-        "emotion": intended,
-        "intended": intended,
-        "speaker": speakers,
-        "sex": [_SEX_OF[speaker] for speaker in speakers],
-        "sentence": [fields["sentence"].upper() for fields in found],
-        "text": [_TEXTS[fields["sentence"]] for fields in found],
-        "level": [_LEVELS[fields["level"]] for fields in found],
-        "language": ["en"] * len(found),
-        "speaker_fold": [_FOLD_OF[speaker] for speaker in speakers],
+        "recording": found["recording"],
+        "emotion": found["emotion"].map(_EMOTIONS),
+        "intended": found["emotion"].map(_EMOTIONS),
+        "speaker": found["speaker"],
+        "sex": found["speaker"].map(_SEX_OF),
+        "sentence": found["sentence"].str.upper(),
+        "text": found["sentence"].map(_TEXTS),
+        "level": found["level"].map(_LEVELS),
+        "language": "en",
+        "speaker_fold": found["speaker"].map(_FOLD_OF),
     }
 
 
@@ -249,7 +245,7 @@ def _demographics(found, root):
         return {}
     rows = read_label_file(path, ("ActorID", "Age", "Race", "Ethnicity"))
     of_actor = {row["ActorID"]: row for row in rows}
-    actors = [of_actor.get(fields["speaker"], {}) for fields in found]
+    actors = [of_actor.get(speaker, {}) for speaker in found["speaker"]]
     return {
         "age": [as_number(actor.get("Age", "")) for actor in actors],
         "race": [actor.get("Race", "") for actor in actors],
@@ -281,11 +277,12 @@ def _read_votes(root):
 def _key(name):
     """Return what identifies a recording, however its name is spelt, or None for no name."""
     fields = _LAYOUT.fields(name)
-    return None if fields is None else _identity(fields)
+    return None if fields is None else tuple(fields[part] for part in _IDENTITY)
 
 
-def _identity(fields):
-    return tuple(fields[part] for part in ("speaker", "sentence", "emotion", "level"))
+def _keys(found):
+    """Return what identifies each of the recordings found."""
+    return list(found[_IDENTITY].itertuples(index=False, name=None))
 
 
 def _count(cell):
@@ -304,7 +301,7 @@ def _spell_out(vote):
 
 def _vote_columns(found, votes, counts):
     """Return the listeners' votes by recording, or no columns without the files."""
-    keys = [_identity(fields) for fields in found]
+    keys = _keys(found)
     columns: dict[str, Any] = {}
     if votes is not None:
         columns["voice_vote"] = [votes.get(key, "") for key in keys]
@@ -324,10 +321,10 @@ def _with_one_vote(found, votes, root):
             f"folder={str(root)!r} or beside it. Get them from the corpus's repository, or pass "
             "labels='intended'."
         )
-    heard = [votes.get(_identity(fields), "") for fields in found]
+    heard = [votes.get(key, "") for key in _keys(found)]
     tied = Counter(vote for vote in heard if ":" in vote)
-    kept = [fields for fields, vote in zip(found, heard, strict=True) if vote and ":" not in vote]
-    if not kept:
+    kept = found[[vote != "" and ":" not in vote for vote in heard]]
+    if kept.empty:
         raise ValueError(
             f"labels='voice' leaves none of the {len(found)} recordings: {tied.total()} have a tie "
             f"and {heard.count('')} no votes."
@@ -339,4 +336,4 @@ def _with_one_vote(found, votes, root):
             f"labels='voice': {tied.total()} have a tie{f' ({ties})' if ties else ''} and "
             f"{heard.count('')} no votes."
         )
-    return kept
+    return kept.reset_index(drop=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sklearn_ser._warnings import warn
 
-from ._bunch import make_bunch, take
+from ._bunch import make_bunch
 from ._scan import some
 
 DIMENSIONS = ("arousal", "valence", "dominance")
@@ -87,8 +87,7 @@ def choose_texts(title: str, names: Sequence[str], texts: Mapping[str, str]) -> 
 
 def make_dimensional_bunch(
     title: str,
-    recordings: np.ndarray,
-    columns: Mapping[str, Any],
+    columns: Any,
     *,
     target: str,
     emotions: Sequence[str] | Mapping[str, str] | None,
@@ -103,11 +102,8 @@ def make_dimensional_bunch(
     title : str
         The corpus's name.
 
-    recordings : ndarray of length n_recordings
-        Paths.
-
-    columns : dict of str to sequence of length n_recordings
-        All that is known of each recording, the emotion and the dimensions among it.
+    columns : DataFrame, or dict of columns, with n_recordings rows
+        All that is known of each recording, its path, emotion and dimensions among it.
 
     target : {"emotion", "dimensions"}
         What to predict. Recordings without a number for a dimension are left out, with a warning,
@@ -131,33 +127,30 @@ def make_dimensional_bunch(
     bunch : Bunch or tuple (recordings, target)
         As from `make_bunch`, with the keys arousal, valence and dominance.
     """
+    import pandas as pd
+
     known = list(known_emotions)
-    kept = _with_numbers(title, columns, target)
-    columns = {name: take(values, kept) for name, values in columns.items()}
     by_emotion = target == "emotion"
-    names = {**{name: name for name in DIMENSIONS}, **keys}
     return make_bunch(
-        take(recordings, kept),
-        columns,
+        _with_numbers(title, pd.DataFrame(columns), by_emotion),
         outputs=() if by_emotion else DIMENSIONS,
         emotions=known if emotions is None and by_emotion else emotions,
         known_emotions=[*known, NO_AGREEMENT],
+        keys={**{name: name for name in DIMENSIONS}, **keys},
         **options,
-        **{key: columns[name] for key, name in names.items()},
     )
 
 
-def _with_numbers(title: str, columns: Mapping[str, Any], target: str) -> np.ndarray:
-    """Return the positions of the recordings that the target allows."""
-    scores = np.column_stack([columns[name] for name in DIMENSIONS])
-    numbers = np.isfinite(scores).all(axis=1)
+def _with_numbers(title, frame, by_emotion):
+    """Return the recordings that the target allows."""
+    numbers = np.isfinite(frame[list(DIMENSIONS)]).all(axis=1)
     n_without = int((~numbers).sum())
     if n_without:
-        fate = "have NaN there" if target == "emotion" else "are left out"
+        fate = "have NaN there" if by_emotion else "are left out"
         warn(
             f"{title}: {n_without} of {len(numbers)} recordings have no number for arousal, "
             f"valence or dominance and {fate}."
         )
-    if target == "dimensions" and not numbers.any():
+    if not by_emotion and not numbers.any():
         raise ValueError(f"{title}: no recording has arousal, valence and dominance.")
-    return np.arange(len(numbers)) if target == "emotion" else np.flatnonzero(numbers)
+    return frame if by_emotion else frame[numbers]

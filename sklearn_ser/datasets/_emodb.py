@@ -100,10 +100,9 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
             The names that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The speakers, "03" to "16".
-        frame : DataFrame of shape (n_recordings, 9) or None
+        frame : DataFrame of shape (n_recordings, 9)
             The columns recording, emotion, speaker, sex, age (years), sentence, text (the German
-            transcript), version (the letter that tells takes apart) and language. None if pandas
-            is not installed.
+            transcript), version (the letter that tells takes apart) and language.
         DESCR : str
             The corpus's origin, licence, protocol and published splits.
 
@@ -118,8 +117,6 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
         If it is a file.
     ValueError
         If the folder has no recording of Emo-DB, or `emotions` names one it does not have.
-    ImportError
-        If ``as_frame=True`` and pandas is not installed.
 
     Warns
     -----
@@ -157,20 +154,20 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
     happiness 03
     """
     found = scan_corpus(folder, _LAYOUT)
-    speakers = [fields["speaker"] for fields in found]
+    speakers = found["speaker"]
     warn_missing(_LAYOUT, speakers, {name: n for name, (_, _, n) in _SPEAKERS.items()})
     columns = {
-        "emotion": [_EMOTIONS[fields["emotion"]] for fields in found],
+        "recording": found["recording"],
+        "emotion": found["emotion"].map(_EMOTIONS),
         "speaker": speakers,
-        "sex": [_SPEAKERS[speaker][0] for speaker in speakers],
-        "age": [_SPEAKERS[speaker][1] for speaker in speakers],
-        "sentence": [fields["sentence"] for fields in found],
-        "text": [_TEXTS[fields["sentence"]] for fields in found],
-        "version": [fields["version"] for fields in found],
-        "language": ["de"] * len(found),
+        "sex": speakers.map({name: sex for name, (sex, _, _) in _SPEAKERS.items()}),
+        "age": speakers.map({name: age for name, (_, age, _) in _SPEAKERS.items()}),
+        "sentence": found["sentence"],
+        "text": found["sentence"].map(_TEXTS),
+        "version": found["version"],
+        "language": "de",
     }
     return make_bunch(
-        [fields["recording"] for fields in found],
         columns,
         emotions=emotions,
         known_emotions=_EMOTIONS.values(),

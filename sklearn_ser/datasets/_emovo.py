@@ -5,8 +5,6 @@ from collections import Counter
 from itertools import product
 from numbers import Integral
 
-import numpy as np
-
 from sklearn_ser._sklearn import Interval, StrOptions
 from sklearn_ser.audio import ChannelOfFile
 
@@ -117,10 +115,10 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
             The names that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The speakers, "f1" to "m3".
-        frame : DataFrame of shape (n_recordings, 9) or None
+        frame : DataFrame of shape (n_recordings, 9)
             The columns recording (as in `recordings`), path, emotion, speaker, sex, sentence,
             text (the Italian transcript), kind (of the sentence: "short", "long", "nonsense" or
-            "question") and language. None if pandas is not installed.
+            "question") and language.
         DESCR : str
             The corpus's origin, licence, protocol and published splits.
 
@@ -135,8 +133,6 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
         If it is a file.
     ValueError
         If the folder has no recording of EMOVO, or `emotions` names one it does not have.
-    ImportError
-        If ``as_frame=True`` and pandas is not installed.
 
     Warns
     -----
@@ -174,55 +170,32 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
     >>> print(emovo.target[0], emovo.groups[0], emovo.recordings[0].channel)
     disgust f1 louder
     """
-    found = scan_corpus(folder, _LAYOUT, order=_order)
-    present = {_name(fields) for fields in found}
+    found = scan_corpus(folder, _LAYOUT, order=("speaker", "emotion", "sentence"))
+    present = set(found["emotion"] + "-" + found["speaker"] + "-" + found["sentence"])
     names = ["-".join(parts) for parts in product(_EMOTIONS, _SPEAKERS, _TEXTS)]
     warn_missing(
         _LAYOUT,
-        [fields["speaker"] for fields in found],
+        found["speaker"],
         Counter(name.split("-")[1] for name in names),
         [name for name in names if name not in present],
     )
-    recordings = _recordings([fields["recording"] for fields in found], channel)
+    paths, speakers, sentences = found["recording"], found["speaker"], found["sentence"]
+    columns = {
+        "recording": paths if channel is None else [ChannelOfFile(p, channel) for p in paths],
+        "path": paths,
+        "emotion": found["emotion"].map(_EMOTIONS),
+        "speaker": speakers,
+        "sex": speakers.str[0].map(_SEXES),
+        "sentence": sentences,
+        "text": sentences.map(_TEXTS),
+        "kind": sentences.str[0].map(_KINDS),
+        "language": "it",
+    }
     return make_bunch(
-        recordings,
-        _columns(found, recordings),
+        columns,
         emotions=emotions,
         known_emotions=_EMOTIONS.values(),
         descr=read_descr("emovo"),
         return_X_y=return_X_y,
         as_frame=as_frame,
     )
-
-
-def _order(fields):
-    return fields["speaker"], fields["emotion"], fields["sentence"]
-
-
-def _name(fields):
-    """Return a recording's name without its ending."""
-    return "-".join((fields["emotion"], fields["speaker"], fields["sentence"]))
-
-
-def _recordings(paths, channel):
-    """Return the paths, or the chosen channel of each."""
-    if channel is None:
-        return paths
-    recordings = np.empty(len(paths), dtype=object)
-    recordings[:] = [ChannelOfFile(path, channel) for path in paths]
-    return recordings
-
-
-def _columns(found, recordings):
-    """Return the frame's columns from the names' fields."""
-    return {
-        "recording": recordings,
-        "path": [fields["recording"] for fields in found],
-        "emotion": [_EMOTIONS[fields["emotion"]] for fields in found],
-        "speaker": [fields["speaker"] for fields in found],
-        "sex": [_SEXES[fields["speaker"][0]] for fields in found],
-        "sentence": [fields["sentence"] for fields in found],
-        "text": [_TEXTS[fields["sentence"]] for fields in found],
-        "kind": [_KINDS[fields["sentence"][0]] for fields in found],
-        "language": ["it"] * len(found),
-    }

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from sklearn_ser._sklearn import StrOptions
 from sklearn_ser._warnings import warn
 
@@ -143,13 +141,13 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
             corpus), negative to positive, weak to strong. NaN where a file has no number.
         text : ndarray of object of shape (n_recordings,)
             The transcripts; None for a turn without one.
-        frame : DataFrame of shape (n_recordings, 17) or None
+        frame : DataFrame of shape (n_recordings, 17)
             The columns recording, emotion, speaker, session, sex, dialog, style ("improvised" or
             "scripted"), start and end (s, in the dialog), text, arousal, valence, dominance,
             votes, n_votes, ratings and language. Votes are the annotators' categories in the
             corpus's words, such as "E2=Neutral;F1=Neutral,Frustration" and n_votes the number of
             annotators who gave any; ratings are theirs of arousal, valence and dominance, such
-            as "E3=2,3,2". None if pandas is not installed.
+            as "E3=2,3,2".
         DESCR : str
             The corpus's origin, licence, protocol and published splits.
 
@@ -165,8 +163,6 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     ValueError
         If the folder has no turns of IEMOCAP, no labels for them, or `emotions` names one the
         corpus does not have.
-    ImportError
-        If ``as_frame=True`` and pandas is not installed.
 
     Warns
     -----
@@ -220,8 +216,8 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     found = scan_corpus(
         folder, _LAYOUT, wanted=lambda fields: fields["turn"] != "", asked_for="turns"
     )
-    audio = {f"{fields['dialog']}_{fields['turn']}": fields["recording"] for fields in found}
-    warn_missing(_LAYOUT, [fields["session"][1] for fields in found], _N_TURNS, counted="session")
+    audio = dict(zip(found["dialog"] + "_" + found["turn"], found["recording"], strict=True))
+    warn_missing(_LAYOUT, found["session"].str[1], _N_TURNS, counted="session")
     root = Path(folder).expanduser()
     files = [root / name for name in find_files(root, is_text)]
     labels = _read_labels(root, [file for file in files if _is_in(file, "emoevaluation")])
@@ -230,8 +226,8 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     names.sort(key=lambda name: (labels[name]["dialog"].lower(), labels[name]["start"], name))
     return make_dimensional_bunch(
         _LAYOUT.title,
-        np.array([audio[name] for name in names]),
-        _columns([labels[name] for name in names], choose_texts(_LAYOUT.title, names, texts)),
+        {"recording": [audio[name] for name in names]}
+        | _columns([labels[name] for name in names], choose_texts(_LAYOUT.title, names, texts)),
         target=target,
         emotions=_FOUR if isinstance(emotions, str) else emotions,
         known_emotions=_EMOTIONS.values(),
@@ -345,11 +341,11 @@ def _columns(turns, texts):
     """Return the frame's columns."""
     said = ("emotion", "speaker", "session", "sex", "dialog", "style", "start", "end")
     return {
-        **{name: np.array([turn[name] for turn in turns]) for name in said},
+        **{name: [turn[name] for turn in turns] for name in said},
         "text": texts,
-        **{name: np.array([turn[name] for turn in turns]) for name in DIMENSIONS},
+        **{name: [turn[name] for turn in turns] for name in DIMENSIONS},
         "votes": [";".join(turn["votes"]) for turn in turns],
         "n_votes": [len(turn["votes"]) for turn in turns],
         "ratings": [";".join(turn["ratings"]) for turn in turns],
-        "language": ["en"] * len(turns),
+        "language": "en",
     }

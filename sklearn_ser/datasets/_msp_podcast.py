@@ -136,11 +136,11 @@ def load_msp_podcast(
             strong. NaN where the table has no number.
         text : ndarray of object of shape (n_recordings,)
             The transcripts; None for a turn without one. Only with ``transcripts=True``.
-        frame : DataFrame with n_recordings rows or None
+        frame : DataFrame with n_recordings rows
             The columns recording, emotion, speaker, sex ("female", "male" or as the table has
             it), split, arousal, valence, dominance, language, with ``transcripts=True`` text, and
             the table's other columns as text; one of these that has such a name itself gets the
-            prefix "source\\_". None if pandas is not installed.
+            prefix "source\\_".
         DESCR : str
             The corpus's origin, licence, protocol and split.
 
@@ -157,8 +157,6 @@ def load_msp_podcast(
         If the folder has no table of labels, more than one release, or no audio that the table
         names, if columns of the table are missing, or if `split` or `emotions` names what the
         table does not have.
-    ImportError
-        If ``as_frame=True`` and pandas is not installed.
 
     Warns
     -----
@@ -208,21 +206,18 @@ def load_msp_podcast(
     5.8 2.0 5.4
     """
     root, labels = _find_release(corpus_folder(folder, _LAYOUT))
-    columns = _read_labels(labels)
-    audio = {fields["name"]: fields["recording"] for fields in _scan(root)}
-    names, rows = _join(columns, audio, split)
-    columns = {name: values[rows] for name, values in columns.items() if name != "name"}
-    _warn_unknown_speakers(columns["speaker"])
+    turns = _first_rows(_read_labels(labels))
+    turns = _join(turns, _scan(root), split)
+    _warn_unknown_speakers(turns["speaker"])
     if transcripts:
-        columns["text"] = _read_transcripts(root, names)
+        turns = turns.assign(text=_read_transcripts(root, turns.index))
     return make_dimensional_bunch(
         _LAYOUT.title,
-        np.array([audio[name] for name in names]),
-        columns,
+        turns,
         target=target,
         emotions=emotions,
         known_emotions=_EMOTIONS.values(),
-        keys={name: name for name in ("split", "text") if name in columns},
+        keys={name: name for name in ("split", "text") if name in turns},
         descr=read_descr("msp_podcast"),
         return_X_y=return_X_y,
         as_frame=as_frame,
@@ -262,87 +257,71 @@ def _subfolder(root, *names):
 
 
 def _scan(root):
-    """Return the fields of the audio files."""
+    """Return the paths of the audio files by their names in lower case."""
     folder = _subfolder(root, "audios", "audio")
     if folder is None:
         raise ValueError(
             f"{str(root)!r} has labels of {_LAYOUT.title} but no folder Audios. Expected: "
             f"{_LAYOUT.contents}."
         )
-    return scan_corpus(folder, _LAYOUT)
+    found = scan_corpus(folder, _LAYOUT)
+    return dict(zip(found["name"], found["recording"], strict=True))
 
 
 def _read_labels(path):
-    """Return the table's columns under this package's names, as text and numbers."""
-    table = read_csv(path, f"The table {str(path)!r}", _LAYOUT.origin)
-    headers = {header.strip().lower(): header for header in table.columns}
+    """Return the table with this package's names of its columns, as text and numbers."""
+    table = read_csv(path, f"The table {str(path)!r}", _LAYOUT.origin).frame
+    headers = {header.strip().lower(): header for header in table}
     missing = [header for header in _COLUMNS if header.lower() not in headers]
     if missing:
         raise ValueError(
             f"The table {str(path)!r} has no column {', '.join(missing)}; its columns are "
-            f"{', '.join(table.columns)}."
+            f"{', '.join(table)}."
         )
-    theirs = {ours: headers[header.lower()] for header, ours in _COLUMNS.items()}
-    columns = {ours: _stripped(table.columns[header]) for ours, header in theirs.items()}
-    others = {
-        f"source_{header}" if header in _OWN_COLUMNS else header: values
-        for header, values in table.columns.items()
-        if header not in theirs.values()
-    }
-    columns["emotion"] = np.char.upper(columns["emotion"])
-    columns["sex"] = np.char.lower(columns["sex"])
-    columns["speaker"] = _speakers(columns["speaker"])
-    columns |= {name: _numbers(columns[name]) for name in DIMENSIONS}
-    return columns | {"language": np.full(len(columns["name"]), "en")} | others
+    theirs = {headers[header.lower()]: ours for header, ours in _COLUMNS.items()}
+    others = table.drop(columns=list(theirs)).rename(
+        columns=lambda header: f"source_{header}" if header in _OWN_COLUMNS else header
+    )
+    turns = table[list(theirs)].rename(columns=theirs).apply(lambda column: column.str.strip())
+    unknown = turns["speaker"].str.lower().isin(["", "unknown", "nan", "none"])
+    turns["emotion"] = _name_classes(turns["emotion"].str.upper())
+    turns["sex"] = turns["sex"].str.lower()
+    turns["speaker"] = turns["speaker"].mask(unknown, _UNKNOWN)
+    for name in DIMENSIONS:
+        turns[name] = turns[name].map(as_number)
+    return turns.assign(language="en").join(others)
 
 
-def _stripped(values):
-    return np.array([value.strip() for value in values.tolist()])
-
-
-def _speakers(speakers):
-    """Return the speakers with one word for those who are not known."""
-    unknown = np.isin(np.char.lower(speakers), ["", "unknown", "nan", "none"])
-    return np.where(unknown, _UNKNOWN, speakers)
-
-
-def _numbers(texts):
-    return np.array([as_number(text) for text in texts.tolist()])
-
-
-def _rows(columns):
-    """Return the first row of each turn, and name the classes."""
-    classes = columns["emotion"].tolist()
-    unknown = Counter(name for name in classes if name not in _LABELS)
+def _name_classes(classes):
+    """Return the classes' names, and tell which are unknown."""
+    unknown = Counter(classes[~classes.isin(list(_LABELS))])
     if unknown:
         warn(unknown_classes(_LAYOUT.title, unknown, _LABELS))
-    rows, repeated = {}, []
-    for row, file in enumerate(columns["name"].tolist()):
-        name = os.path.splitext(os.path.basename(file))[0].lower()
-        if name in rows:
-            repeated.append(file)
-        else:
-            rows[name] = row
-    if repeated:
+    return classes.map(_LABELS).fillna(NO_AGREEMENT)
+
+
+def _first_rows(turns):
+    """Return the first row of each turn, by the turns' names in lower case."""
+    files = turns.pop("name")
+    turns.index = [os.path.splitext(os.path.basename(file))[0].lower() for file in files]
+    again = turns.index.duplicated()
+    if again.any():
         warn(
-            f"{_LAYOUT.title}: {len(repeated)} rows list a turn again: {some(repeated)}. Each turn "
-            "is taken once, with its first row."
+            f"{_LAYOUT.title}: {again.sum()} rows list a turn again: {some(files[again])}. Each "
+            "turn is taken once, with its first row."
         )
-    columns["emotion"] = np.array([_LABELS.get(letter, NO_AGREEMENT) for letter in classes])
-    return rows
+    return turns[~again]
 
 
-def _join(columns, audio, split):
-    """Return the turns of the split that have a recording, and their rows."""
-    row_of = _rows(columns)
-    chosen = _choose_split(columns["split"], split)
-    left_out = {name for name, row in row_of.items() if not chosen[row]}
-    names = join_labels(
-        _LAYOUT.title,
-        [name for name in row_of if name not in left_out],
-        {name: path for name, path in audio.items() if name not in left_out},
-    )
-    return names, np.array([row_of[name] for name in names])
+def _join(turns, audio, split):
+    """Return the turns of the split that have a recording, with its path."""
+    chosen = _choose_split(turns["split"], split)
+    left_out = set(turns.index[~chosen])
+    audio = {name: path for name, path in audio.items() if name not in left_out}
+    names = join_labels(_LAYOUT.title, turns.index[chosen], audio)
+    turns = turns.loc[names]
+    turns.insert(0, "recording", [audio[name] for name in names])
+    return turns
 
 
 def _choose_split(parts, split):
@@ -350,14 +329,14 @@ def _choose_split(parts, split):
     if split is None:
         return np.ones(len(parts), dtype=bool)
     asked = [split] if isinstance(split, str) else list(map(str, split))
-    have = sorted(set(parts.tolist()))
+    have = sorted(set(parts))
     unknown = [part for part in asked if part not in have]
     if unknown or not asked:
         raise ValueError(
             f"split={split!r} must be one or several of the parts in this release: "
             f"{', '.join(map(repr, have))}."
         )
-    return np.isin(parts, asked)
+    return parts.isin(asked)
 
 
 def _warn_unknown_speakers(speakers):

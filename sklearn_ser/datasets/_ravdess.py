@@ -53,6 +53,8 @@ _LAYOUT = CorpusLayout(
         "1188976, and unpack it."
     ),
 )
+# The fields of a name, in its order.
+_PARTS = ("channel", "emotion", "intensity", "sentence", "repetition", "speaker")
 
 
 @validated_loader(folder=[str, os.PathLike], vocal_channel=[StrOptions({"speech", "song", "both"})])
@@ -113,10 +115,9 @@ def load_ravdess(
         emobox_folds : ndarray of int of shape (n_recordings,)
             The one of EmoBox's six test folds, 0 to 5, that holds the recording's actor, for
             :class:`~sklearn.model_selection.PredefinedSplit`.
-        frame : DataFrame of shape (n_recordings, 11) or None
+        frame : DataFrame of shape (n_recordings, 11)
             The columns recording, emotion, speaker, sex, intensity ("normal" or "strong"),
-            sentence, text, repetition (1 or 2), vocal_channel, language and emobox_fold. None if
-            pandas is not installed.
+            sentence, text, repetition (1 or 2), vocal_channel, language and emobox_fold.
         DESCR : str
             The corpus's origin, licence, protocol and published splits.
 
@@ -132,8 +133,6 @@ def load_ravdess(
     ValueError
         If the folder has no recording of the chosen channel, or `emotions` names one it does not
         have.
-    ImportError
-        If ``as_frame=True`` and pandas is not installed.
 
     Warns
     -----
@@ -183,39 +182,33 @@ def load_ravdess(
         folder,
         _LAYOUT,
         wanted=lambda fields: _CHANNELS[fields["channel"]] in chosen,
-        order=lambda fields: (fields["speaker"], _name(fields)),
+        order=("speaker", *_PARTS[:-1]),
         asked_for=f"vocal_channel={vocal_channel!r}",
     )
     corpus = _complete(chosen)
     _warn_missing(found, corpus)
-    columns = _columns(found)
+    columns = {
+        "recording": found["recording"],
+        "emotion": found["emotion"].map(_EMOTIONS),
+        "speaker": found["speaker"],
+        "sex": found["speaker"].map(lambda speaker: "male" if int(speaker) % 2 else "female"),
+        "intensity": found["intensity"].map(_INTENSITIES),
+        "sentence": found["sentence"],
+        "text": found["sentence"].map(_TEXTS),
+        "repetition": found["repetition"].map(_REPETITIONS),
+        "vocal_channel": found["channel"].map(_CHANNELS),
+        "language": "en",
+        "emobox_fold": found["speaker"].map(_FOLD_OF),
+    }
     return make_bunch(
-        [fields["recording"] for fields in found],
         columns,
         emotions=emotions,
         known_emotions={_EMOTIONS[fields["emotion"]] for fields in corpus},
+        keys={"emobox_folds": "emobox_fold"},
         descr=read_descr("ravdess"),
         return_X_y=return_X_y,
         as_frame=as_frame,
-        emobox_folds=columns["emobox_fold"],
     )
-
-
-def _columns(found):
-    """Return the frame's columns from the names' fields."""
-    speakers = [fields["speaker"] for fields in found]
-    return {
-        "emotion": [_EMOTIONS[fields["emotion"]] for fields in found],
-        "speaker": speakers,
-        "sex": ["male" if int(speaker) % 2 else "female" for speaker in speakers],
-        "intensity": [_INTENSITIES[fields["intensity"]] for fields in found],
-        "sentence": [fields["sentence"] for fields in found],
-        "text": [_TEXTS[fields["sentence"]] for fields in found],
-        "repetition": [_REPETITIONS[fields["repetition"]] for fields in found],
-        "vocal_channel": [_CHANNELS[fields["channel"]] for fields in found],
-        "language": ["en"] * len(found),
-        "emobox_fold": [_FOLD_OF[speaker] for speaker in speakers],
-    }
 
 
 def _complete(channels):
@@ -228,17 +221,16 @@ def _complete(channels):
 
 def _name(fields):
     """Return a recording's name without its ending."""
-    parts = ("channel", "emotion", "intensity", "sentence", "repetition", "speaker")
-    return "-".join(("03", *(fields[part] for part in parts)))
+    return "-".join(("03", *(fields[part] for part in _PARTS)))
 
 
 def _warn_missing(found, corpus):
     """Warn with the names that are missing, by actor."""
-    present = {_name(fields) for fields in found}
+    present = {_name(fields) for fields in found.to_dict("records")}
     missing = [name for name in map(_name, corpus) if name not in present]
     warn_missing(
         _LAYOUT,
-        [fields["speaker"] for fields in found],
+        found["speaker"],
         Counter(sorted(fields["speaker"] for fields in corpus)),
         missing,
     )

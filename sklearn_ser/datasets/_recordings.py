@@ -12,7 +12,7 @@ from sklearn_ser._warnings import warn
 
 from ._bunch import make_bunch, validated_loader
 from ._scan import find_audio, some
-from ._table import columns_of_table, is_table
+from ._table import is_table, read_table
 
 _LAYOUT = (
     "Expected is one sub-folder per emotion, such as anger/ and neutral/, with the recordings at "
@@ -54,9 +54,9 @@ def load_recordings(
         - a pandas or polars DataFrame. Relative paths are relative to the current directory.
 
     path : str or None, default=None
-        The table's column of paths. None finds it by its name: path, file, filename, filepath, or
-        recording, audio or wav, alone or with path or file, in any letter case, with or without
-        "_".
+        The table's column of paths. None finds it by its name: path, file, filename, filepath,
+        recordings or speech, or recording, audio or wav, alone or with path or file, in any
+        letter case, with or without "_".
 
     label : str or None, default=None
         The table's column of emotions. None finds it likewise: label, target, class, or emotion
@@ -93,10 +93,10 @@ def load_recordings(
             The names that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,), or None
             The speakers as written ("03" stays "03"). None if they are not known.
-        frame : DataFrame of shape (n_recordings, n_columns) or None
+        frame : DataFrame of shape (n_recordings, n_columns)
             The columns recording, emotion and, if known, speaker, then the table's other
             columns. One of these that is itself called recording, emotion or speaker gets the
-            prefix "source\_". Those of a CSV file hold text. None if pandas is not installed.
+            prefix "source\_". Those of a CSV file hold text.
         DESCR : str
             Where the recordings come from and how many there are of each emotion.
 
@@ -111,8 +111,6 @@ def load_recordings(
         If the folder has fewer than two sub-folders with recordings, the table's columns cannot
         be told, a path, label or speaker is empty, a file is listed with two different labels or
         speakers, `speaker` does not match a path, or `emotions` names an unknown one.
-    ImportError
-        If ``as_frame=True`` and pandas is not installed.
 
     Warns
     -----
@@ -148,12 +146,10 @@ def load_recordings(
     if not is_table(source) and Path(source).expanduser().is_dir():
         columns = _columns_of_folder(Path(source).expanduser(), path, label, speaker)
     else:
-        columns = columns_of_table(source, path, label, speaker)
-    recordings = columns.pop("recording")
-    _warn_identical(recordings)
+        columns = read_table(source, path, label, speaker)
+    _warn_identical(columns["recording"])
     origin = "a table" if is_table(source) else os.fspath(source)
     return make_bunch(
-        recordings,
         columns,
         emotions=emotions,
         descr=_describe(origin, columns["emotion"]),

@@ -79,9 +79,9 @@ def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
             The names that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The speakers, "DC", "JE", "JK" and "KL".
-        frame : DataFrame of shape (n_recordings, 6) or None
+        frame : DataFrame of shape (n_recordings, 6)
             The columns recording, emotion, speaker, sex, sentence (emotion and number, such as
-            "a01") and language. None if pandas is not installed.
+            "a01") and language.
         DESCR : str
             The corpus's origin, licence, protocol and published splits.
 
@@ -96,8 +96,6 @@ def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
         If it is a file.
     ValueError
         If the folder has no recording of SAVEE, or `emotions` names one it does not have.
-    ImportError
-        If ``as_frame=True`` and pandas is not installed.
 
     Warns
     -----
@@ -138,8 +136,8 @@ def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
     sadness JE
     """
     found = scan_corpus(folder, _LAYOUT)
-    speakers = [fields["speaker"].upper() for fields in found]
-    sentences = [fields["emotion"] + fields["sentence"] for fields in found]
+    speakers = found["speaker"].str.upper()
+    sentences = found["emotion"] + found["sentence"]
     present = set(zip(speakers, sentences, strict=True))
     names = product(_SPEAKERS, _UTTERANCES)
     warn_missing(
@@ -149,14 +147,14 @@ def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
         ["_".join(name) for name in names if name not in present],
     )
     columns = {
-        "emotion": [_EMOTIONS[fields["emotion"]] for fields in found],
+        "recording": found["recording"],
+        "emotion": found["emotion"].map(_EMOTIONS),
         "speaker": speakers,
-        "sex": ["male"] * len(found),
+        "sex": "male",
         "sentence": sentences,
-        "language": ["en"] * len(found),
+        "language": "en",
     }
     return make_bunch(
-        [fields["recording"] for fields in found],
         columns,
         emotions=emotions,
         known_emotions=_EMOTIONS.values(),

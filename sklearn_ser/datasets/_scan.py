@@ -6,11 +6,15 @@ A corpus is described by a `CorpusLayout`; everything else here is the same for 
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from sklearn_ser._warnings import warn
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What libsndfile reads, by the endings in use.
 _UNCOMPRESSED = (".aif", ".aifc", ".aiff", ".au", ".caf", ".rf64", ".snd", ".sph", ".w64", ".wav")
@@ -142,9 +146,9 @@ def scan_corpus(
     folder: str | os.PathLike[str],
     layout: CorpusLayout,
     wanted: Callable[[dict[str, str]], bool] = lambda fields: True,
-    order: Callable[[dict[str, str]], tuple[str, ...]] = lambda fields: tuple(fields.values()),
+    order: Sequence[str] | None = None,
     asked_for: str = "all",
-) -> list[dict[str, str]]:
+) -> "pd.DataFrame":
     """Return the fields of each recording of a corpus, with its path as "recording".
 
     Parameters
@@ -158,17 +162,19 @@ def scan_corpus(
     wanted : callable, default: all
         Told a recording's fields, whether it is asked for. The others are left out silently.
 
-    order : callable, default: by the fields in the pattern's order
-        Sort key of a recording's fields.
+    order : sequence of str, default=None
+        The fields to sort by, the first before the others. None means all, in the pattern's order.
 
     asked_for : str, default="all"
         How the user said what is `wanted`, shown where there is nothing of it.
 
     Returns
     -------
-    recordings : list of dict
+    recordings : DataFrame of shape (n_recordings, n_fields + 1)
         Each recording once.
     """
+    import pandas as pd
+
     root = corpus_folder(folder, layout)
     audio = find_audio(root)
     # Resolving asks the file system, so once.
@@ -195,8 +201,10 @@ def scan_corpus(
         raise ValueError(_nothing_found(root, layout, audio))
     _warn_unknown(layout, unknown)
     _warn_copies(layout, copies)
-    found = [{**fields_of[key], "recording": str(root / copies[key][0])} for key in copies]
-    return sorted(found, key=order)
+    found = pd.DataFrame(fields_of.values())
+    by = list(order or found.columns)
+    found["recording"] = [str(root / paths[0]) for paths in copies.values()]
+    return found.sort_values(by, ignore_index=True)
 
 
 def warn_missing(

@@ -6,37 +6,23 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from sklearn_ser._warnings import warn
+from sklearn_ser.audio import choose_column, list_columns
 
 from ._scan import some
 
-# The usual names, without letter case, "_", "-" and blanks.
-_IGNORED = str.maketrans("", "", "_- ")
-_KINDS = ("", "path", "file")
-_USUAL_NAMES = {
-    "path": {"path", "file", "filename", "filepath"}
-    | {name + kind for name in ("recording", "audio", "wav") for kind in _KINDS},
-    "label": {"label", "target", "class"}
-    | {"emo" + tion + kind for tion in ("", "tion") for kind in ("", "label", "class")},
-    "speaker": {
-        name + suffix
-        for name in ("speaker", "actor", "talker", "spk", "spkr", "subject")
-        for suffix in ("", "id")
-    },
-}
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
 class Table:
-    """Columns of any kind, what to call their rows and where relative paths start."""
+    """Columns of any kind, indexed by what to call their rows, and where relative paths start."""
 
     name: str
-    columns: dict[str, np.ndarray]
-    rows: Sequence[str]
+    frame: "pd.DataFrame"
     folder: Path
 
 
@@ -45,9 +31,9 @@ def is_table(source: Any) -> bool:
     return hasattr(source, "columns") and hasattr(source, "to_numpy")
 
 
-def columns_of_table(
+def read_table(
     source: Any, path: str | None, label: str | None, speaker: str | None
-) -> dict[str, Any]:
+) -> "pd.DataFrame":
     """Return the columns recording, emotion, speaker if there is one, and all others.
 
     Parameters
@@ -60,40 +46,36 @@ def columns_of_table(
 
     Returns
     -------
-    columns : dict of str to list of str or ndarray
+    frame : DataFrame of shape (n_recordings, n_columns)
         Each file once.
     """
+    import pandas as pd
+
     table = _read_frame(source) if is_table(source) else _read_source(source)
+    header, name = list(table.frame), table.name
     names = {
-        "recording": _column(table, "path", path),
-        "emotion": _column(table, "label", label),
-        "speaker": _column(table, "speaker", speaker),
+        "recording": choose_column(header, "recording", path, parameter="path", table=name),
+        "emotion": choose_column(header, "label", label, parameter="label", table=name),
+        "speaker": choose_column(
+            header, "speaker", speaker, parameter="speaker", table=name, optional=True
+        ),
     }
-    texts = {role: _texts(table, name) for role, name in names.items() if name is not None}
-    texts["recording"] = [str(table.folder / name) for name in texts["recording"]]
-    _check_exist(table, texts["recording"])
-    once = _each_file_once(table, texts)
-    others = {
-        f"source_{name}" if name in names else name: values[once]
-        for name, values in table.columns.items()
-        if name not in names.values()
-    }
-    return {role: [values[row] for row in once] for role, values in texts.items()} | others
+    frame = pd.DataFrame({role: _texts(table, name) for role, name in names.items() if name})
+    frame["recording"] = [str(table.folder / name) for name in frame["recording"]]
+    _check_exist(table, frame["recording"].tolist())
+    others = table.frame[[name for name in table.frame if name not in names.values()]]
+    frame = frame.join(others.rename(columns={name: f"source_{name}" for name in names}))
+    return _each_file_once(table, frame).reset_index(drop=True)
 
 
 def _read_frame(source: Any) -> Table:
-    header = [str(name) for name in source.columns]
-    columns = [_values(source[name]) for name in source.columns]
-    return _table("source", header, columns, [f"row {n}" for n in range(len(source))], Path())
+    import pandas as pd
 
-
-def _values(column: Any) -> np.ndarray:
-    """Return a column as an array, with None where a text is missing."""
-    values = np.array(column.to_numpy())
-    # pandas has NaN and NA for missing cells, polars only None.
-    if values.dtype == object and hasattr(column, "isna"):
-        values[np.asarray(column.isna())] = None
-    return values
+    if isinstance(source, pd.DataFrame):
+        frame = source.set_axis(source.columns.map(str), axis=1)
+    else:
+        frame = pd.DataFrame({name: source[name].to_numpy() for name in source.columns})
+    return _table("source", frame, [f"row {n}" for n in range(len(frame))], Path())
 
 
 def _read_source(source: Any) -> Table:
@@ -126,6 +108,8 @@ def read_csv(path: Path, name: str, advice: str) -> Table:
     table : Table
         All cells as text.
     """
+    import pandas as pd
+
     try:
         rows = _csv_rows(path)
     except (UnicodeDecodeError, csv.Error) as error:
@@ -137,12 +121,8 @@ def read_csv(path: Path, name: str, advice: str) -> Table:
             f"{name} has {len(header)} columns, but {len(wrong)} lines have more or fewer cells: "
             f"{some(wrong)}. Put cells that contain the separator in quotes. {advice}"
         )
-    if len(rows) < 2:
-        raise ValueError(f"{name} has no rows; its columns are {_listed(header)}. {advice}")
-    columns = [
-        np.array(cells, dtype=object) for cells in zip(*(r[1] for r in rows[1:]), strict=True)
-    ]
-    return _table(name, header, columns, [f"line {n}" for n, _ in rows[1:]], path.parent)
+    frame = pd.DataFrame([cells for _, cells in rows[1:]], columns=header)
+    return _table(name, frame, [f"line {n}" for n, _ in rows[1:]], path.parent, advice)
 
 
 def read_label_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -162,13 +142,12 @@ def read_label_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """
     advice = "Get the file anew from the corpus's own site, or remove it to do without."
     table = read_csv(path, str(path), advice)
-    if not set(columns) <= set(table.columns):
+    if not set(columns) <= set(table.frame):
         raise ValueError(
-            f"{path} has the columns {_listed(table.columns)}, and {_listed(columns)} are needed. "
-            f"{advice}"
+            f"{path} has the columns {list_columns(table.frame)}, and {list_columns(columns)} are "
+            f"needed. {advice}"
         )
-    rows = zip(*(values.tolist() for values in table.columns.values()), strict=True)
-    return [dict(zip(table.columns, cells, strict=True)) for cells in rows]
+    return table.frame.to_dict("records")
 
 
 def as_number(text: str) -> float:
@@ -191,60 +170,33 @@ def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _table(
-    name: str, header: list[str], columns: list[np.ndarray], rows: list[str], folder: Path
+    name: str, frame: "pd.DataFrame", rows: list[str], folder: Path, advice: str = ""
 ) -> Table:
     """Return the table if it has rows and each of its columns has its own name."""
-    twice = sorted({column for column in header if header.count(column) > 1})
+    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
     if twice:
         raise ValueError(
             f"{name} has more than one column with the name {some(map(repr, twice))}. Give each "
             "column its own name."
         )
-    if not rows:
-        raise ValueError(f"{name} has no rows; its columns are {_listed(header)}.")
-    return Table(name, dict(zip(header, columns, strict=True)), rows, folder)
-
-
-def _listed(names) -> str:
-    return ", ".join(map(repr, names)) or "(none)"
-
-
-def _column(table: Table, parameter: str, name: str | None) -> str | None:
-    """Return the column that is named, or the only one with a usual name."""
-    if name is not None:
-        if name in table.columns:
-            return name
+    if frame.empty:
         raise ValueError(
-            f"{parameter}={name!r} is no column of {table.name}, whose columns are "
-            f"{_listed(table.columns)}."
+            f"{name} has no rows; its columns are {list_columns(frame)}. {advice}".rstrip()
         )
-    usual = _USUAL_NAMES[parameter]
-    fitting = [c for c in table.columns if c.translate(_IGNORED).lower() in usual]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting and parameter == "speaker":
-        return None
-    problem = f"{_listed(fitting)} may each be" if fitting else "none has a usual name for"
-    raise ValueError(
-        f"Among the columns {_listed(table.columns)} of {table.name}, {problem} the {parameter}. "
-        f"Name the one that is meant with the parameter `{parameter}`."
-    )
+    return Table(name, frame.set_axis(rows), folder)
 
 
-def _texts(table: Table, name: str) -> list[str]:
+def _texts(table: Table, name: str) -> "pd.Series":
     """Return a column as strings without blanks around them, none of them empty."""
-    values = table.columns[name].tolist()
-    empty = [
-        row
-        for row, value in zip(table.rows, values, strict=True)
-        if value is None or value != value or not str(value).strip()
-    ]
-    if empty:
+    column = table.frame[name]
+    texts = column.astype(str).str.strip()
+    empty = column.index[column.isna() | (texts == "")]
+    if len(empty):
         raise ValueError(
-            f"The column {name!r} of {table.name} is empty in {len(empty)} of {len(values)} rows: "
+            f"The column {name!r} of {table.name} is empty in {len(empty)} of {len(column)} rows: "
             f"{some(empty)}. Fill in the cells or leave out the rows."
         )
-    return [str(value).strip() for value in values]
+    return texts
 
 
 def _check_exist(table: Table, recordings: list[str]) -> None:
@@ -256,25 +208,22 @@ def _check_exist(table: Table, recordings: list[str]) -> None:
         )
 
 
-def _each_file_once(table: Table, texts: dict[str, list[str]]) -> list[int]:
+def _each_file_once(table: Table, frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return the first row of each file, after a check that its other rows agree."""
-    first: dict[str, int] = {}
-    repeated, contradicting = [], []
-    said = [texts[role] for role in ("emotion", "speaker") if role in texts]
-    for row, recording in enumerate(texts["recording"]):
-        before = first.setdefault(os.path.realpath(recording), row)
-        if before == row:
-            continue
-        repeated.append(f"{recording} in {table.rows[before]} and {table.rows[row]}")
-        contradicting += repeated[-1:] if any(v[before] != v[row] for v in said) else []
-    if contradicting:
+    files = frame["recording"].map(os.path.realpath)
+    first = frame.index.to_series().groupby(files).transform("first")
+    said = frame.filter(["emotion", "speaker"])
+    contradicts = (said != said.loc[first].set_axis(said.index)).any(axis=1)
+    again = files.duplicated()
+    places = frame["recording"] + " in " + first + " and " + frame.index
+    if contradicts.any():
         raise ValueError(
-            f"{len(contradicting)} rows of {table.name} list a file again with another emotion or "
-            f"speaker: {some(contradicting)}. Correct the table."
+            f"{contradicts.sum()} rows of {table.name} list a file again with another emotion or "
+            f"speaker: {some(places[contradicts])}. Correct the table."
         )
-    if repeated:
+    if again.any():
         warn(
-            f"{len(repeated)} rows of {table.name} list a file again: {some(repeated)}. Each file "
-            "is taken once, with its first row."
+            f"{again.sum()} rows of {table.name} list a file again: {some(places[again])}. Each "
+            "file is taken once, with its first row."
         )
-    return list(first.values())
+    return frame[~again]

@@ -76,9 +76,9 @@ def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
             The names that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The talkers, "OAF" (older) and "YAF" (younger).
-        frame : DataFrame of shape (n_recordings, 8) or None
+        frame : DataFrame of shape (n_recordings, 8)
             The columns recording, emotion, speaker, sex, age (years), word, text (the word in
-            its carrier phrase) and language. None if pandas is not installed.
+            its carrier phrase) and language.
         DESCR : str
             The corpus's origin, licence, protocol and what its splits can show.
 
@@ -93,8 +93,6 @@ def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
         If it is a file.
     ValueError
         If the folder has no recording of TESS, or `emotions` names one it does not have.
-    ImportError
-        If ``as_frame=True`` and pandas is not installed.
 
     Warns
     -----
@@ -132,19 +130,19 @@ def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
     surprise OAF
     """
     found = scan_corpus(folder, _LAYOUT)
-    speakers = [fields["speaker"].upper() + "F" for fields in found]
+    speakers = found["speaker"].str.upper() + "F"
     warn_missing(_LAYOUT, speakers, dict.fromkeys(_AGES, _N_WORDS * len(_EMOTIONS)))
     columns = {
-        "emotion": [_EMOTIONS[fields["emotion"]] for fields in found],
+        "recording": found["recording"],
+        "emotion": found["emotion"].map(_EMOTIONS),
         "speaker": speakers,
-        "sex": ["female"] * len(found),
-        "age": [_AGES[speaker] for speaker in speakers],
-        "word": [fields["word"] for fields in found],
-        "text": [f"Say the word {fields['word']}." for fields in found],
-        "language": ["en"] * len(found),
+        "sex": "female",
+        "age": speakers.map(_AGES),
+        "word": found["word"],
+        "text": "Say the word " + found["word"] + ".",
+        "language": "en",
     }
     return make_bunch(
-        [fields["recording"] for fields in found],
         columns,
         emotions=emotions,
         known_emotions=_EMOTIONS.values(),

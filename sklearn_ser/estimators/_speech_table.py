@@ -5,14 +5,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from sklearn_ser.audio import RecordingError
+from sklearn_ser.audio import RecordingError, choose_column
 from sklearn_ser.embedders import check_recordings, find_text_problems
 
 # Rows of an array of objects that are looked at to tell what it holds.
 _MAX_LOOKED_AT = 100
-_RECORDINGS = {"audio", "file", "file_path", "filename", "filepath", "path", "recording"}
-_RECORDINGS |= {"recordings", "speech", "wav"}
-_TRANSCRIPTS = {"sentence", "text", "transcript", "transcription", "transcripts", "utterance"}
 
 
 def read_speech_table(estimator, X, *, reset):
@@ -45,7 +42,7 @@ def read_speech_table(estimator, X, *, reset):
     known = {} if reset else estimator.__dict__.get("_columns", {})
     recording = known.get("recording")
     if recording not in names:
-        recording = _find(names, estimator.recording_column, _RECORDINGS, "recording")
+        recording = _find_recording(estimator, names)
     transcript = known.get("transcript")
     if transcript not in names:
         transcript = None if known else _find_transcript(estimator, names, recording)
@@ -128,30 +125,26 @@ def _column(X, name):
     return X[name] if hasattr(X, "columns") else X[:, name]
 
 
+def _find_recording(estimator, names):
+    """Return the column of recordings: of one column it is the only one, whatever its name."""
+    given = estimator.recording_column
+    if given is None and len(names) == 1:
+        return names[0]
+    return choose_column(names, "recording", given, parameter="recording_column", table="X")
+
+
 def _find_transcript(estimator, names, recording):
     """Return the column of transcripts, or None; without a model of text none is needed."""
     if estimator.text_model is None:
         return None
-    others = [name for name in names if name != recording]
-    given = estimator.transcript_column
-    if given is None and not any(str(name).lower() in _TRANSCRIPTS for name in others):
-        return None
-    return _find(others, given, _TRANSCRIPTS, "transcript")
-
-
-def _find(names, given, known, what):
-    """Return the column that was named, or the only one that is called as such columns are."""
-    if given is not None:
-        if given not in names:
-            raise ValueError(f"{what}_column={given!r} is no column of X, which has {names}.")
-        return given
-    found = names if len(names) == 1 else [name for name in names if str(name).lower() in known]
-    if len(found) != 1:
-        raise ValueError(
-            f"Which column of X holds the {what}s can't be told from the names {names}: say it by "
-            f"{what}_column=."
-        )
-    return found[0]
+    return choose_column(
+        [name for name in names if name != recording],
+        "transcript",
+        estimator.transcript_column,
+        parameter="transcript_column",
+        table="X",
+        optional=True,
+    )
 
 
 def _as_texts(column):

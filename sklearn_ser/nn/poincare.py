@@ -57,24 +57,9 @@ def project(x, c=1.0, margin=MARGIN):
     return x * _shrinkage(c * _squared_norm(x), (1 - margin) ** 2)
 
 
-def conformal_factor(x, c=1.0):
-    """Say by how much the ball stretches lengths at a point: 2 / (1 − c‖x‖²).
-
-    Returns
-    -------
-    factor : Tensor of shape (...)
-    """
-    return (2 / _gap(_squared_norm(x), c)).squeeze(-1)
-
-
 def mobius_add(x, y, c=1.0):
     """Add points as the ball does; neither commutative nor associative."""
     return x + y if _is_flat(c) else _MobiusAddition.apply(x, y, c)
-
-
-def mobius_matvec(matrix, x, c=1.0):
-    """Multiply points with a matrix of shape (n_out, n_dims): exp₀(M log₀ x)."""
-    return exp0(log0(x, c) @ matrix.mT, c)
 
 
 def distance(x, y, c=1.0):
@@ -138,30 +123,6 @@ def gyromidpoint(points, weights=None, c=1.0):
     # Not `maximum`, whose gradient where both are equal, as at c = 0, depends on the torch version.
     length = torch.where(length < least, least, length)
     return total / (time + length.sqrt())
-
-
-def hyperplane_distance(x, points, normals, c=1.0):
-    """Measure how far points lie from hyperplanes, negative behind them.
-
-    Parameters
-    ----------
-    x : Tensor of shape (..., n_dims)
-    points : Tensor of shape (..., n_dims)
-        A point on each hyperplane; broadcasts against `x`.
-    normals : Tensor of shape (..., n_dims)
-        Normals of any length but zero, in the tangent space at `points`.
-    c : float or Tensor
-
-    Returns
-    -------
-    distance : Tensor of shape (...)
-    """
-    w = x - points
-    gap_x, gap_points = _gap(_squared_norm(x), c), _gap(_squared_norm(points), c)
-    across, along = _dot(w, normals), _dot(points, normals)
-    height = 2 * (across - c * _squared_norm(w) * along / gap_points) / gap_x
-    height = height / torch.linalg.vector_norm(normals, dim=-1, keepdim=True)
-    return _Odd.apply(height, c, _ARSINH, False).squeeze(-1)
 
 
 def hyperplane_logits(x, points, normals, c=1.0):

@@ -1,7 +1,5 @@
 """Choosing emotions and filling the Bunch, for any source of recordings."""
 
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,13 +25,13 @@ COLUMNS = {
 }
 
 
-def bunch(recordings=PATHS, **options):
-    return make_bunch(recordings, COLUMNS, descr="text", **options)
+def bunch(**options):
+    return make_bunch({"recording": PATHS, **COLUMNS}, descr="text", **options)
 
 
 def test_keys_and_values():
-    data = bunch(fold=np.array([0, 1, 0, 1]))
-    assert set(data) == {*KEYS, "fold"}
+    data = bunch(keys={"ages": "age"})
+    assert set(data) == {*KEYS, "ages"}
     assert data.recordings.tolist() == PATHS
     assert data.recordings.dtype.kind == data.target.dtype.kind == data.groups.dtype.kind == "U"
     assert data.target.tolist() == COLUMNS["emotion"]
@@ -41,17 +39,16 @@ def test_keys_and_values():
     assert data.groups.tolist() == COLUMNS["speaker"]
     assert data.DESCR == "text"
     assert list(data.frame) == ["recording", "emotion", "speaker", "age"]
-    assert data.frame["age"].tolist() == COLUMNS["age"]
+    assert data.frame["age"].tolist() == data.ages.tolist() == COLUMNS["age"]
 
 
 def test_sequence_keeps_a_subset_of_every_part():
-    data = bunch(emotions=["neutral", "calm"], fold=np.arange(4))
+    data = bunch(emotions=["neutral", "calm"], keys={"ages": "age"})
     assert data.recordings.tolist() == ["a.wav", "c.wav", "d.wav"]
     assert data.target.tolist() == ["calm", "neutral", "calm"]
     assert data.target_names == ["calm", "neutral"]
     assert data.groups.tolist() == ["03", "03", "08"]
-    assert data.fold.tolist() == [0, 2, 3]
-    assert data.frame["age"].tolist() == [31, 31, 34]
+    assert data.frame["age"].tolist() == data.ages.tolist() == [31, 31, 34]
     assert data.frame.index.tolist() == [0, 1, 2]
 
 
@@ -86,26 +83,30 @@ def test_emotions_that_name_nothing(emotions):
         bunch(emotions=emotions)
 
 
-def test_without_a_groups_column():
-    columns = {"emotion": COLUMNS["emotion"]}
-    assert make_bunch(PATHS, columns, descr="").groups is None
-    assert make_bunch(PATHS, COLUMNS, groups=None, descr="").groups is None
-    assert make_bunch(PATHS, columns, descr="", as_frame=True).groups is None
+def test_without_speakers():
+    columns = {"recording": PATHS, "emotion": COLUMNS["emotion"]}
+    assert make_bunch(columns, descr="").groups is None
+    assert make_bunch(columns, descr="", as_frame=True).groups is None
 
 
-def test_other_target():
-    data = make_bunch(PATHS, {"mood": list("xyxy")}, target="mood", emotions=["x"], descr="")
-    assert data.target.tolist() == ["x", "x"]
-    assert data.frame["mood"].tolist() == ["x", "x"]
+def test_arrays_hold_none_where_a_text_is_missing():
+    data = make_bunch(
+        {"recording": PATHS, **COLUMNS, "text": ["a", None, "b", np.nan], "same": "de"},
+        keys={"text": "text", "language": "same"},
+        descr="",
+    )
+    assert data.text.tolist() == ["a", None, "b", None]
+    assert data.frame["text"].isna().tolist() == [False, True, False, True]
+    assert data.language.dtype.kind == "U"
 
 
 def test_several_outputs():
-    columns = COLUMNS | {"loud": [1.0, 2.0, 3.0, 4.0]}
+    columns = {"recording": PATHS, **COLUMNS, "loud": [1.0, 2.0, 3.0, 4.0]}
     options = {"outputs": ["loud", "age"], "emotions": ["calm"], "descr": ""}
-    data = make_bunch(PATHS, columns, **options)
+    data = make_bunch(columns, **options)
     assert data.target.tolist() == [[1.0, 31.0], [4.0, 34.0]]
     assert data.target_names == ["loud", "age"]
-    data = make_bunch(PATHS, columns, as_frame=True, **options)
+    data = make_bunch(columns, as_frame=True, **options)
     pd.testing.assert_frame_equal(data.target, data.frame[["loud", "age"]])
 
 
@@ -131,24 +132,14 @@ def test_as_frame():
 @pytest.mark.parametrize("lengths", [(3, 3, 3, 3), (3, 4, 5, 6)])
 def test_waveforms_stay_a_list_and_need_no_path_column(lengths):
     waveforms = [np.full(length, float(length)) for length in lengths]
-    data = bunch(waveforms, emotions=["calm"])
+    data = make_bunch(COLUMNS, waveforms=waveforms, emotions=["calm"], descr="")
     assert isinstance(data.recordings, list)
     assert data.recordings[0] is waveforms[0]
     assert data.recordings[1] is waveforms[3]
     assert "recording" not in data.frame
-    series = bunch(waveforms, emotions=["calm"], as_frame=True).recordings
+    series = make_bunch(COLUMNS, waveforms=waveforms, descr="", as_frame=True).recordings
     assert series.name == "recording"
-    assert series.iloc[1] is waveforms[3]
-
-
-def test_without_pandas(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    data = bunch()
-    assert data.frame is None
-    assert data.recordings.tolist() == PATHS
-    with pytest.raises(ImportError, match=r"as_frame=True needs pandas.*pip install pandas"):
-        bunch(as_frame=True)
-    assert len(bunch(return_X_y=True)) == 2
+    assert series.iloc[3] is waveforms[3]
 
 
 def test_corpora_share_one_vocabulary():

@@ -1,7 +1,6 @@
 """Recordings of the user's own: folders per emotion, CSV files and DataFrames."""
 
 import os
-import sys
 import warnings
 from pathlib import Path
 
@@ -172,14 +171,10 @@ def test_frame_with_paths_numbers_and_its_own_index(grow):
     assert data.frame.index.tolist() == [0, 1, 2]
 
 
-def test_without_speakers_and_without_pandas(table, monkeypatch):
-    path = table("path,label", "audio/a.wav,x", "audio/b.wav,y")
-    assert list(load_recordings(path).frame) == ["recording", "emotion"]
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    data = load_recordings(path)
+def test_without_speakers(table):
+    data = load_recordings(table("path,label", "audio/a.wav,x", "audio/b.wav,y"))
+    assert list(data.frame) == ["recording", "emotion"]
     assert data.groups is None
-    assert data.frame is None
-    assert data.target.tolist() == ["x", "y"]
 
 
 def test_columns_by_name(table):
@@ -200,10 +195,14 @@ def test_columns_by_name(table):
 @pytest.mark.parametrize(
     ("header", "options", "message"),
     [
-        ("x,label", {}, r"'x', 'label' of source=.*none has a usual name for the path.*`path`"),
+        (
+            "x,label",
+            {},
+            r"'x', 'label' of source=.*none has a usual name for the recording.*`path`",
+        ),
         ("path,mood", {}, r"'path', 'mood' of .*none has a usual name for the label.*`label`"),
         ("path,label,emotion", {}, r"'label', 'emotion' may each be the label.*`label`"),
-        ("file,path,label", {}, r"'file', 'path' may each be the path.*`path`"),
+        ("file,path,label", {}, r"'file', 'path' may each be the recording.*`path`"),
         ("path,label,spk,Actor", {}, r"'spk', 'Actor' may each be the speaker.*`speaker`"),
         ("path,label", {"speaker": "who"}, r"speaker='who' is no column of .*'path', 'label'\."),
         ("path,label", {"label": "Label"}, r"label='Label' is no column of .*'path', 'label'\."),

@@ -92,9 +92,17 @@ def test_missing_and_blank_transcripts_are_none():
 @pytest.mark.parametrize(
     ("X", "parameters", "message"),
     [
-        ({"a": PATHS, "b": TEXTS}, {}, r"holds the recordings can't be told .*\['a', 'b'\]"),
-        ({"path": PATHS, "file": PATHS, "text": TEXTS}, {}, "say it by recording_column="),
-        ({"path": PATHS, "text": TEXTS, "sentence": TEXTS}, {}, "say it by transcript_column="),
+        ({"a": PATHS, "b": TEXTS}, {}, r"columns 'a', 'b' of X, none .*`recording_column`"),
+        (
+            {"path": PATHS, "file": PATHS, "text": TEXTS},
+            {},
+            "'file' may .*`recording_column`",
+        ),
+        (
+            {"path": PATHS, "text": TEXTS, "sentence": TEXTS},
+            {},
+            "may .*`transcript_column`",
+        ),
         ({"path": PATHS, "text": TEXTS}, {"recording_column": "x"}, r"'x' is no column of X"),
         ({"path": PATHS, "text": TEXTS}, {"transcript_column": "x"}, r"'x' is no column of X"),
         ({"path": PATHS, "text": ["yes", 3]}, {}, "the first at position 1: it is of type int"),
