@@ -17,11 +17,15 @@ os.environ.setdefault(
     f"numba-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}",
 )
 
-# Where Python keeps no bytecode, each process that a test starts would compile all that it imports:
-# it is kept while the tests run, far from the sources.
+# Where Python keeps no bytecode, each process would compile all that it imports. The tests keep it,
+# away from the sources, in one folder for all their processes and for later runs: in the virtual
+# environment, with which it goes, or else in one folder per user. Python replaces a file there as
+# a whole, and tells by the source's size and time whether it still holds.
 if sys.dont_write_bytecode and sys.pycache_prefix is None:
-    _bytecode = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = _bytecode.name
+    _home = sys.prefix
+    if sys.prefix == sys.base_prefix:
+        _home = f"{tempfile.gettempdir()}/sklearn_ser-{getpass.getuser()}"
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = f"{_home}/bytecode"
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -33,6 +37,26 @@ import numpy as np
 import pytest
 
 mpl.use("Agg")
+
+# What a test needs that not every machine has, by the fixture that gives it.
+MARKERS = {"corpus_folder": "corpus", "weights_folder": "weights"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the tests that need real corpora or networks."""
+    for item in items:
+        for fixture in MARKERS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKERS[fixture])
+
+
+def pytest_runtest_setup(item):
+    """Skip the tests that need a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA GPU at hand")
 
 
 def _find(variable, name):
@@ -55,6 +79,14 @@ def corpus_folder():
 def weights_folder():
     """Return a function from a pretrained network's name to its folder; skips likewise."""
     return partial(_find, "SKLEARN_SER_WEIGHTS")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def networks_of_modules():
+    """Make the small networks of which modules have the names before any test runs."""
+    from small_networks import save_announced
+
+    save_announced()
 
 
 @pytest.fixture

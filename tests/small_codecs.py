@@ -149,6 +149,6 @@ def save_snac(folder):
     torch.save(make_snac().state_dict(), folder / "pytorch_model.bin")
 
 
-def small_codec(name):
+def small_codec(name, *, later=False):
     """Return the folder of a small codec; the same in each process, made where it is missing."""
-    return saved_once(CODECS, name, lambda folder: save_codec(name, folder))
+    return saved_once(CODECS, name, lambda folder: save_codec(name, folder), later=later)

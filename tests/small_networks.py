@@ -4,6 +4,7 @@ import getpass
 import hashlib
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 _FAMILY = {
@@ -97,33 +98,55 @@ def save_network(network, folder, normalize):
         Wav2Vec2FeatureExtractor(do_normalize=normalize).save_pretrained(folder)
 
 
-def small_network(name):
-    """Return the folder of a small network; the same in each process, made where it is missing."""
+def small_network(name, *, later=False):
+    """Return the folder of a small network; the same in each process, made where it is missing.
+
+    A module that needs the folder's name when it is imported asks for it `later`: the network is
+    made before the first test.
+    """
     return saved_once(
-        _ALL, name, lambda folder: save_network(make_network(name), folder, _ALL[name][2])
+        _ALL,
+        name,
+        lambda folder: save_network(make_network(name), folder, _ALL[name][2]),
+        later=later,
     )
 
 
-def saved_once(definitions, name, save):
+# What is to be made before the first test: folders, and what saves to them.
+_announced = {}
+
+
+def saved_once(definitions, name, save, *, later=False):
     """Return a folder that is the same in each process, and saved to where it is missing.
 
     What is defined otherwise, or by other versions of the libraries, has another folder.
     """
-    import torch
-    import transformers
-
-    made_of = f"{definitions} {torch.__version__} {transformers.__version__}"
+    made_of = f"{definitions} {version('torch')} {version('transformers')}"
     home = Path(tempfile.gettempdir()) / f"sklearn_ser-{getpass.getuser()}"
     home /= f"networks-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
     folder = home / name
-    if not folder.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home) as unfinished:
-            made = Path(unfinished) / name
-            save(made)
-            try:
-                os.rename(made, folder)
-            except OSError:  # another process was first
-                if not folder.exists():
-                    raise
+    if later:
+        _announced[folder] = save
+    else:
+        _save_where_missing(folder, save)
     return str(folder)
+
+
+def save_announced():
+    """Make the networks that were asked for with `later`."""
+    while _announced:
+        _save_where_missing(*_announced.popitem())
+
+
+def _save_where_missing(folder, save):
+    if folder.exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+        made = Path(unfinished) / folder.name
+        save(made)
+        try:
+            os.rename(made, folder)
+        except OSError:  # another process was first
+            if not folder.exists():
+                raise

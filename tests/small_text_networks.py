@@ -134,11 +134,12 @@ def save_text_network(network, folder, kind):
     return str(folder)
 
 
-def small_text_network(name):
+def small_text_network(name, *, later=False):
     """Return the folder of a small network; the same in each process, made where it is missing."""
     kind = TEXT_NETWORKS[name][2]
     return saved_once(
         (TEXT_NETWORKS, SENTENCES),
         name,
         lambda folder: save_text_network(make_text_network(name), folder, kind),
+        later=later,
     )

@@ -30,17 +30,19 @@ from small_text_networks import small_text_network
 TWO_AXES = [
     LogMelSpectrogram(pooling="mean", n_mels=20),
     LogMelSpectrogram(pooling="mean_std_delta", n_mels=20, duration=None, normalize=None),
-    WavLMEmbedder(small_network("wavlm")),
-    HubertEmbedder(small_network("hubert-large"), layers=[0, 2], flatten=True, pooling="mean_std"),
-    WhisperEmbedder(small_network("whisper"), layers=1, context="recording"),
-    XVectorEmbedder(small_network("wavlm-sv")),
-    CodecEmbedder(small_codec("encodec-16khz"), n_quantizers=4),
-    CodecEmbedder(small_codec("dac"), representation="latent", pooling="mean_std"),
+    WavLMEmbedder(small_network("wavlm", later=True)),
+    HubertEmbedder(
+        small_network("hubert-large", later=True), layers=[0, 2], flatten=True, pooling="mean_std"
+    ),
+    WhisperEmbedder(small_network("whisper", later=True), layers=1, context="recording"),
+    XVectorEmbedder(small_network("wavlm-sv", later=True)),
+    CodecEmbedder(small_codec("encodec-16khz", later=True), n_quantizers=4),
+    CodecEmbedder(small_codec("dac", later=True), representation="latent", pooling="mean_std"),
 ]
 # scikit-learn's generator runs on these too, but for the checks on columns.
 THREE_AXES = [
     LogMelSpectrogram(n_mels=20, duration=0.1),
-    WavLMEmbedder(small_network("wavlm-large"), layers="all"),
+    WavLMEmbedder(small_network("wavlm-large", later=True), layers="all"),
 ]
 # Estimators over tables, which take no recordings. scikit-learn's own tables have columns of
 # every number, so that they are one layer here; layers proper are in layers/test_selector.py.
@@ -82,7 +84,7 @@ NETWORKS = [
 # Waveforms of a few samples are padded to what the networks need: enough is left to learn from.
 REGRESSORS = [
     DistilledRegressor(
-        small_network("wavlm"),
+        small_network("wavlm", later=True),
         freeze=None,
         hidden_size=16,
         dropout=0,
@@ -99,7 +101,7 @@ PIPELINES = [
     ),
     make_pipeline(LogMelSpectrogram(pooling="mean_std", n_mels=20), LogisticRegression()),
     make_pipeline(
-        WavLMEmbedder(small_network("wavlm"), layers="all"),
+        WavLMEmbedder(small_network("wavlm", later=True), layers="all"),
         LayerSelector("mean"),
         LogisticRegression(),
     ),
@@ -203,8 +205,10 @@ class TextEmbedderOfTables(TextEmbedder):
 
 def _texts(embedder_class):
     return [
-        embedder_class(small_text_network("roberta"), layers=[0, 2], flatten=True, pooling="max"),
-        embedder_class(small_text_network("roberta")),
+        embedder_class(
+            small_text_network("roberta", later=True), layers=[0, 2], flatten=True, pooling="max"
+        ),
+        embedder_class(small_text_network("roberta", later=True)),
     ]
 
 
@@ -225,7 +229,10 @@ WITHOUT_TABLES = [
 
 
 @parametrize_with_checks(
-    [*_texts(TextEmbedderOfTables), TextEmbedderOfTables(small_text_network("bert"), layers="all")],
+    [
+        *_texts(TextEmbedderOfTables),
+        TextEmbedderOfTables(small_text_network("bert", later=True), layers="all"),
+    ],
     xfail_strict=True,
 )
 def test_scikit_learn_on_rows_written_down(estimator, check):

@@ -71,6 +71,22 @@ def test_quickstart_on_synthetic_voices(tmp_path, monkeypatch):
     assert (tmp_path / "m.png").stat().st_size > 10_000
 
 
+def test_quickstart_without_matplotlib_says_how_to_get_the_picture(tmp_path):
+    hidden = "import sys, runpy; sys.modules['matplotlib'] = None; sys.argv = sys.argv[1:]\n"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", f"{hidden}runpy.run_path(sys.argv[0], run_name='__main__')"),
+            *(str(ROOT / "examples/plot_quickstart.py"), "--classifier", "linear"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert recall_of(done.stdout) >= 0.5
+    assert "pip install matplotlib" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("corpus", "found", "floor"),
     [

@@ -1,10 +1,8 @@
 """Small trees in the corpora's layouts, and the corpora themselves where they are given."""
 
 import csv
-import os
 import warnings
 from itertools import product
-from pathlib import Path
 
 import pytest
 
@@ -72,16 +70,11 @@ def ravdess_names():
 
 
 @pytest.fixture
-def metadata():
+def metadata(corpus_folder):
     """Return a function from a corpus's name to its folder and the rows of its metadata."""
 
     def read(corpus):
-        data = os.environ.get("SKLEARN_SER_DATA")
-        if not data:
-            pytest.skip("SKLEARN_SER_DATA names no folder with the corpora")
-        folder = Path(data, corpus)
-        if not folder.is_dir():
-            pytest.skip(f"SKLEARN_SER_DATA has no folder {corpus}")
+        folder = corpus_folder(corpus)
         with open(folder / "metadata.csv", newline="", encoding="utf-8") as file:
             return folder, list(csv.DictReader(file))
 

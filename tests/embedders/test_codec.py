@@ -259,7 +259,9 @@ def test_a_search_over_the_quantiser_makes_one_pass(tmp_path, passes):
     )
 
 
-@pytest.mark.parametrize("change", [{"pooling": "max"}, {"model": small_codec("encodec")}])
+@pytest.mark.parametrize(
+    "change", [{"pooling": "max"}, {"model": small_codec("encodec", later=True)}]
+)
 def test_what_shapes_the_output_is_another_entry(change, tmp_path, passes):
     recordings = _voices(0.3)
     _dac(memory=tmp_path).fit_transform(recordings)

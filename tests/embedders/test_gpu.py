@@ -2,20 +2,19 @@
 
 import numpy as np
 import pytest
-import torch
 
 from sklearn_ser import HubertEmbedder, WavLMEmbedder, WhisperEmbedder
 from small_networks import small_network
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU at hand")
+pytestmark = pytest.mark.gpu
 
 EMBEDDERS = [
-    WavLMEmbedder(small_network("wavlm"), layers="all"),
-    WavLMEmbedder(small_network("wavlm-large"), layers="all"),
-    HubertEmbedder(small_network("hubert"), layers="all"),
-    HubertEmbedder(small_network("data2vec"), layers="all"),
-    WhisperEmbedder(small_network("whisper"), layers="all"),
-    WhisperEmbedder(small_network("whisper"), layers="all", context="recording"),
+    WavLMEmbedder(small_network("wavlm", later=True), layers="all"),
+    WavLMEmbedder(small_network("wavlm-large", later=True), layers="all"),
+    HubertEmbedder(small_network("hubert", later=True), layers="all"),
+    HubertEmbedder(small_network("data2vec", later=True), layers="all"),
+    WhisperEmbedder(small_network("whisper", later=True), layers="all"),
+    WhisperEmbedder(small_network("whisper", later=True), layers="all", context="recording"),
 ]
 
 

@@ -504,7 +504,7 @@ def test_the_same_content_is_one_entry_in_whatever_form(tmp_path, passes):
         {"dtype": "bfloat16"},
         {"window": 0.2},
         {"hop": 10.0},
-        {"model": small_network("hubert")},
+        {"model": small_network("hubert", later=True)},
     ],
 )
 def test_what_shapes_the_output_is_another_entry(change, tmp_path, passes):

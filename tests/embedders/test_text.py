@@ -513,7 +513,11 @@ def test_a_deeper_layer_is_computed_and_kept(tmp_path, passes):
 
 @pytest.mark.parametrize(
     "change",
-    [{"pooling": "max"}, {"dtype": "bfloat16"}, {"model": small_text_network("distilbert")}],
+    [
+        {"pooling": "max"},
+        {"dtype": "bfloat16"},
+        {"model": small_text_network("distilbert", later=True)},
+    ],
 )
 def test_what_shapes_the_output_is_another_entry(change, tmp_path, passes):
     _bert(memory=tmp_path).fit_transform(["a"])

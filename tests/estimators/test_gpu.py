@@ -9,7 +9,7 @@ import torch
 from sklearn_ser import DistilledRegressor, EmoHRNetClassifier, HyperbolicFusionClassifier
 from small_networks import small_network
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU at hand")
+pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
