@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
 from sklearn_ser import HyperbolicFusionClassifier
-from sklearn_ser.nn import HyperbolicFusionNetwork, initialize_fusion_network
+from sklearn_ser.nn import HyperbolicFusionNetwork
 
 N, WIDTHS, N_CLASSES, N_EPOCHS, BATCH_SIZE = 2000, (512, 256), 7, 5, 32
 SETTINGS = {
@@ -32,7 +32,6 @@ def bare(X, y, settings):
     targets = torch.from_numpy(y)
     torch.manual_seed(0)
     network = HyperbolicFusionNetwork(WIDTHS, N_CLASSES, **settings).train()
-    initialize_fusion_network(network, torch.Generator().manual_seed(0))
     flat, *on_ball = network.parameter_groups()
     optimizers = [torch.optim.AdamW([flat], 1e-3, weight_decay=0, fused=True)]
     if on_ball:

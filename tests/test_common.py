@@ -121,12 +121,29 @@ LEFT_OUT = [
 ]
 
 
+# Their training draws at random: dropout, the order of recordings, what is in a batch. So does that
+# of scikit-learn's stochastic estimators, which are listed with the same words. That weights are
+# weights in the loss is tested in training/test_estimator.py.
+STOCHASTIC = (HyperbolicFusionClassifier, EmoHRNetClassifier, DistilledRegressor)
+EQUIVALENCE = "check_sample_weight_equivalence_on_dense_data"
+
+
+def expected_failures(estimator):
+    if not isinstance(estimator, STOCHASTIC):
+        return {}
+    return {EQUIVALENCE: "sample_weight is not equivalent to removing/repeating samples."}
+
+
 # As the tables' columns have no names by which to tell blocks apart.
 one_block = pytest.mark.filterwarnings("ignore:blocks='auto' finds nothing")
 
 
 @one_block
-@parametrize_with_checks(TWO_AXES + THREE_AXES + TABLES + NETWORKS, xfail_strict=True)
+@parametrize_with_checks(
+    TWO_AXES + THREE_AXES + TABLES + NETWORKS,
+    expected_failed_checks=expected_failures,
+    xfail_strict=True,
+)
 def test_scikit_learn(estimator, check):
     check(estimator)
 
@@ -138,7 +155,9 @@ LAST_BIT = "check_methods_subset_invariance"
 
 @parametrize_with_checks(
     REGRESSORS,
-    expected_failed_checks=lambda estimator: {LAST_BIT: "asks for the last bit of float32"},
+    expected_failed_checks=lambda estimator: (
+        expected_failures(estimator) | {LAST_BIT: "asks for the last bit of float32"}
+    ),
     xfail_strict=False,
 )
 def test_scikit_learn_of_regressors(estimator, check):

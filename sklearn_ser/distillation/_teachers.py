@@ -12,8 +12,8 @@ from sklearn.utils.validation import has_fit_parameter
 from sklearn_ser._sklearn import BaseSearchCV, safe_indexing
 from sklearn_ser._warnings import warn
 from sklearn_ser.backbones import load_speech_backbone
-from sklearn_ser.nn import LayerPredictor, initialize_heads
-from sklearn_ser.training import Samples, ready_to_train
+from sklearn_ser.nn import LayerPredictor
+from sklearn_ser.training import Samples, TrainingContext
 
 from ._speech_inputs import TeacherLayers
 
@@ -97,48 +97,38 @@ def learn_layers(student, inputs, positions, *, n_epochs, batch_size, rate, dtyp
     losses : list of float
         One for each pass.
     """
-    from sklearn_ser.training._loop import Recipe, train
+    from sklearn_ser.training._loop import TrainingConfig, train
 
     teacher = inputs.teacher
+    config = TrainingConfig(
+        loss=lambda outputs, targets: outputs.mean(),
+        optimizer=lambda module: torch.optim.AdamW(module.parameters(), rate, fused=True),
+        max_epochs=n_epochs,
+        batch_size=batch_size,
+        device=device,
+        warmup=_WARMUP,
+        dtype=dtype,
+        max_gradient=_MAX_GRADIENT,
+    )
+    teacher.standardize(inputs, positions)
+    nothing = np.zeros((len(inputs), 1), dtype=np.float32)
+    context = TrainingContext(seed, device)
+    with context.active():
+        module = LayerPredictor(student, teacher.backbone.n_dims, len(teacher.layers))
     losses: list[float] = []
-
-    def end(curve):
+    for curve in train(
+        module,
+        config,
+        Samples(inputs, nothing, positions),
+        rng=np.random.default_rng(seed),
+        context=context,
+    ):
         losses.append(curve["train_loss"])
         if not np.isfinite(losses[-1]):
             raise ValueError(
                 "The loss of distillation is not finite: lower distillation_learning_rate="
                 f"{rate}, or look for recordings that are far louder than all others."
             )
-        return False
-
-    recipe = Recipe(
-        loss=lambda outputs, targets: outputs.mean(),
-        optimizer=lambda module: torch.optim.AdamW(module.parameters(), rate, fused=True),
-        max_epochs=n_epochs,
-        batch_size=batch_size,
-        schedule="cosine",
-        warmup=_WARMUP,
-        accumulate=1,
-        dtype=dtype,
-        device=device,
-        augment=None,
-        score=lambda outputs, targets: -float(outputs.mean()),
-        max_gradient=_MAX_GRADIENT,
-    )
-    teacher.standardize(inputs, positions)
-    nothing = np.zeros((len(inputs), 1), dtype=np.float32)
-    with ready_to_train(seed, device, True):
-        module = LayerPredictor(student, teacher.backbone.n_dims, len(teacher.layers))
-        initialize_heads(module.heads, torch.Generator().manual_seed(seed))
-        train(
-            module,
-            recipe,
-            Samples(inputs, nothing, positions),
-            None,
-            rng=np.random.default_rng(seed),
-            begin=lambda: None,
-            end=end,
-        )
     return losses
 
 

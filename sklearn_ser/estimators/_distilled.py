@@ -1,6 +1,7 @@
 """Arousal, valence and dominance from small encoders of speech and text, end to end."""
 
 import os
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -45,14 +46,12 @@ from sklearn_ser.nn import (
     DistilledNetwork,
     VectorRegressor,
     concordance_loss,
-    initialize_heads,
 )
 from sklearn_ser.store import EmbeddingStore
 from sklearn_ser.training import (
-    Learnable,
     TorchEstimator,
+    TrainingSet,
     check_groups,
-    merge_repetitions,
     moments,
     read_targets,
 )
@@ -230,8 +229,8 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
     *Exact batches.* A recording's prediction is the same alone and in any batch, as convolutions
     see one recording at a time, and padding is hidden from attention.
 
-    *Weights.* Recordings of weight zero are left out. Where `X` is a table of waveforms, equal rows
-    with equal targets count as one of their summed weight.
+    *Weights.* The concordance of a batch is that of its weighted recordings. Recordings of weight
+    zero are left out.
 
     *Missing transcripts.* None, NaN and blank ones are replaced by a learned vector. So a model
     that was trained with transcripts predicts without them too.
@@ -438,13 +437,13 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         ValueError
             If targets are missing, parameters contradict each other, or training diverges.
         """
-        self._begin()
+        self._reset()
         for name in ("teacher_", "teacher_n_parameters_", "distillation_history_"):
             self.__dict__.pop(name, None)
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         data = {"X": X, "y": y, "metadata": metadata}
         self._refuse_contradictions(unlabeled)
-        labelled = read_speech_table(self, X, reset=not self._goes_on)
+        labelled = read_speech_table(self, X, reset=not self._is_warm_start)
         y = self._check_targets(y, len(labelled[0]))
         weights = check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
         groups = check_groups(groups, len(y)) if groups is not None else None
@@ -454,7 +453,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
                 f"text_model={self.text_model!r} needs transcripts, and X has none: pass a table "
                 "with a column of recordings and one of transcripts, or text_model=None."
             )
-        if not self._goes_on:
+        if not self._is_warm_start:
             self._begins_with = self._read_students()
         try:
             return self._fit(labelled, y, weights, groups, more, data, unlabeled)
@@ -470,35 +469,43 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
                 vectors = self._embed(recordings, transcripts, self._names())
                 usable = vectors.usable
             else:
-                reader = self._reader(self._known("audio"))
+                reader = self._reader(SpeechFeatures(self._known("audio")))
                 usable, problems = reader.find_problems(recordings, self.on_error)
                 _tell_left_out(problems)
-        kept, weights = self._choose(labelled[0], y, weights, groups, usable)
+        kept, weights = self._choose(weights, usable)
         extra = usable[usable >= len(y)]
-        teaches_all = self._taught_by_regressor or self.distillation == "during"
-        self._unlabeled = extra if teaches_all else extra[:0]
         n_columns = 2 * (y.shape[1] + 1)
-        learnable = Learnable(
+        training_set = TrainingSet(
             np.zeros((len(recordings), n_columns), dtype=np.float32),
             kept,
             groups=groups[kept] if groups is not None and self.early_stopping else None,
-            kinds=np.arange(len(recordings)) >= len(y),
+            balance_by=np.arange(len(recordings)) >= len(y),
         )
-        plan = self._plan(learnable)
-        training = plan[1]
-        own = training[training < len(y)]
-        if not self._goes_on:
+        seeds, own, validation = self._plan(training_set)
+        if not self._is_warm_start:
             self.target_mean_, self.target_scale_ = moments(y[own], weights[own])
-        learnable.targets[kept, : y.shape[1]] = self._standardize(y[kept])
-        learnable.targets[kept, y.shape[1]] = weights[kept]
+        training_set.targets[kept, : y.shape[1]] = self._standardize(y[kept])
+        training_set.targets[kept, y.shape[1]] = weights[kept]
         if self._taught_by_regressor:
-            self._ask_teacher(learnable.targets, kept, own, extra, weights, data, unlabeled, groups)
+            self._ask_teacher(
+                training_set.targets, kept, own, extra, weights, data, unlabeled, groups
+            )
         inputs = vectors
         if inputs is None:
             inputs = self._inputs(recordings, transcripts, reader, np.union1d(own, extra))
         self._widths = None if vectors is None else vectors.widths
-        self._settle_architecture()
-        self._train(inputs, learnable, data, plan)
+        self._set_architecture(self._sizes())
+        teaches_all = self._taught_by_regressor or self.distillation == "during"
+        self._train(
+            inputs,
+            training_set,
+            data,
+            plan=(seeds, np.concatenate([own, extra]) if teaches_all else own, validation),
+            validation_inputs=_middle_of(inputs),
+            prepare=partial(self._prepare, inputs),
+            warmup=self.warmup,
+            accumulate=self.gradient_accumulation,
+        )
         self.__dict__.pop("_teacher_layers", None)  # its heads are for training alone
         self._count_parameters()
         return self
@@ -557,7 +564,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         settings, weights = self._read_speech()
         student = SpeechStudent(settings)
         student.load_state_dict(weights)
-        reader = self._reader(settings)
+        reader = self._reader(student.reading)
         usable, problems = reader.find_problems(recordings, self.on_error)
         _tell_left_out(problems)
         inputs = SpeechInputs(recordings, reader, max_seconds=self.max_duration, rng=None)
@@ -591,7 +598,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
 
     def _check_targets(self, y, n_recordings):
         values, names, self._has_target_axis = read_targets(y, n_recordings)
-        if self._goes_on and names != self.target_names_:
+        if self._is_warm_start and names != self.target_names_:
             raise ValueError(
                 f"warm_start=True can't go on with the targets {names}: the network was trained "
                 f"on {self.target_names_}."
@@ -630,8 +637,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             )
         return read_speech_student(self.audio_model, parameter="audio_model", **given)
 
-    def _reader(self, settings):
-        features = SpeechFeatures(settings)
+    def _reader(self, features):
         longest = features.max_samples
         if longest is not None and self.max_duration * features.sampling_rate > longest:
             raise ValueError(
@@ -642,25 +648,15 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             features, sampling_rate=self.sampling_rate, channel=self.channel, n_jobs=self.n_jobs
         )
 
-    def _choose(self, recordings, y, weights, groups, usable):
+    def _choose(self, weights, usable):
         """Return the positions to learn from and the weight of each recording."""
-        whole = np.zeros(len(y))
-        whole[usable[usable < len(y)]] = 1
-        weights = weights / (weights.max(initial=0) or 1) * whole
-        if isinstance(recordings, np.ndarray):  # rows that are equal count as one
-            told_apart_by = [recordings, y]
-            if groups is not None and self.early_stopping:
-                told_apart_by.append(groups)
-            kept, merged = merge_repetitions(told_apart_by, weights)
-        else:
-            kept = np.flatnonzero(weights)
-            merged = weights[kept]
+        is_usable = np.isin(np.arange(len(weights)), usable)
+        weights = weights / (weights.max(initial=0) or 1) * is_usable
+        kept = np.flatnonzero(weights)
         if not len(kept):
             reason = "all have weight zero" if len(usable) else "none can be used"
             raise ValueError(f"No recording is left to learn from: {reason}.")
-        weights = np.zeros(len(y))
-        weights[kept] = merged / merged.mean()
-        return kept, weights
+        return kept, weights / weights[kept].mean()
 
     def _standardize(self, y):
         return (y - self.target_mean_) / np.where(self.target_scale_ > 0, self.target_scale_, 1)
@@ -696,7 +692,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             self._teacher_layers = self._load_teacher(reader)
             inputs.teacher = self._teacher_layers
             inputs.teacher.standardize(inputs, positions)
-        if is_encoder(self.teacher) and not self._goes_on:
+        if is_encoder(self.teacher) and not self._is_warm_start:
             student = SpeechStudent(self._known("audio"))
             own = {n: v for n, v in self._begins_with.items() if n.startswith("audio.")}
             student.load_state_dict({n.removeprefix("audio."): v for n, v in own.items()})
@@ -715,7 +711,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
 
     def _known(self, what):
         """Return the settings of the encoder of "audio" or "text" that is trained."""
-        return (self.architecture_ if self._goes_on else self._settings)[what]
+        return (self.architecture_ if self._is_warm_start else self._settings)[what]
 
     def _names(self):
         """Return what decides which encoders there are."""
@@ -806,12 +802,12 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         return audio_embedder, text_embedder.set_params(**given)
 
     def _predict_windows(self, recordings, transcripts):
-        settings = self.architecture_
+        module = self._fitted_module()
         return average_windows(
-            self._load_module().to(self._device_of_prediction()).eval(),
+            module,
             recordings,
-            self._reader(settings["audio"]),
-            tokens_of(settings["text"], transcripts, len(recordings)),
+            self._reader(module.audio.reading),
+            tokens_of(self.architecture_["text"], transcripts, len(recordings)),
             n_outputs=len(self.target_names_),
             max_seconds=self.max_duration,
             batch_size=self.batch_size,
@@ -819,7 +815,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         )
 
     def _count_parameters(self):
-        module = self._empty_module()
+        module = self._fitted_module()
         self.n_trainable_parameters_ = count_parameters(module, trainable=True)
         self.n_parameters_ = count_parameters(module)
         if self.freeze == "all":
@@ -829,7 +825,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
 
     # What `TorchEstimator` asks for.
 
-    def _architecture(self):
+    def _sizes(self):
         return self._names() | {
             "audio": self._known("audio"),
             "text": self._known("text"),
@@ -870,20 +866,12 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             module.learn_layers(teacher.backbone.n_dims, len(teacher.layers))
         return module
 
-    def _initialize_module(self, module, generator):
-        if isinstance(module, VectorRegressor):
-            initialize_heads(module, generator)
-            return
-        for name, child in module.named_children():
-            if name not in ("audio", "text"):
-                initialize_heads(child, generator)
+    def _prepare(self, inputs, module, positions):
+        """Load the encoders' weights, and standardise what the head is given."""
         module.load_state_dict(module.state_dict() | self._begins_with)
-
-    def _prepare_module(self, module, inputs, training, device):
-        """Let the head begin with vectors that are standardized."""
         head = module if isinstance(module, VectorRegressor) else module.regressor
-        inputs = self._inputs_to_score(inputs)
-        head.standardize(**look_at(module.to(device).eval(), inputs, training, self.batch_size))
+        vectors = look_at(module.eval(), _middle_of(inputs), positions, self.batch_size)
+        head.standardize(**vectors)
 
     def _optimizer(self, module):
         encoders: list[torch.nn.Parameter] = []
@@ -901,18 +889,6 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
             weight_decay=self.weight_decay,
             fused=True,
         )
-
-    @property
-    def _warmup(self):
-        return self.warmup
-
-    @property
-    def _accumulate(self):
-        return self.gradient_accumulation
-
-    @property
-    def _draws_globally(self):
-        return True
 
     def _loss(self, outputs, targets):
         n_targets = len(self.target_names_)
@@ -941,17 +917,14 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         loss = concordance_loss(predicted, targets[:, :n_targets][:, varied], targets[:, n_targets])
         return 1 - float(loss) / int(varied.sum())
 
-    def _inputs_to_score(self, inputs):
-        return inputs.in_the_middle() if isinstance(inputs, SpeechInputs) else inputs
-
-    def _split(self, learnable, seed):
-        training, validation = super()._split(learnable, seed)
-        return np.concatenate([training, self._unlabeled]), validation
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         return tags
+
+
+def _middle_of(inputs):
+    return inputs.in_the_middle() if isinstance(inputs, SpeechInputs) else inputs
 
 
 def _tell_left_out(problems):

@@ -11,7 +11,6 @@ from sklearn_ser.nn import (
     HRNet,
     add_noise,
     crop_spectrograms,
-    initialize_network,
     mask_spectrograms,
     mix_up,
 )
@@ -85,7 +84,7 @@ class EmoHRNetClassifier(TorchClassifier):
         Precision of the products in training. Weights are kept, and predictions made, in float32.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, order and augmentation. An int gives the same bits each time on the same
-        machine's CPU, for any order of the recordings.
+        machine's CPU.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last one, for `max_epochs` more, with a new
         optimiser and schedule. `early_stopping` holds the same speakers out, and keeps the best
@@ -137,10 +136,9 @@ class EmoHRNetClassifier(TorchClassifier):
     has not fallen, they may lag so far behind the weights that predictions are poor though the
     loss is low: take more epochs, smaller batches or the schedule.
 
-    *Weights.* Recordings that are equal, with equal labels, count as one of their summed weight,
-    and recordings of weight zero are left out. So to repeat a recording and to raise its weight
-    are the same, to the bit, and the order of the recordings makes no difference. The loss of a
-    batch is divided by the number of its recordings, the weights by their mean over all.
+    *Weights.* The loss of a recording is multiplied by its weight, and recordings of weight zero
+    are left out. The loss of a batch is divided by the number of its recordings, the weights by
+    their mean over all.
 
     *Precision.* "bfloat16" about halves the time of a step on processors with instructions for it.
     "float16" scales the loss, as its range is small, and is meant for GPUs.
@@ -274,34 +272,29 @@ class EmoHRNetClassifier(TorchClassifier):
             If `X` holds recordings in place of spectrograms, or NaN; if there are fewer than two
             classes; or if training diverges.
         """
-        self._begin()
+        self._reset()
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         data = {"X": X, "y": y, "metadata": metadata}
-        spectrograms = check_spectrograms(self, X, y, reset=not self._goes_on)
-        learnable, weights = encode_classes(self, spectrograms, y, sample_weight, groups)
-        if not self._goes_on:
+        spectrograms = check_spectrograms(self, X, y, reset=not self._is_warm_start)
+        training_set, weights = encode_classes(self, spectrograms, y, sample_weight, groups)
+        if not self._is_warm_start:
             self.n_bands_ = spectrograms.shape[1]
-            self.mean_, self.scale_ = moments(spectrograms, weights, learnable.positions)
-        self._settle_architecture()
-        self._train(spectrograms[:, np.newaxis], learnable, data)
-        return self
+            self.mean_, self.scale_ = moments(spectrograms, weights)
+        self._set_architecture(
+            {
+                "n_classes": len(self.classes_),
+                "variant": self.variant,
+                "width": self.width,
+                "head_width": self.head_width,
+            }
+        )
+        return self._train(spectrograms[:, np.newaxis], training_set, data)
 
     def _logits(self, X):
         return self._outputs(check_spectrograms(self, X, reset=False)[:, np.newaxis])
 
-    def _architecture(self):
-        return {
-            "n_classes": len(self.classes_),
-            "variant": self.variant,
-            "width": self.width,
-            "head_width": self.head_width,
-        }
-
     def _build_module(self):
         return HRNet(mean=self.mean_, scale=self.scale_, **self.architecture_)
-
-    def _initialize_module(self, module, generator):
-        initialize_network(module, generator)
 
     def _augment(self, inputs, targets, generator):
         spectrograms = inputs[:, 0]

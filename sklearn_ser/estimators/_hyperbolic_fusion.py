@@ -15,10 +15,9 @@ from sklearn_ser.nn import (
     BRANCH_SIZES,
     FUSIONS,
     HyperbolicFusionNetwork,
-    initialize_fusion_network,
     poincare,
 )
-from sklearn_ser.training import Together, TorchClassifier, encode_classes
+from sklearn_ser.training import CombinedOptimizer, TorchClassifier, encode_classes
 
 from ._blocks import find_blocks
 
@@ -99,7 +98,7 @@ class HyperbolicFusionClassifier(
         and predictions are made in float32.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, order and dropout. An int gives the same bits each time on the same
-        machine's CPU, for any order of the recordings.
+        machine's CPU.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last one, for `max_epochs` more, with a new
         optimiser and schedule. `early_stopping` holds the same speakers out, and keeps the best
@@ -277,24 +276,24 @@ class HyperbolicFusionClassifier(
             If the blocks don't fit the columns; if there are fewer than two classes; or if training
             diverges.
         """
-        self._begin()
+        self._reset()
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         data = {"X": X, "y": y, "metadata": metadata}
-        table, y = validate_data(self, X, y, dtype=_FLOATS, reset=not self._goes_on)
-        learnable, weights = encode_classes(self, table, y, sample_weight, groups)
+        table, y = validate_data(self, X, y, dtype=_FLOATS, reset=not self._is_warm_start)
+        training_set, weights = encode_classes(self, table, y, sample_weight, groups)
         names = getattr(self, "feature_names_in_", None)
         blocks = find_blocks(self.blocks, self.n_features_in_, names)
-        if self._goes_on:
+        if self._is_warm_start:
             self._refuse_other_inputs(blocks)
         else:
             self.blocks_, self.n_blocks_ = blocks, len(blocks)
             self.mean_, self.scale_ = self._moments(
-                table[learnable.positions], weights[learnable.positions]
+                table[training_set.positions], weights[training_set.positions]
             )
-        self._settle_architecture()
-        self._train(_Standardized(self, table)[:], learnable, data)
+        self._set_architecture(self._sizes())
+        self._train(_Standardized(self, table)[:], training_set, data)
         with torch.no_grad():
-            self.curvature_ = float(self._load_module().curvature())
+            self.curvature_ = float(self._fitted_module().curvature())
         return self
 
     def transform(self, X):
@@ -372,7 +371,7 @@ class HyperbolicFusionClassifier(
         sizes = self.architecture_
         return sizes["n_dims"] * (self.n_blocks_ if sizes["fusion"] == "concat" else 1)
 
-    def _architecture(self):
+    def _sizes(self):
         return {
             "block_widths": [len(columns) for columns in self.blocks_.values()],
             "n_classes": len(self.classes_),
@@ -382,13 +381,13 @@ class HyperbolicFusionClassifier(
             else float(self.curvature),
             "head": self.head,
             "branch": self.branch,
-            "branch_sizes": self._sizes(),
+            "branch_sizes": self._sizes_of_branches(),
             "n_dims": int(self.n_dims),
             "max_norm": None if self.max_norm is None else float(self.max_norm),
             "hidden_size": int(self.hidden_size),
         }
 
-    def _sizes(self):
+    def _sizes_of_branches(self):
         """Return the sizes of the branches, as plain numbers."""
         if self.branch_sizes is None:
             return list(BRANCH_SIZES[self.branch])
@@ -401,15 +400,8 @@ class HyperbolicFusionClassifier(
             )
         return [int(size) for size in sizes]
 
-    @property
-    def _draws_globally(self):
-        return self.dropout > 0
-
     def _build_module(self):
         return HyperbolicFusionNetwork(dropout=self.dropout, **self.architecture_)
-
-    def _initialize_module(self, module, generator):
-        initialize_fusion_network(module, generator)
 
     def _optimizer(self, module):
         flat, *on_ball = module.parameter_groups()
@@ -419,7 +411,7 @@ class HyperbolicFusionClassifier(
             return adam
         from geoopt.optim import RiemannianAdam
 
-        return Together(adam, RiemannianAdam(on_ball, **settings))
+        return CombinedOptimizer(adam, RiemannianAdam(on_ball, **settings))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

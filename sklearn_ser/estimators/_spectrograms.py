@@ -106,7 +106,7 @@ def _compare_with_fit(estimator, spectrograms, is_table):
         )
 
 
-def moments(spectrograms, weights, rows):
+def moments(spectrograms, weights):
     """Compute the weighted mean and deviation over recordings, bands and frames.
 
     Parameters
@@ -115,14 +115,13 @@ def moments(spectrograms, weights, rows):
         Read one by one, never copied as a whole.
     weights : ndarray of shape (n_recordings,)
         Weights of the recordings.
-    rows : ndarray of int
-        The recordings that count, in an order that decides how sums are rounded.
 
     Returns
     -------
     mean, scale : float
         The scale of what doesn't vary is 1.
     """
+    rows = np.flatnonzero(weights)
     of_rows = [_moments_of_one(spectrograms[row].astype(np.float64)) for row in rows]
     means, variances = np.array(of_rows).T
     mean = np.average(means, weights=weights[rows])

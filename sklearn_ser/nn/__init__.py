@@ -8,14 +8,12 @@ from .distilled import (
     LayerPredictor,
     Standardization,
     VectorRegressor,
-    initialize_heads,
 )
-from .hrnet import VARIANTS, HRNet, initialize_network, pad_spectrograms
+from .hrnet import VARIANTS, HRNet, pad_spectrograms
 from .hyperbolic_fusion import (
     BRANCH_SIZES,
     FUSIONS,
     HyperbolicFusionNetwork,
-    initialize_fusion_network,
 )
 from .losses import concordance_loss, distillation_loss
 from .pooling import POOLINGS, merge_statistics, pool_frames
@@ -40,9 +38,6 @@ __all__ = [
     "crop_spectrograms",
     "distillation_loss",
     "exact_convolutions",
-    "initialize_fusion_network",
-    "initialize_heads",
-    "initialize_network",
     "mask_spectrograms",
     "merge_statistics",
     "mix_up",

@@ -165,7 +165,6 @@ class DistilledNetwork(nn.Module):
     def learn_layers(self, n_teacher_dims, n_layers):
         """Add heads that predict a teacher's layers, for training alone: they are no state."""
         self.heads = make_heads(self.audio.n_dims, n_teacher_dims, n_layers)
-        initialize_heads(self.heads, torch.Generator().manual_seed(0))
 
     def state_dict(self, *args, **kwargs):
         """Return the weights, without those of heads that are for training alone."""
@@ -322,22 +321,3 @@ def hide_padding(n_frames, frames):
     """Return where there are no frames of the recording's own, (n_recordings, n_frames)."""
     numbers = torch.arange(frames.shape[1], device=frames.device)
     return numbers >= torch.tensor(n_frames, device=frames.device)[:, None]
-
-
-def initialize_heads(module, generator):
-    """Draw the weights of all linear layers of a module, from a generator of one's own."""
-    with torch.no_grad():
-        for layer in module.modules():
-            if isinstance(layer, nn.Linear):
-                bound = layer.in_features**-0.5
-                for parameter in layer.parameters():
-                    parameter.uniform_(-bound, bound, generator=generator)
-            elif isinstance(layer, nn.LayerNorm):
-                layer.weight.fill_(1)
-                layer.bias.zero_()
-            elif isinstance(layer, nn.MultiheadAttention):
-                for parameter in layer.parameters():
-                    bound = parameter.shape[-1] ** -0.5
-                    parameter.uniform_(-bound, bound, generator=generator)
-            elif isinstance(layer, VectorRegressor):
-                layer.no_text.zero_()

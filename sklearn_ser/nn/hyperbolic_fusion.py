@@ -223,30 +223,6 @@ class HyperbolicFusionNetwork(nn.Module):
         return poincare.project(points, c) if self.reaches_rim else points
 
 
-def initialize_fusion_network(network, generator):
-    """Draw the weights of a network anew, from a generator of one's own, as torch would.
-
-    Parameters
-    ----------
-    network : HyperbolicFusionNetwork
-        Changed in place.
-    generator : torch.Generator
-        Of the device of the parameters.
-    """
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, (nn.Linear, nn.Conv1d)):
-                bound = 1 / math.sqrt(module.weight[0].numel())
-                for parameter in module.parameters():
-                    parameter.uniform_(-bound, bound, generator=generator)
-            elif isinstance(module, _Hyperplanes):
-                module.points.zero_()
-                bound = 1 / math.sqrt(module.normals.shape[1])
-                module.normals.uniform_(-bound, bound, generator=generator)
-        if network.n_curvatures:
-            network.log_curvatures.zero_()
-
-
 class _Convolutions(nn.Sequential):
     """Convolutions along the features of a block, padded to what they need."""
 

@@ -6,22 +6,22 @@ a training begins: who only predicts does without.
 
 from ._batches import Samples, call, to_device
 from ._classifier import TorchClassifier, check_groups, encode_classes
-from ._estimator import Learnable, TorchEstimator, merge_repetitions, ready_to_train
-from ._optimizers import Together
+from ._context import TrainingContext
+from ._estimator import TorchEstimator, TrainingSet
+from ._optimizers import CombinedOptimizer
 from ._targets import moments, read_targets
 
 __all__ = [
-    "Learnable",
+    "CombinedOptimizer",
     "Samples",
-    "Together",
     "TorchClassifier",
     "TorchEstimator",
+    "TrainingContext",
+    "TrainingSet",
     "call",
     "check_groups",
     "encode_classes",
-    "merge_repetitions",
     "moments",
     "read_targets",
-    "ready_to_train",
     "to_device",
 ]

@@ -18,13 +18,13 @@ class Samples(Dataset):
         What is learned of each.
     positions : ndarray of int
         The recordings.
-    kinds : ndarray of int, shape (n_recordings,), default=None
+    balance_by : ndarray of int, shape (n_recordings,), default=None
         What is to be spread evenly over the batches.
     """
 
-    def __init__(self, inputs, targets, positions, kinds=None):
+    def __init__(self, inputs, targets, positions, balance_by=None):
         self.inputs, self.targets, self.positions = inputs, targets, positions
-        self.kinds = kinds
+        self.balance_by = balance_by
 
     def __len__(self):
         """Count the recordings."""
@@ -57,8 +57,8 @@ class Batches:
         positions = samples.positions
         if self.rng is not None:
             positions = self.rng.permutation(positions)
-            if samples.kinds is not None:
-                positions = spread_evenly(positions, samples.kinds[positions])
+            if samples.balance_by is not None:
+                positions = spread_evenly(positions, samples.balance_by[positions])
         for batch in np.array_split(positions, self.n_batches):
             yield take(samples.inputs, batch), take(samples.targets, batch)
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sklearn_ser._sklearn import StrOptions, check_sample_weight, check_y
 
-from ._estimator import Learnable, TorchEstimator, merge_repetitions
+from ._estimator import TorchEstimator, TrainingSet
 
 
 class TorchClassifier(ClassifierMixin, TorchEstimator):
@@ -70,7 +70,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return recall(outputs, targets)
 
 
-def encode_classes(estimator, inputs, y, sample_weight, groups):
+def encode_classes(estimator, X, y, sample_weight, groups):
     """Check what `fit` is given beside `X`, and make targets of it; set `classes_`.
 
     Parameters
@@ -78,17 +78,17 @@ def encode_classes(estimator, inputs, y, sample_weight, groups):
     estimator : TorchEstimator
         A classifier with the parameter `class_weight`. Where it goes on from an earlier `fit`,
         its `classes_` stay.
-    inputs : ndarray of shape (n_recordings, ...)
-        What recordings are told apart by.
+    X : ndarray of shape (n_recordings, ...)
+        The inputs, validated.
     y, sample_weight, groups : array-like of shape (n_recordings,)
         As for `fit`.
 
     Returns
     -------
-    learnable : Learnable
-        Recordings that count, ordered by their content.
+    training_set : TrainingSet
+        Of the recordings with a weight above zero.
     weights : ndarray of shape (n_recordings,)
-        Those of recordings that are alike are summed up in one of them, the others have none.
+        The weights, of which the largest is 1.
 
     Raises
     ------
@@ -96,31 +96,24 @@ def encode_classes(estimator, inputs, y, sample_weight, groups):
         If there are fewer than two classes with weight, or new ones where the training goes on.
     """
     y = check_y(y, estimator=estimator)
-    check_consistent_length(inputs, y)
+    check_consistent_length(X, y)
     check_classification_targets(y)
     classes, labels = np.unique(y, return_inverse=True)
-    if estimator._goes_on:
+    if estimator._is_warm_start:
         labels = _positions_in(estimator.classes_, classes)[labels]
     else:
         estimator.classes_ = classes
-    told_apart_by = [inputs, labels]
     groups = check_groups(groups, len(labels))
-    if groups is not None and estimator.early_stopping:
-        told_apart_by.append(groups)
-    else:
-        groups = None
-    weights = check_sample_weight(sample_weight, inputs, dtype=np.float64, ensure_non_negative=True)
-    # No sum of them overflows then.
-    kept, merged = merge_repetitions(told_apart_by, weights / (weights.max(initial=0) or 1))
+    weights = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weights = weights / (weights.max(initial=0) or 1)  # so that no sum of them overflows
+    kept = np.flatnonzero(weights)
     _refuse_one_class(estimator, labels[kept])
-    weights = np.zeros(len(labels))
-    weights[kept] = merged
     targets = weighted_targets(
         labels, weights, classes=estimator.classes_, class_weight=estimator.class_weight
     )
     _refuse_weights_of_classes(estimator, targets)
-    of_groups = None if groups is None else groups[kept]
-    return Learnable(targets, kept, labels[kept], of_groups), weights
+    groups = None if groups is None else groups[kept]
+    return TrainingSet(targets, kept, labels[kept], groups), weights
 
 
 def check_groups(groups, n_recordings):

@@ -3,7 +3,7 @@
 import itertools
 
 
-class Together:
+class CombinedOptimizer:
     """Optimisers that step together: Riemannian Adam is slow on what plain Adam can do.
 
     Parameters

@@ -345,8 +345,8 @@ def test_whole_speakers_are_held_out(recordings, loudness, speakers, monkeypatch
     held_out = []
     split = DistilledRegressor._split
 
-    def spy(self, learnable, seed):
-        training, validation = split(self, learnable, seed)
+    def spy(self, training_set, seed):
+        training, validation = split(self, training_set, seed)
         held_out.append((set(speakers[training]), set(speakers[validation])))
         return training, validation
 
@@ -421,10 +421,10 @@ def test_unlabelled_recordings_are_taught_and_never_held_out(recordings, loudnes
     sizes = []
 
     class Watched(DistilledRegressor):
-        def _split(self, learnable, seed):
-            training, validation = super()._split(learnable, seed)
+        def _train(self, *inputs, plan, **settings):
+            _, training, validation = plan
             sizes.append((len(training), len(validation), validation.max()))
-            return training, validation
+            return super()._train(*inputs, plan=plan, **settings)
 
     model = small_network("wavlm")
     regressor = Watched(model, teacher=Memory(), early_stopping=True, **QUICK)

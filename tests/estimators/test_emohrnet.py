@@ -297,9 +297,9 @@ def test_speakers_are_routed_to_folds_and_early_stopping(corpus, pipeline):
         split = EmoHRNetClassifier._split
         held_out = []
 
-        def spy(self, learnable, seed):
-            training, validation = split(self, learnable, seed)
-            groups = dict(zip(learnable.positions, learnable.groups, strict=True))
+        def spy(self, training_set, seed):
+            training, validation = split(self, training_set, seed)
+            groups = dict(zip(training_set.positions, training_set.groups, strict=True))
             held_out.append(({groups[i] for i in training}, {groups[i] for i in validation}))
             return training, validation
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from sklearn_ser.nn import DistilledNetwork, LayerPredictor, VectorRegressor, initialize_heads
+from sklearn_ser.nn import DistilledNetwork, LayerPredictor, VectorRegressor
 from sklearn_ser.nn.pooling import AttentiveStatistics, average_frames
 
 
@@ -36,11 +36,7 @@ class Tokens(Frames):
 
 def make(**settings):
     torch.manual_seed(0)
-    network = DistilledNetwork(Frames(8), Tokens(6), 2, hidden_size=16, **settings)
-    for name, child in network.named_children():
-        if name not in ("audio", "text"):
-            initialize_heads(child, torch.Generator().manual_seed(0))
-    return network.eval()
+    return DistilledNetwork(Frames(8), Tokens(6), 2, hidden_size=16, **settings).eval()
 
 
 def batch(rows=(0, 1, 2)):

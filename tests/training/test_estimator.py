@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -20,13 +21,7 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 from torch.nn import functional
 
-from sklearn_ser.training import (
-    Learnable,
-    TorchClassifier,
-    TorchEstimator,
-    encode_classes,
-    merge_repetitions,
-)
+from sklearn_ser.training import TorchClassifier, TorchEstimator, TrainingSet, encode_classes
 from sklearn_ser.training._classifier import recall
 from sklearn_ser.training._loop import learning_rate_factor
 
@@ -58,29 +53,21 @@ class Small(TorchEstimator):
     def _get_param_names(cls):
         return sorted(DEFAULTS)
 
-    def _initialize_module(self, module, generator):
-        for values in module.parameters():
-            values.data.normal_(0, 0.1, generator=generator)
-
 
 class SmallClassifier(TorchClassifier, Small):
     """A perceptron with one hidden layer."""
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None, groups=None):
-        self._begin()
+        self._reset()
         data = {"X": X, "y": y, "metadata": None}
-        table = validate_data(self, X, dtype=np.float32, reset=not self._goes_on)
-        learnable, _ = encode_classes(self, table, y, sample_weight, groups)
-        self._settle_architecture()
-        self._train(table, learnable, data)
-        return self
+        table = validate_data(self, X, dtype=np.float32, reset=not self._is_warm_start)
+        training_set, _ = encode_classes(self, table, y, sample_weight, groups)
+        self._set_architecture({"n_inputs": table.shape[1], "n_classes": len(self.classes_)})
+        return self._train(table, training_set, data)
 
     def _logits(self, X):
         return self._outputs(validate_data(self, X, dtype=np.float32, reset=False))
-
-    def _architecture(self):
-        return {"n_inputs": self.n_features_in_, "n_classes": len(self.classes_)}
 
     def _build_module(self):
         sizes = self.architecture_
@@ -133,16 +120,15 @@ class _Mean(nn.Module):
 class SmallRegressor(RegressorMixin, Small):
     """Two numbers for each ragged recording: groups of parameters, warm-up, a loss over a batch."""
 
-    _warmup = 0.2
-    _accumulate = 2
-    _draws_globally = True
+    accumulate, warmup = 2, 0.2
 
     @with_callbacks
     def fit(self, X, y):
         y = np.asarray(y, dtype=np.float32)
         data = {"X": X, "y": y, "metadata": None}
-        self._train(_Padded(X), Learnable(y, np.arange(len(y))), data)
-        return self
+        training_set = TrainingSet(y, np.arange(len(y)))
+        steps = {"accumulate": self.accumulate, "warmup": self.warmup}
+        return self._train(_Padded(X), training_set, data, **steps)
 
     def predict(self, X):
         return self._outputs(_Padded(X))
@@ -179,6 +165,10 @@ def blobs():
 
 @pytest.fixture(scope="module")
 def ragged():
+    return _ragged()
+
+
+def _ragged():
     rng = np.random.default_rng(0)
     means = rng.normal(size=60)
     rows = [rng.normal(mean, 0.1, rng.integers(3, 9)).astype(np.float32) for mean in means]
@@ -300,45 +290,65 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_global_states_alone(kind, 
     assert global_states() == before
 
 
-def test_the_order_of_recordings_makes_no_difference(blobs):
-    X, y = blobs
-    order = np.random.default_rng(0).permutation(len(y))
-    assert same_bits(
-        SmallClassifier().fit(X, y).state_, SmallClassifier().fit(X[order], y[order]).state_
-    )
+def test_callbacks_that_draw_make_no_difference(blobs):
+    class Draws(Count):
+        def on_fit_task_end(self, estimator, context):
+            torch.rand(3)
+
+    regular = SmallRegressor().fit(*_ragged())
+    assert same_bits(SmallRegressor().set_callbacks(Draws()).fit(*_ragged()).state_, regular.state_)
+
+
+def test_trainings_in_threads_have_the_bits_of_trainings_alone(blobs):
+    data = _ragged()
+    alone = [SmallRegressor(random_state=seed).fit(*data).state_ for seed in range(4)]
+    before = global_states()
+    with ThreadPoolExecutor(4) as pool:
+        fitted = pool.map(lambda seed: SmallRegressor(random_state=seed).fit(*data), range(4))
+    assert all(same_bits(one.state_, state) for one, state in zip(fitted, alone, strict=True))
+    assert global_states() == before
 
 
 # Weights
 
 
-def test_repetition_is_weight_to_the_bit(blobs):
+def test_weights_are_weights_in_the_loss(blobs):
+    """The curve and the gradient are those of repeated recordings, up to rounding."""
     X, y = blobs
-    weights = np.random.default_rng(0).integers(0, 4, len(y))
-    weighted = SmallClassifier().fit(X, y, sample_weight=weights)
-    repeated = SmallClassifier().fit(X.repeat(weights, axis=0), y.repeat(weights))
-    assert same_bits(weighted.state_, repeated.state_)
+    weights = np.random.default_rng(0).integers(1, 4, len(y))
+    step = {"batch_size": 1000, "max_epochs": 1, "schedule": None}
+
+    class Descent(SmallClassifier):  # whose step is the gradient
+        def _optimizer(self, module):
+            return torch.optim.SGD(module.parameters(), self.learning_rate)
+
+    weighted = Descent(**step).fit(X, y, sample_weight=weights)
+    repeated = Descent(**step).fit(X.repeat(weights, axis=0), y.repeat(weights))
+    plain = Descent(**step).fit(X, y)
+    for name, values in weighted.state_.items():
+        np.testing.assert_allclose(values, repeated.state_[name], rtol=1e-4, atol=1e-7)
+        assert not np.allclose(values, plain.state_[name], rtol=1e-4, atol=1e-7)
+    assert weighted.history_["train_loss"] == pytest.approx(repeated.history_["train_loss"], 1e-5)
+
+
+def test_weights_move_the_predictions(blobs):
+    X, y = blobs
+    heavy = np.where(y == "a", 20.0, 1.0)
+    probability = [
+        SmallClassifier(max_epochs=20).fit(X, y, sample_weight=weights).predict_proba(X)[:, 0]
+        for weights in (None, heavy)
+    ]
+    assert (probability[1] > probability[0]).mean() > 0.95
 
 
 def test_no_weight_is_absence_and_no_unit_of_weights_matters(blobs):
     X, y = blobs
     weights = np.where(np.arange(len(y)) % 3, 1.0, 0.0)
     present = weights > 0
-    expected = SmallClassifier().fit(X[present], y[present]).state_
-    assert same_bits(SmallClassifier().fit(X, y, sample_weight=weights).state_, expected)
-    assert same_bits(SmallClassifier().fit(X, y, sample_weight=8 * weights).state_, expected)
-
-
-def test_equal_recordings_with_unlike_labels_stay_apart():
-    X = np.zeros((4, 3), dtype=np.float32)
-    kept, weights = merge_repetitions([X, np.array([0, 1, 0, 0])], np.array([1.0, 1.0, 2.0, 0.0]))
-    assert sorted(zip(kept.tolist(), weights.tolist(), strict=True)) == [(0, 3.0), (1, 1.0)]
-
-
-def test_merging_keeps_what_differs_in_a_single_bit():
-    X = np.zeros((3, 50), dtype=np.float32)
-    X[2, 49] = np.nextafter(np.float32(0), np.float32(1))
-    kept, weights = merge_repetitions([X, np.zeros(3, dtype=int)], np.ones(3))
-    assert sorted(zip(kept.tolist(), weights.tolist(), strict=True)) == [(0, 2.0), (2, 1.0)]
+    state = SmallClassifier().fit(X, y, sample_weight=weights).state_
+    assert same_bits(SmallClassifier().fit(X, y, sample_weight=8 * weights).state_, state)
+    junk = np.where(present[:, None], X, 1e30)
+    assert same_bits(SmallClassifier().fit(junk, y, sample_weight=weights).state_, state)
 
 
 def test_class_weights_multiply_sample_weights(blobs):
@@ -352,10 +362,12 @@ def test_class_weights_multiply_sample_weights(blobs):
 def test_balanced_weights_count_weights_not_recordings(blobs):
     X, y = blobs
     weights = np.random.default_rng(0).integers(1, 4, len(y))
-    weighted = SmallClassifier(class_weight="balanced").fit(X, y, sample_weight=weights)
-    repeated = SmallClassifier(class_weight="balanced")
-    repeated.fit(X.repeat(weights, axis=0), y.repeat(weights))
-    assert same_bits(weighted.state_, repeated.state_)
+    weighted, repeated = (SmallClassifier(class_weight="balanced", warm_start=True) for _ in "12")
+    training_set, _ = encode_classes(weighted, X, y, weights, None)
+    expected, _ = encode_classes(repeated, X.repeat(weights, axis=0), y.repeat(weights), None, None)
+    totals = training_set.targets.sum(axis=0)
+    np.testing.assert_allclose(totals, totals[0], rtol=1e-6)
+    np.testing.assert_allclose(totals / totals.sum(), expected.targets.mean(axis=0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("class_weight", [{"a": 0, "b": 0}, {"a": -2}])
@@ -393,8 +405,8 @@ def test_one_class_is_refused(blobs, weights):
 class _Spy(SmallClassifier):
     """Notes which recordings were held out."""
 
-    def _split(self, learnable, seed):
-        training, validation = super()._split(learnable, seed)
+    def _split(self, training_set, seed):
+        training, validation = super()._split(training_set, seed)
         self.training_, self.validation_ = training, validation
         return training, validation
 
@@ -640,7 +652,7 @@ def test_gradients_are_averaged_over_the_batches_of_a_step():
     """Two batches of half the size make the step of one, where the loss is a mean."""
 
     class Squares(SmallRegressor):
-        _accumulate, _warmup, _draws_globally = 2, 0.0, False
+        warmup = 0.0
 
         def _build_module(self):
             module = _Mean()
@@ -651,7 +663,7 @@ def test_gradients_are_averaged_over_the_batches_of_a_step():
             return functional.mse_loss(outputs, targets)
 
     class AtOnce(Squares):
-        _accumulate = 1
+        accumulate = 1
 
     rng = np.random.default_rng(0)
     X = [rng.normal(size=5).astype(np.float32) for _ in range(32)]
