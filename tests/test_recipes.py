@@ -45,7 +45,7 @@ def install(path, code, monkeypatch):
 
 
 def test_recipes_are_found():
-    assert len(RECIPES) == 2
+    assert len(RECIPES) == 3
 
 
 @pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.stem)
