@@ -192,7 +192,8 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         that is constant is predicted as that constant.
     state_ : dict of str to ndarray
         Weights of the encoders and of the head by their names; with ``freeze="all"`` those of the
-        head alone. The network is rebuilt from it, without the models' files.
+        head alone. The network is built from it once and kept, without the models' files; the
+        arrays are read-only, and others that are put in their place are followed.
     architecture_ : dict
         What the network is built from: settings of the encoders, the tokenizer, sizes.
     n_parameters_, n_trainable_parameters_ : int

@@ -97,8 +97,9 @@ class EmoHRNetClassifier(TorchClassifier):
     classes_ : ndarray of shape (n_classes,)
         The classes, sorted.
     state_ : dict of str to ndarray
-        Weights and statistics of the network by their names: all that was learned. The network is
-        rebuilt from it when it is needed.
+        Weights and statistics of the network by their names: all that was learned. The first
+        prediction builds the network from it and keeps it; from then on the arrays are read-only,
+        and others that are put in their place are followed.
     history_ : dict of str to list
         The curve, one entry for each epoch: ``epoch``, ``learning_rate`` (of the last step),
         ``train_loss``, and with `early_stopping` ``valid_loss`` and ``valid_score``, NaN in epochs

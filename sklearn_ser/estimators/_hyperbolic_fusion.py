@@ -117,8 +117,9 @@ class HyperbolicFusionClassifier(
     curvature_ : float
         c of the ball on which the fused points lie.
     state_ : dict of str to ndarray
-        Weights of the network by their names: all that was learned. The network is rebuilt from it
-        when it is needed.
+        Weights of the network by their names: all that was learned. The network is built from it
+        once and kept; the arrays are read-only, and others that are put in their place are
+        followed.
     history_ : dict of str to list
         The curve, one entry for each epoch: ``epoch``, ``learning_rate`` (of the last step),
         ``train_loss``, and with `early_stopping` ``valid_loss`` and ``valid_score``, NaN in epochs

@@ -1,5 +1,6 @@
 """What every estimator over torch shares: parameters, training, weights as arrays, prediction."""
 
+import weakref
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ from ._context import TrainingContext
 
 # So many times early stopping draws speakers to hold out, if some class is spoken by them alone.
 _N_DRAWS = 100
+# The module of each estimator that has predicted. Beside the estimators, so that neither pickles
+# nor clones carry it.
+_MODULES: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class TrainingSet(NamedTuple):
@@ -153,6 +157,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         """Forget what the last fit has learned, unless this one goes on from it."""
         if not self._is_warm_start:
             self.__dict__.pop("state_", None)
+        _MODULES.pop(self, None)
 
     def _set_architecture(self, architecture):
         """Set `architecture_`, or refuse another than a warm start goes on from."""
@@ -347,11 +352,35 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         module.load_state_dict({name: torch.tensor(v) for name, v in self.state_.items()})
 
     def _fitted_module(self):
-        """Return the module with the weights of `state_`, to predict with."""
-        with TrainingContext(0, "cpu").active():
-            module = self._new_module()
-            self._load_state(module)
-        return module.to(self._device_of_prediction()).eval()
+        """Return the module with the weights of `state_`, to predict with.
+
+        It is built once, and again where `state_` has other arrays or `device` is another. Its
+        arrays can't be written to from then on, so that it is never left behind.
+        """
+        device = self._device_of_prediction()
+        module = self._kept_module(device)
+        if module is None:
+            with TrainingContext(0, "cpu").active():
+                module = self._kept_module(device)  # another thread may have been faster
+                if module is None:
+                    module = self._keep_module(device)
+        return module
+
+    def _kept_module(self, device):
+        kept_device, arrays, module = _MODULES.get(self, (None, {}, None))
+        is_current = arrays.keys() == self.state_.keys() and all(
+            arrays[name] is values for name, values in self.state_.items()
+        )
+        return module if is_current and kept_device == device else None
+
+    def _keep_module(self, device):
+        module = self._new_module()
+        self._load_state(module)
+        for values in self.state_.values():
+            values.setflags(write=False)
+        module = module.to(device).eval()
+        _MODULES[self] = device, dict(self.state_), module
+        return module
 
     def _outputs(self, inputs, method="forward"):
         """Compute what a method of the module gives for inputs, batch by batch, in float32."""

@@ -1,9 +1,11 @@
 """What every estimator over torch does, on two that are as small as can be."""
 
 import copy
+import gc
 import io
 import pickle
 import random
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
@@ -584,6 +586,48 @@ def test_the_state_is_the_one_source_of_truth(blobs):
     fitted.state_["2.weight"] = np.zeros_like(fitted.state_["2.weight"])
     fitted.state_["2.bias"] = np.array([0, 100, 0], dtype=np.float32)
     assert set(fitted.predict(X)) == {"b"}
+    with pytest.raises(ValueError, match="read-only"):
+        fitted.state_["2.bias"] += 1
+
+
+def test_the_module_is_built_once_and_again_for_another_state(blobs):
+    X, y = blobs
+    built = []
+
+    class Counted(SmallClassifier):
+        def _build_module(self):
+            built.append(weakref.ref(module := super()._build_module()))
+            return module
+
+    def n_built_by(function, *arguments):
+        before = len(built)
+        function(*arguments)
+        return len(built) - before
+
+    fitted = Counted().fit(X, y)
+    assert [n_built_by(fitted.predict, X[:1]) for _ in range(3)] == [1, 0, 0]
+    assert n_built_by(fitted.predict_proba, X) == 0
+    fitted.state_ = dict(fitted.state_)
+    assert n_built_by(fitted.predict, X) == 0  # the same arrays
+    fitted.state_ = copy.deepcopy(fitted.state_)
+    assert [n_built_by(fitted.predict, X) for _ in range(2)] == [1, 0]
+    loaded = copy.deepcopy(fitted)
+    assert [n_built_by(loaded.predict, X) for _ in range(2)] == [1, 0]
+    with ThreadPoolExecutor(4) as pool:
+        assert n_built_by(lambda: list(pool.map(copy.copy(fitted).predict, [X] * 8))) == 1
+    fitted.fit(X, y)  # lets go of the module; so do estimators that are no more
+    del loaded
+    gc.collect()
+    assert not any(reference() for reference in built)
+
+
+def test_threads_predict_alike(blobs):
+    X, y = blobs
+    fitted = SmallClassifier().fit(X, y)
+    parts = np.array_split(X, 30)
+    with ThreadPoolExecutor(8) as pool:
+        together = np.concatenate(list(pool.map(fitted.predict_proba, parts)))
+    np.testing.assert_array_equal(together, np.concatenate([*map(fitted.predict_proba, parts)]))
 
 
 def test_a_model_of_a_gpu_that_is_not_there_predicts_on_the_cpu(blobs):
