@@ -98,9 +98,9 @@ class ListsOnly(LogMelSpectrogram):
 class Nameless(LogMelSpectrogram):
     """Gives two columns the same name."""
 
-    def _names_out(self):
-        names = super()._names_out()
-        return [names[0], *names[:-1]]
+    def get_feature_names_out(self, input_features=None):
+        names = super().get_feature_names_out(input_features)
+        return np.array([names[0], *names[:-1]], dtype=object)
 
 
 class Stale(LogMelSpectrogram):

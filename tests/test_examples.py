@@ -167,7 +167,7 @@ def test_hyfuse_on_real_recordings(tmp_path, monkeypatch, corpus_folder, weights
     output = run(
         ROOT / "examples/plot_hyfuse.py",
         *("--data", take(tmp_path, corpus_folder("emodb"), has_sentence)),
-        *("--ge2e", str(weights_folder("ge2e")), "--epochs", "10"),
+        *("--ge2e", str(weights_folder("ge2e")), "--epochs", "20"),
         *("--lyra", str(weights_folder("lyra-soundstream"))),
         folder=tmp_path,
     )
