@@ -2,57 +2,65 @@
 
 from itertools import product
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sklearn_ser._sklearn import Interval
+from sklearn_ser._sklearn import Interval, validate_params
 
-from ._bunch import Emotion, make_bunch, validated_loader
-from ._formant_synthesis import CONSONANTS, VOWELS, Voice, synthesize
+from ._bunch import Emotion, make_bunch
+from ._formant_synthesis import CONSONANTS, VOWELS, Manner, Speaker, synthesize
 
-# Tendencies that Murray and Arnott (1993) and Juslin and Laukka (2003) report. Surveys agree on
-# directions rather than on figures: the sizes are ours, set so that the emotions overlap as acted
-# ones do. Calm and contempt, seldom surveyed, are placed between sadness and neutral, and between
-# disgust and neutral.
-EMOTIONS: dict[Emotion, Voice] = {
-    #                 pitch melody tempo level  tilt breath formants reach pauses
-    #                    st      %     %    dB dB/oct    dB        %     %      %
-    "anger":     Voice( 4.0,    35,   12,  4.5,   2.4, -4.0,     1.0,   25,     5),
-    "boredom":   Voice(-1.5,   -50,  -16, -1.5,  -1.2, -3.0,    -2.0,  -35,    25),
-    "calm":      Voice(-0.7,   -20,   -8, -2.0,  -0.6,  4.0,     0.0,    0,    15),
-    "contempt":  Voice(-0.8,    10,   -8,  0.0,   0.8, -1.0,    -3.0,   10,    15),
-    "disgust":   Voice(-0.5,    15,  -18,  0.0,   0.8,  2.0,    -6.0,   10,    35),
-    "fear":      Voice( 5.0,   -10,   18,  0.5,   0.5,  9.0,     2.0,  -15,    20),
-    "happiness": Voice( 4.0,    60,    6,  2.5,   1.0, -2.0,     8.0,   10,     5),
-    "neutral":   Voice( 0.0,     0,    0,  0.0,   0.0, -2.0,     0.0,    0,     5),
-    "sadness":   Voice(-1.0,   -40,  -14, -3.5,  -2.2, 10.0,    -1.0,  -20,    30),
-    "surprise":  Voice( 5.0,    90,    3,  2.0,   0.5,  2.0,     3.0,    5,     5),
+# Tendencies that Murray and Arnott (1993), Banse and Scherer (1996) and Juslin and Laukka (2003)
+# report. Surveys agree on directions rather than on figures: the sizes are ours, set so that the
+# emotions overlap as acted ones do. Calm and contempt, seldom surveyed, are placed between
+# sadness and neutral, and between disgust and neutral.
+EMOTIONS: dict[Emotion, Manner] = {
+    #                  f0     f0     f0  tempo  level   tilt  breath jitter reach  form. pauses
+    #                  st      %     st      %     dB dB/oct      dB      %      %     %      %
+    "anger":     Manner(4.0,  35, -2.0,    12,   4.5,   2.4,   -4.0,   1.2,    25,  1.0,    5),
+    "boredom":   Manner(-1.5, -50, -1.0,  -16,  -1.5,  -1.2,   -3.0,   0.6,   -35, -2.0,   25),
+    "calm":      Manner(-0.7, -20, -1.5,   -8,  -2.0,  -0.6,    4.0,   0.5,     0,  0.0,   15),
+    "contempt":  Manner(-0.8,  10, -2.5,   -8,   0.0,   0.8,   -1.0,   1.0,    10, -3.0,   15),
+    "disgust":   Manner(-0.5,  15, -3.0,  -18,   0.0,   0.8,    2.0,   1.8,    10, -6.0,   35),
+    "fear":      Manner(5.0,  -10,  0.5,   18,   0.5,   0.5,    9.0,   2.2,   -15,  2.0,   20),
+    "happiness": Manner(4.0,  60,  0.5,    6,   2.5,   1.0,   -2.0,   0.8,    10,  8.0,    5),
+    "neutral":   Manner(0.0,    0, -1.5,    0,   0.0,   0.0,   -2.0,   0.5,     0,  0.0,    5),
+    "sadness":   Manner(-1.0, -40, -1.0,  -14,  -3.5,  -2.2,   10.0,   1.0,   -20, -1.0,   30),
+    "surprise":  Manner(5.0,  90,  4.0,    3,   2.0,   0.5,    2.0,   0.8,     5,  3.0,    5),
 }  # fmt: skip
-# A speaker without emotion. F0 and formants: averages of Peterson and Barney (1952).
-_SPEAKERS = {
-    "female": Voice(13.9, 0, 0, -28, -2, -30, 16, 0, 0),
-    "male":   Voice( 4.8, 0, 0, -28, -2, -34,  0, 0, 0),
-}  # fmt: skip
-# Standard deviations: between speakers of one sex, narrower than among people so that a few are
-# enough to learn from; between speakers' ways with an emotion; and between recordings of one.
-_SPEAKER_SPREAD = Voice(2.0, 0, 6, 2.0, 0.25, 1.0, 2.0, 0, 0)
-_WAY_SPREAD = Voice(0.5, 8, 3, 0.6, 0.15, 0.6, 0.3, 3, 5)
-_RECORDING_SPREAD = Voice(0.8, 12, 4, 1.0, 0.17, 0.9, 0.4, 4, 5)
+# Standard deviations around an emotion: of one recording, and of a speaker's way with it.
+_RECORDING_SPREAD = Manner(0.8, 12, 0.8, 4, 1.0, 0.2, 1.0, 0.2, 4, 0.5, 5)
+_SPEAKER_SPREAD = Manner(0.5, 8, 0.4, 3, 0.6, 0.15, 0.6, 0.1, 3, 0.3, 5)
 
-# Keys of the random streams: each thing drawn has its own, whatever else is drawn.
-_SENTENCE, _SPEAKER, _WAY, _RECORDING = range(4)
-_CODES = {emotion: code for code, emotion in enumerate(EMOTIONS)}
+_COLUMNS = ("emotion", "speaker", "sex", "sentence", "text", "duration", "f0")
 # Emo-DB's.
 _DEFAULT_EMOTIONS = ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")
 
 
-@validated_loader(
-    n_speakers=[Interval(Integral, 1, None, closed="left")],
-    emotions=[list, tuple, np.ndarray, None],
-    n_sentences=[Interval(Integral, 1, None, closed="left")],
-    sampling_rate=[Interval(Integral, 8000, None, closed="left")],
-    random_state=["random_state"],
+class _Sex(NamedTuple):
+    f0: float  # Hz
+    tract: float  # formant frequencies over the men's
+    breathiness: float  # dB, aspiration noise re voicing
+
+
+# F0 and formants: averages of Peterson and Barney (1952). Klatt and Klatt (1990) hear more
+# breath in women's voices.
+_SEXES = {"female": _Sex(223.0, 1.16, -30.0), "male": _Sex(132.0, 1.0, -34.0)}
+
+
+@validate_params(
+    {
+        "n_speakers": [Interval(Integral, 1, None, closed="left")],
+        "emotions": [list, tuple, np.ndarray, None],
+        "n_sentences": [Interval(Integral, 1, None, closed="left")],
+        "sampling_rate": [Interval(Integral, 8000, None, closed="left")],
+        "return_X_y": ["boolean"],
+        "as_frame": ["boolean"],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
 )
 def make_emotional_speech(
     n_speakers=8,
@@ -67,11 +75,11 @@ def make_emotional_speech(
     """Make a corpus of synthetic emotional speech.
 
     Every speaker says every sentence once in every emotion, as in corpora of acted speech. The
-    sentences are nonsense syllables. The voices are formant synthesis [1]_ after averages of men
-    and women [2]_; the emotions change pitch, tempo, level, voice quality and articulation as
-    surveys of vocal expression report [3]_ [4]_. Speakers differ in voice and in how much emotion
-    they show, and no two recordings of an emotion are alike, so that neither pitch nor loudness
-    alone identifies the emotions.
+    sentences are nonsense syllables. The voices are formant synthesis [1]_ [2]_ after averages
+    of men and women [3]_; the emotions move pitch, tempo, level, voice quality and articulation
+    the way surveys of vocal expression report [4]_ [5]_ [6]_. Speakers differ in voice and in
+    how much emotion they show, and no two recordings of an emotion are alike, so that neither
+    pitch nor loudness alone tells the emotions apart.
 
     The corpus is for trying out and testing code. Scores on it say nothing about real speech.
 
@@ -109,9 +117,9 @@ def make_emotional_speech(
             The emotions, sorted.
         groups : ndarray of shape (n_recordings,) or Series, str
             Speaker of each recording, `"speaker00"` and so on.
-        frame : DataFrame with n_recordings rows
+        frame : DataFrame with n_recordings rows or None
             Columns `emotion`, `speaker`, `sex`, `sentence`, `text`, `duration` (s) and `f0`
-            (mean fundamental frequency, Hz).
+            (mean fundamental frequency, Hz). None where pandas is not installed.
         sampling_rate : int
             In Hz.
         DESCR : str
@@ -124,6 +132,8 @@ def make_emotional_speech(
     ------
     ValueError
         If `emotions` is empty, repeats an emotion or holds an unknown one.
+    ImportError
+        If `as_frame` is True and pandas is not installed.
 
     See Also
     --------
@@ -131,14 +141,18 @@ def make_emotional_speech(
 
     References
     ----------
-    .. [1] D. H. Klatt and L. C. Klatt (1990). Analysis, synthesis, and perception of voice
+    .. [1] D. H. Klatt (1980). Software for a cascade/parallel formant synthesizer. Journal of
+       the Acoustical Society of America 67(3), 971-995.
+    .. [2] D. H. Klatt and L. C. Klatt (1990). Analysis, synthesis, and perception of voice
        quality variations among female and male talkers. Journal of the Acoustical Society of
        America 87(2), 820-857.
-    .. [2] G. E. Peterson and H. L. Barney (1952). Control methods used in a study of the
+    .. [3] G. E. Peterson and H. L. Barney (1952). Control methods used in a study of the
        vowels. Journal of the Acoustical Society of America 24(2), 175-184.
-    .. [3] I. R. Murray and J. L. Arnott (1993). Toward the simulation of emotion in synthetic
+    .. [4] I. R. Murray and J. L. Arnott (1993). Toward the simulation of emotion in synthetic
        speech. Journal of the Acoustical Society of America 93(2), 1097-1108.
-    .. [4] P. N. Juslin and P. Laukka (2003). Communication of emotions in vocal expression and
+    .. [5] R. Banse and K. R. Scherer (1996). Acoustic profiles in vocal emotion expression.
+       Journal of Personality and Social Psychology 70(3), 614-636.
+    .. [6] P. N. Juslin and P. Laukka (2003). Communication of emotions in vocal expression and
        music performance. Psychological Bulletin 129(5), 770-814.
 
     Examples
@@ -156,27 +170,20 @@ def make_emotional_speech(
     """
     emotions = _check_emotions(emotions)
     seed = check_random_state(random_state).randint(2**31 - 1)
-    sentences = [_make_sentence(seed, number) for number in range(n_sentences)]
+    sentences = [_make_sentence(seed, sentence) for sentence in range(n_sentences)]
     recordings, rows = [], []
-    for speaker, emotion, sentence in product(range(n_speakers), emotions, range(n_sentences)):
-        words, sex = sentences[sentence], ("female", "male")[speaker % 2]
-        rng = np.random.default_rng((seed, _RECORDING, speaker, _CODES[emotion], sentence))
-        voice = _make_voice(seed, speaker, sex, emotion, rng)
-        waveform, f0 = synthesize(words, voice, sampling_rate, rng)
-        recordings.append(waveform)
-        rows.append(
-            {
-                "emotion": emotion,
-                "speaker": f"speaker{speaker:02d}",
-                "sex": sex,
-                "sentence": f"sentence{sentence:02d}",
-                "text": " ".join(words),
-                "duration": len(waveform) / sampling_rate,
-                "f0": f0,
-            }
-        )
+    for number in range(n_speakers):
+        speaker = _make_speaker(seed, number)
+        for emotion, (index, sentence) in product(emotions, enumerate(sentences)):
+            rng = _generator(seed, "recording", number, _CODES[emotion], index)
+            manner = _make_manner(seed, number, emotion, speaker.strength, rng)
+            waveform, f0 = synthesize(sentence, speaker, manner, sampling_rate, rng)
+            duration = len(waveform) / sampling_rate
+            names = f"speaker{number:02d}", speaker.sex, f"sentence{index:02d}"
+            recordings.append(waveform)
+            rows.append((emotion, *names, " ".join(sentence), duration, f0))
     corpus = make_bunch(
-        rows,
+        dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)),
         waveforms=recordings,
         descr=_DESCR.format(
             n_recordings=len(recordings),
@@ -194,32 +201,63 @@ def make_emotional_speech(
 
 def _check_emotions(emotions):
     """Return the emotions as a list of str."""
-    chosen = list(map(str, _DEFAULT_EMOTIONS if emotions is None else emotions))
-    if not chosen or set(chosen) - set(EMOTIONS) or len(set(chosen)) < len(chosen):
-        raise ValueError(
-            f"emotions={emotions!r} must be one or more of {list(EMOTIONS)}, each named once."
-        )
-    return chosen
+    emotions = [str(emotion) for emotion in (_DEFAULT_EMOTIONS if emotions is None else emotions)]
+    unknown = sorted(set(emotions) - set(EMOTIONS))
+    if unknown:
+        raise ValueError(f"Unknown emotions {unknown}: choose among {list(EMOTIONS)}.")
+    if not emotions:
+        raise ValueError(f"`emotions` is empty: choose among {list(EMOTIONS)}.")
+    repeated = sorted({emotion for emotion in emotions if emotions.count(emotion) > 1})
+    if repeated:
+        raise ValueError(f"`emotions` repeats {repeated}: name each emotion once.")
+    return emotions
+
+
+# Keys of the random streams: each thing drawn has its own, whatever else is drawn.
+_STREAMS = {"sentence": 0, "speaker": 1, "way": 2, "recording": 3}
+_CODES = {emotion: code for code, emotion in enumerate(EMOTIONS)}
+
+
+def _generator(seed, stream, *key):
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_STREAMS[stream], *key)))
 
 
 def _make_sentence(seed, number):
     """Return three words of two or three syllables."""
-    rng = np.random.default_rng((seed, _SENTENCE, number))
-    syllables = zip(rng.choice([*CONSONANTS], 7), rng.choice([*VOWELS], 7), strict=True)
-    letters = "".join(map("".join, syllables))
-    return letters[:4], letters[4:10], letters[10:]
+    rng = _generator(seed, "sentence", number)
+    n_syllables = rng.permutation([2, 2, 3])
+    return tuple(
+        "".join(rng.choice(list(CONSONANTS)) + rng.choice(list(VOWELS)) for _ in range(n))
+        for n in n_syllables
+    )
 
 
-def _make_voice(seed, speaker, sex, emotion, rng):
-    """Draw the voice of one recording around the speaker's way with an emotion."""
-    own = np.random.default_rng((seed, _SPEAKER, speaker))
-    way = np.random.default_rng((seed, _WAY, speaker, _CODES[emotion]))
-    strength = np.exp(own.normal(0, 0.12))  # how much of an emotion the speaker shows
-    return Voice(
+def _make_speaker(seed, number):
+    """Draw a speaker of the sex whose turn it is."""
+    # The spreads between speakers of one sex are narrower than among people, so that a few
+    # speakers are enough to learn from.
+    rng = _generator(seed, "speaker", number)
+    name = ("female", "male")[number % 2]
+    sex = _SEXES[name]
+    return Speaker(
+        sex=name,
+        f0=sex.f0 * 2 ** (rng.normal(0, 2) / 12),
+        tract=sex.tract * np.exp(rng.normal(0, 0.02)),
+        tempo=np.exp(rng.normal(0, 0.06)),
+        level=rng.normal(-28, 1.7),
+        tilt=rng.normal(-2, 0.25),
+        breathiness=sex.breathiness + rng.normal(0, 1.0),
+        strength=np.exp(rng.normal(0, 0.12)),
+    )
+
+
+def _make_manner(seed, number, emotion, strength, rng):
+    """Draw the manner of one recording around the speaker's way with an emotion."""
+    way = _generator(seed, "way", number, _CODES[emotion])
+    return Manner(
         *(
-            own.normal(_SPEAKERS[sex], _SPEAKER_SPREAD)
-            + strength * np.array(EMOTIONS[emotion])
-            + way.normal(0, _WAY_SPREAD)
+            strength * np.array(EMOTIONS[emotion])
+            + way.normal(0, _SPEAKER_SPREAD)
             + rng.normal(0, _RECORDING_SPREAD)
         )
     )
