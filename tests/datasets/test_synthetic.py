@@ -1,6 +1,5 @@
 """The synthetic corpus: reproducible, well formed, and neither trivial nor hopeless."""
 
-
 import numpy as np
 import parselmouth
 import pytest
