@@ -43,33 +43,37 @@ def import_extra(module, *, extra, needed_for):
         return import_module(module)
     # torchaudio beside a torch that it was not built for fails in many ways.
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        package = module.partition(".")[0]
-        broken = torchaudio_error() if extra in _NEED_TORCHAUDIO else None
-        if isinstance(error, ModuleNotFoundError) and error.name == package:
-            problem = f"the package {package!r}, which is not installed. {installation(extra)}"
-        elif broken is None or isinstance(broken, ModuleNotFoundError):
-            problem = (
-                f"the package {package!r}, which cannot be imported "
-                f"({type(error).__name__}: {error}). {installation(extra)}"
+        raise ImportError(f"{needed_for} needs {_problem(module, extra, error)}") from error
+
+
+def _problem(module, extra, error):
+    """Return what is missing or broken, and the command that mends it."""
+    package = module.partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and error.name == package:
+        return f"the package {package!r}, which is not installed. {installation(extra)}"
+    broken = torchaudio_error() if extra in _NEED_TORCHAUDIO else None
+    if broken is not None and not isinstance(broken, ModuleNotFoundError):
+        torch, torchaudio = version("torch"), version("torchaudio").partition("+")[0]
+        fitting = _torchaudio_for(torch)
+        if torchaudio != fitting:
+            return (
+                f"torchaudio, and torchaudio {torchaudio} does not run beside torch {torch}; "
+                f"torchaudio {fitting} does: pip install 'torchaudio=={fitting}' "
+                f"({type(broken).__name__}: {broken})"
             )
-        else:
-            problem = f"torchaudio, and {_torchaudio_remedy(broken)}"
-        raise ImportError(f"{needed_for} needs {problem}") from error
+    return (
+        f"the package {package!r}, which cannot be imported ({type(error).__name__}: {error}). "
+        f"{installation(extra)}"
+    )
 
 
-def _torchaudio_remedy(error):
-    """Return which torchaudio runs beside the installed torch, in place of the broken one."""
-    torch = version("torch")
+def _torchaudio_for(torch):
+    """Return the version of torchaudio that runs beside a version of torch."""
     major, minor = map(int, torch.split(".")[:2])
     if (major, minor) < (2, 11):
-        fitting = f"{major}.{minor}.*"
-    else:
-        # 2.11.1 needs a symbol that torch has since 2.13; 2.11.0 is refused by torch 2.15.
-        fitting = "2.11.0" if (major, minor) < (2, 13) else "2.11.1"
-    return (
-        f"torchaudio {version('torchaudio')} does not run beside torch {torch}; torchaudio "
-        f"{fitting} does: pip install 'torchaudio=={fitting}' ({type(error).__name__}: {error})"
-    )
+        return f"{major}.{minor}.*"
+    # 2.11.1 needs a symbol that torch has since 2.13; 2.11.0 is refused by torch 2.15.
+    return "2.11.0" if (major, minor) < (2, 13) else "2.11.1"
 
 
 def torchaudio_error():

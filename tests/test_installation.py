@@ -170,6 +170,19 @@ def test_what_needs_torchaudio_says_which_one_runs(extra, torch, fitting, monkey
     )
 
 
+def test_a_fitting_torchaudio_that_fails_is_not_recommended(monkeypatch):
+    def fail(module):
+        raise OSError("libcudart.so.13: cannot open shared object file")
+
+    monkeypatch.setattr("sklearn_ser._extras.import_module", fail)
+    versions = {"torch": "2.15.0+cu132", "torchaudio": "2.11.1+cu132"}
+    monkeypatch.setattr("sklearn_ser._extras.version", versions.__getitem__)
+    with pytest.raises(ImportError, match=r"cannot be imported \(OSError: libcudart") as caught:
+        import_extra("speechbrain", extra="speechbrain", needed_for="This model")
+    assert "torchaudio==" not in str(caught.value)
+    assert str(caught.value).endswith(installation("speechbrain"))
+
+
 def test_an_extra_that_is_not_installed_is_not_called_broken():
     with pytest.raises(ImportError) as caught:
         import_extra("no_such_package", extra="snac", needed_for="This codec")
