@@ -64,7 +64,15 @@ SPEAKER_NETWORKS = {
     "wav2vec2-sv": ("Wav2Vec2ForXVector", _FAMILY | _XVECTOR_HEAD, True),  # wav2vec2-base-superb-sv
     "unispeech-sat-sv": ("UniSpeechSatForXVector", _FAMILY | _XVECTOR_HEAD, False),
 }
-_ALL = NETWORKS | SPEAKER_NETWORKS
+# To be trained, often: as many frames as above, from three convolutions in place of seven.
+_SHORT = {
+    "conv_dim": [16] * 3,
+    "conv_kernel": (10, 15, 9),
+    "conv_stride": (5, 8, 8),
+    "num_hidden_layers": 2,
+}
+TRAINED_NETWORKS = {"wavlm-short": ("WavLMModel", _FAMILY | _SHORT, False)}
+_ALL = NETWORKS | SPEAKER_NETWORKS | TRAINED_NETWORKS
 
 
 def make_network(name):

@@ -1,5 +1,6 @@
 """Codecs against each library's own encode on one recording at a time."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -39,9 +40,12 @@ def assert_close(own, reference):
     assert torch.linalg.norm(own - reference) <= TOLERANCE * torch.linalg.norm(reference)
 
 
+codec_of_the_library = functools.cache(make_codec)
+
+
 def by_transformers(name, waveform, n_quantizers):
     """Return latents, and what the decoder is given, of the library's own encode."""
-    codec = make_codec(name)
+    codec = codec_of_the_library(name)
     samples = torch.from_numpy(waveform)[None, None]
     with torch.no_grad():
         return {"encodec": _by_encodec, "dac": _by_dac, "mimi": _by_mimi}[name.partition("-")[0]](

@@ -1,5 +1,8 @@
 """Embeddings of ragged batches against transformers' own forward pass on each recording alone."""
 
+import copy
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -48,22 +51,27 @@ def _assert_close(actual, expected):
         assert distance <= TOLERANCE
 
 
+@functools.cache
+def _transformers(name):
+    return AutoFeatureExtractor.from_pretrained(small_network(name)), make_network(name)
+
+
 def _forward_by_transformers(name, waveform):
     """Return the hidden states that feature extractor and network give for one recording."""
-    extractor = AutoFeatureExtractor.from_pretrained(small_network(name))
+    extractor, network = _transformers(name)
     inputs = extractor(waveform, sampling_rate=RATE, return_tensors="pt")
     with torch.no_grad():
-        output = make_network(name)(inputs["input_values"], output_hidden_states=True)
+        output = network(inputs["input_values"], output_hidden_states=True)
     return [*(hidden[0] for hidden in output.hidden_states[:-1]), output.last_hidden_state[0]]
 
 
 def _whisper_by_transformers(waveform, context):
     """Return the hidden states of Whisper's encoder, its positional table cut to the recording."""
-    extractor = AutoFeatureExtractor.from_pretrained(small_network("whisper"))
+    extractor, network = _transformers("whisper")
     padding = "max_length" if context == "30s" else "do_not_pad"
     inputs = extractor(waveform, sampling_rate=RATE, padding=padding, return_tensors="pt")
     features = inputs["input_features"]
-    encoder = make_network("whisper").encoder
+    encoder = copy.deepcopy(network.encoder)
     if context == "recording":
         if features.shape[-1] % 2:  # the check in forward() counts whole pairs of frames alone
             return _whisper_by_hand(encoder, features)

@@ -1,5 +1,7 @@
 """Speaker embeddings of the wav2vec 2.0 family: equal to transformers, alone and in batches."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -22,11 +24,16 @@ def _embed(backbone, waveforms):
     return embeddings[:, 0].float()
 
 
+@functools.cache
+def _transformers(name):
+    return AutoFeatureExtractor.from_pretrained(small_network(name)), make_network(name)
+
+
 def _by_transformers(name, waveform):
-    extractor = AutoFeatureExtractor.from_pretrained(small_network(name))
+    extractor, network = _transformers(name)
     inputs = extractor(waveform, sampling_rate=16000, return_tensors="pt")
     with torch.no_grad():
-        return make_network(name)(inputs["input_values"]).embeddings[0]
+        return network(inputs["input_values"]).embeddings[0]
 
 
 def _noise(*lengths):

@@ -88,7 +88,7 @@ def _euclidean_fusion(network, tangents):
     return sum(clipped) / (len(clipped) if network.fusion == "gyromidpoint" else 1)
 
 
-@pytest.mark.parametrize(("fusion", "branch"), zip(FUSIONS, BRANCHES * 2, strict=True))
+@pytest.mark.parametrize(("fusion", "branch"), list(zip(FUSIONS, BRANCHES * 2, strict=True)))
 def test_zero_curvature_is_the_euclidean_network(fusion, branch):
     network = _unsettle(_network(fusion=fusion, branch=branch, curvature=0.0))
     features = 3 * _features()
