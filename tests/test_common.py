@@ -1,5 +1,7 @@
 """scikit-learn's battery, strict, the checks it leaves out, and our own for recordings."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
@@ -27,10 +29,13 @@ from small_codecs import small_codec
 from small_networks import small_network
 from small_text_networks import small_text_network
 
-TWO_AXES = [
+# One front end and one network, to be checked also where slow tests are left out.
+FEW = [
     LogMelSpectrogram(pooling="mean", n_mels=20),
-    LogMelSpectrogram(pooling="mean_std_delta", n_mels=20, duration=None, normalize=None),
     WavLMEmbedder(small_network("wavlm", later=True)),
+]
+TWO_AXES = [
+    LogMelSpectrogram(pooling="mean_std_delta", n_mels=20, duration=None, normalize=None),
     HubertEmbedder(
         small_network("hubert-large", later=True), layers=[0, 2], flatten=True, pooling="mean_std"
     ),
@@ -46,25 +51,25 @@ THREE_AXES = [
 ]
 # Estimators over tables, which take no recordings. scikit-learn's own tables have columns of
 # every number, so that they are one layer here; layers proper are in test_layer_selector.py.
-TABLES = [
+SELECTORS = [
     LayerSelector(),
     LayerSelector([0]),
     LayerSelector(n_layers=1),
     LayerSelector("mean"),
     LayerSelector("weighted"),
     LayerSelector("best"),
-    *(
-        HyperbolicFusionClassifier(
-            head=head,
-            branch=branch,
-            branch_sizes=(8,),
-            n_dims=8,
-            hidden_size=8,
-            max_epochs=10,
-            learning_rate=0.02,
-        )
-        for head, branch in (("softmax", "mlp"), ("mlr", "conv"))
-    ),
+]
+FUSIONS = [
+    HyperbolicFusionClassifier(
+        head=head,
+        branch=branch,
+        branch_sizes=(8,),
+        n_dims=8,
+        hidden_size=8,
+        max_epochs=10,
+        learning_rate=0.02,
+    )
+    for head, branch in (("softmax", "mlp"), ("mlr", "conv"))
 ]
 # A network as small as it gets, trained for seconds; none of its ingredients left out but the
 # random changes, which the few and tiny pictures of the battery don't bear.
@@ -122,12 +127,19 @@ LEFT_OUT = [
 ]
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
 # As the tables' columns have no names by which to tell blocks apart.
 one_block = pytest.mark.filterwarnings("ignore:blocks='auto' finds nothing")
 
 
+@parametrize_with_checks(FEW + SELECTORS, xfail_strict=True)
+def test_scikit_learn_on_few(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
 @one_block
-@parametrize_with_checks(TWO_AXES + THREE_AXES + TABLES, xfail_strict=True)
+@parametrize_with_checks(TWO_AXES + THREE_AXES + FUSIONS, xfail_strict=True)
 def test_scikit_learn(estimator, check):
     check(estimator)
 
@@ -159,12 +171,18 @@ def test_networks_predict_parts_as_the_whole(estimator):
 
 @one_block
 @pytest.mark.parametrize("check", LEFT_OUT, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("estimator", TWO_AXES + TABLES, ids=str)
+@pytest.mark.parametrize(
+    "estimator",
+    [*FEW, *SELECTORS, *(slow(estimator) for estimator in TWO_AXES + FUSIONS)],
+    ids=str,
+)
 def test_scikit_learn_checks_left_out(estimator, check):
     check(type(estimator).__name__, estimator)
 
 
-@pytest.mark.parametrize("check", [LEFT_OUT[0], LEFT_OUT[-1]], ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check", [LEFT_OUT[0], slow(LEFT_OUT[-1])], ids=lambda check: check.__name__
+)
 @pytest.mark.parametrize("estimator", NETWORKS + REGRESSORS, ids=str)
 def test_scikit_learn_checks_left_out_of_predictors(estimator, check):
     check(type(estimator).__name__, estimator)
@@ -213,6 +231,7 @@ WITHOUT_TABLES = [
 ]
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         *_texts(TextEmbedderOfTables),
@@ -236,6 +255,12 @@ def test_scikit_learn_checks_without_tables(estimator, check):
     check(type(estimator).__name__, estimator)
 
 
+@parametrize_with_recording_checks(FEW)
+def test_recordings_on_few(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
 @parametrize_with_recording_checks(TWO_AXES + THREE_AXES + PIPELINES)
 def test_recordings(estimator, check):
     check(estimator)

@@ -62,8 +62,15 @@ FEW = ("1001_IEO_NEU_XX", "1001_IEO_HAP_LO", "1001_IEO_ANG_LO", "1001_IEO_SAD_LO
 FEW += ("1002_IEO_SAD_LO", "1002_IEO_SAD_MD", "1040_ITH_SAD_X")
 
 
+@pytest.fixture(scope="module")
+def whole(grow_to_read):
+    """Return the complete corpus, to be read."""
+    return grow_to_read(*(f"AudioWAV/{name}.wav" for name in NAMES))
+
+
 @pytest.fixture
 def full(grow):
+    """Return the complete corpus, to be changed."""
     return grow(*(f"AudioWAV/{name}.wav" for name in NAMES))
 
 
@@ -86,11 +93,11 @@ def write(folder, name, text):
     (folder / name).write_text(text)
 
 
-def test_complete_corpus_is_silent(full):
+def test_complete_corpus_is_silent(whole):
     assert len(NAMES) == 7442
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        data = load_cremad(full)
+        data = load_cremad(whole)
     acted = ("anger", "disgust", "fear", "happiness", "sadness")
     assert Counter(data.target) == {"neutral": 1087} | dict.fromkeys(acted, 1271)
     assert set(data.groups) == {str(actor) for actor in ACTORS}
@@ -185,8 +192,8 @@ def test_missing_recordings_are_counted_by_emotion(full):
             load_cremad(full)
 
 
-def test_folds_keep_actors_apart_and_balance_the_sexes(full):
-    data = load_cremad(full)
+def test_folds_keep_actors_apart_and_balance_the_sexes(whole):
+    data = load_cremad(whole)
     assert data.speaker_folds.dtype.kind == "i"
     assert data.frame["speaker_fold"].tolist() == data.speaker_folds.tolist()
     splits = list(PredefinedSplit(data.speaker_folds).split())
@@ -198,7 +205,7 @@ def test_folds_keep_actors_apart_and_balance_the_sexes(full):
         assert sexes["female"] in (8, 9)
         assert sexes.sum() in (18, 19)
     # The same for any part of the corpus.
-    part = load_cremad(full, emotions=["fear"])
+    part = load_cremad(whole, emotions=["fear"])
     np.testing.assert_array_equal(part.speaker_folds, data.speaker_folds[data.target == "fear"])
 
 

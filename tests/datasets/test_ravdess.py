@@ -15,8 +15,15 @@ from sklearn_ser.datasets._ravdess import _LAYOUT
 SUNG = {"neutral", "calm", "happiness", "sadness", "anger", "fear"}
 
 
+@pytest.fixture(scope="module")
+def whole(grow_to_read, ravdess_names):
+    """Return the complete corpus, to be read."""
+    return grow_to_read(*(f"Actor_{name[-2:]}/{name}.wav" for name in ravdess_names))
+
+
 @pytest.fixture
 def full(grow, ravdess_names):
+    """Return the complete corpus, to be changed."""
     return grow(*(f"Actor_{name[-2:]}/{name}.wav" for name in ravdess_names))
 
 
@@ -32,8 +39,8 @@ def strict():
     ("channel", "n_recordings", "n_actors", "n_neutral", "n_calm"),
     [("speech", 1440, 24, 96, 192), ("song", 1012, 23, 92, 184), ("both", 2452, 24, 188, 376)],
 )
-def test_channels(full, channel, n_recordings, n_actors, n_neutral, n_calm):
-    data = load_ravdess(full, vocal_channel=channel)
+def test_channels(whole, channel, n_recordings, n_actors, n_neutral, n_calm):
+    data = load_ravdess(whole, vocal_channel=channel)
     assert len(data.recordings) == n_recordings
     assert len(set(data.groups)) == n_actors
     counts = Counter(data.target)
@@ -125,21 +132,21 @@ def test_unknown_names(full):
         assert len(load_ravdess(full, vocal_channel="both").recordings) == 2452
 
 
-def test_song_has_no_disgust(full):
+def test_song_has_no_disgust(whole):
     with pytest.raises(ValueError, match="'disgust', which these recordings do not have"):
-        load_ravdess(full, vocal_channel="song", emotions=["anger", "disgust"])
+        load_ravdess(whole, vocal_channel="song", emotions=["anger", "disgust"])
 
 
-def test_emotions_filter_the_folds(full):
+def test_emotions_filter_the_folds(whole):
     merged = {"calm": "neutral", "neutral": "neutral", "anger": "anger"}
-    data = load_ravdess(full, emotions=merged)
+    data = load_ravdess(whole, emotions=merged)
     assert Counter(data.target) == {"neutral": 96 + 192, "anger": 192}
     assert len(data.emobox_folds) == len(data.target)
     assert data.frame["emobox_fold"].tolist() == data.emobox_folds.tolist()
 
 
-def test_emobox_folds_keep_actors_apart(full):
-    data = load_ravdess(full)
+def test_emobox_folds_keep_actors_apart(whole):
+    data = load_ravdess(whole)
     assert data.emobox_folds.dtype.kind == "i"
     splits = list(PredefinedSplit(data.emobox_folds).split())
     assert len(splits) == 6
@@ -169,8 +176,8 @@ def test_wrong_folder_says_where_to_get_it(tmp_path):
         load_ravdess(tmp_path / "nowhere")
 
 
-def test_description_has_the_corpus_counts(full):
-    data = load_ravdess(full, vocal_channel="both")
+def test_description_has_the_corpus_counts(whole):
+    data = load_ravdess(whole, vocal_channel="both")
     for emotion in data.target_names:
         line = next(line for line in data.DESCR.splitlines() if line.startswith(f"{emotion} "))
         of_emotion = data.frame.loc[data.target == emotion, "vocal_channel"]

@@ -25,11 +25,11 @@ def corpus():
     return make_emotional_speech(random_state=0)
 
 
-def statistics(recordings):
+@pytest.fixture(scope="module")
+def statistics(corpus):
     """Return the rows of the quickstart's front end."""
-    return LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None).transform(
-        recordings
-    )
+    front_end = LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None)
+    return front_end.transform(corpus.recordings)
 
 
 def recall_of(X, y, groups):
@@ -130,20 +130,18 @@ def test_emotions_move_the_voice_as_reported(corpus):
     assert means["duration"]["fear"] < means["duration"]["neutral"] < means["duration"]["sadness"]
 
 
-def test_spectrum_tells_the_emotions_apart_but_not_perfectly(corpus):
-    X = statistics(corpus.recordings)
-    assert 0.6 < recall_of(X, corpus.target, corpus.groups) < 0.95
+def test_spectrum_tells_the_emotions_apart_but_not_perfectly(corpus, statistics):
+    assert 0.6 < recall_of(statistics, corpus.target, corpus.groups) < 0.95
 
 
-def test_shuffled_labels_are_at_chance(corpus):
-    X = statistics(corpus.recordings)
+def test_shuffled_labels_are_at_chance(corpus, statistics):
     rng = np.random.default_rng(0)
     y = corpus.target.copy()
     for speaker in set(corpus.groups):
         y[corpus.groups == speaker] = rng.permutation(y[corpus.groups == speaker])
     # Classes are balanced, so that the recall is the share of right predictions.
     low, high = binom.interval(0.999, len(y), 1 / 7) / np.array(len(y))
-    assert low <= recall_of(X, y, corpus.groups) <= high
+    assert low <= recall_of(statistics, y, corpus.groups) <= high
 
 
 def test_neither_pitch_nor_loudness_alone_tells_the_emotions_apart(corpus):

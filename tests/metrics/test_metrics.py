@@ -52,7 +52,12 @@ def test_interval_is_repeatable_and_holds_the_figure(predictions):
     y_true, y_pred, speakers = predictions
     first, second = (
         confidence_interval(
-            unweighted_average_recall, y_true, y_pred, groups=speakers, random_state=3
+            unweighted_average_recall,
+            y_true,
+            y_pred,
+            groups=speakers,
+            n_resamples=200,
+            random_state=3,
         )
         for _ in range(2)
     )
