@@ -82,6 +82,7 @@ def _by_mimi(codec, samples, n_quantizers):
     return codec.encoder(samples).latents[0].T, codec.quantizer.decode(codes)[0].T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CODECS)
 @pytest.mark.parametrize("n_quantizers", [1, 2, 4])
 def test_each_recording_is_encoded_as_the_library_does(name, n_quantizers):

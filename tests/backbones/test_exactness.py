@@ -120,7 +120,7 @@ def test_twenty_seconds_beside_the_shortest(name):
         _assert_close(layers, _forward_by_transformers(name, waveform))
 
 
-@pytest.mark.parametrize("context", ["30s", "recording"])
+@pytest.mark.parametrize("context", [pytest.param("30s", marks=pytest.mark.slow), "recording"])
 @few_examples
 @given(lengths=lengths)
 def test_whisper_equals_transformers_alone(context, lengths):

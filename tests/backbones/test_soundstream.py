@@ -7,6 +7,9 @@ from torch.nn import functional as F
 
 from sklearn_ser.backbones import load_codec
 
+# The network is of full size.
+pytestmark = pytest.mark.slow
+
 NAME = "soundstream_variant_naturalspeech2.pt"
 STRIDES = (2, 4, 5, 5)
 WIDTH = 58

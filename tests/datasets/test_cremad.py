@@ -93,6 +93,7 @@ def write(folder, name, text):
     (folder / name).write_text(text)
 
 
+@pytest.mark.slow
 def test_complete_corpus_is_silent(whole):
     assert len(NAMES) == 7442
     with warnings.catch_warnings():
@@ -146,6 +147,7 @@ def test_layout_takes_the_corpus_names_and_no_others():
     assert all(_LAYOUT.fields(name) for name in NAMES)
 
 
+@pytest.mark.slow
 def test_more_recordings_than_the_corpus_has_are_told(one_warning, full):
     (full / f"{min(ABSENT)}.wav").touch()
     _, message = one_warning(load_cremad, full)
@@ -173,6 +175,7 @@ def test_votes_of_other_spellings(few, vote, spelt):
     assert neutral["voice_vote"].iloc[0] == spelt
 
 
+@pytest.mark.slow
 def test_the_misnamed_recording_is_one(one_warning, full):
     (full / "1040_ITH_SAD_XX.wav").touch()
     data, message = one_warning(load_cremad, full)
@@ -180,6 +183,7 @@ def test_the_misnamed_recording_is_one(one_warning, full):
     assert len(data.recordings) == 7442
 
 
+@pytest.mark.slow
 def test_missing_recordings_are_counted_by_emotion(full):
     for name in ("1091_TIE_ANG_XX", "1091_TIE_NEU_XX"):
         (full / "AudioWAV" / f"{name}.wav").unlink()
@@ -192,6 +196,7 @@ def test_missing_recordings_are_counted_by_emotion(full):
             load_cremad(full)
 
 
+@pytest.mark.slow
 def test_folds_keep_actors_apart_and_balance_the_sexes(whole):
     data = load_cremad(whole)
     assert data.speaker_folds.dtype.kind == "i"

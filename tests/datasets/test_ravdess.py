@@ -95,6 +95,7 @@ def test_layout_takes_the_corpus_names_and_no_others(ravdess_names):
     assert _LAYOUT.fields("01-01-06-01-02-01-12") is None
 
 
+@pytest.mark.slow
 def test_missing_recordings_are_named(one_warning, full):
     for name in ("03-01-04-01-01-01-02", "03-01-03-01-01-01-02", "03-01-08-02-02-02-24"):
         (full / f"Actor_{name[-2:]}" / f"{name}.wav").unlink()
@@ -112,6 +113,7 @@ def test_only_the_chosen_channel_may_be_missing(grow, ravdess_names):
         load_ravdess(folder, vocal_channel="both")
 
 
+@pytest.mark.slow
 def test_copy_that_holds_the_corpus_twice(one_warning, grow, ravdess_names):
     speech = [f"Actor_{name[-2:]}/{name}.wav" for name in ravdess_names if name[3:5] == "01"]
     folder = grow(*speech, *(f"audio_speech_actors_01-24/{name}" for name in speech))
@@ -125,6 +127,7 @@ def test_copy_that_holds_the_corpus_twice(one_warning, grow, ravdess_names):
     assert all(Path(recording).parent.parent == folder for recording in data.recordings)
 
 
+@pytest.mark.slow
 def test_unknown_names(full):
     for name in ("03-01-01-02-01-01-01", "03-02-07-01-01-01-01", "03-02-02-01-01-01-18"):
         (full / f"{name}.wav").touch()

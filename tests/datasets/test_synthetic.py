@@ -43,6 +43,7 @@ def same(left, right):
     return len(left) == len(right) and all(map(np.array_equal, left, right))
 
 
+@pytest.mark.slow
 def test_each_speaker_says_each_sentence_in_each_emotion(corpus):
     assert len(corpus.recordings) == len(corpus.target) == len(corpus.groups) == 8 * 7 * 5
     assert corpus.target_names == DEFAULT_EMOTIONS
@@ -55,6 +56,7 @@ def test_each_speaker_says_each_sentence_in_each_emotion(corpus):
     assert corpus.frame["text"].nunique() == 5
 
 
+@pytest.mark.slow
 def test_frame_agrees_with_the_rest(corpus):
     np.testing.assert_array_equal(corpus.frame["emotion"], corpus.target)
     np.testing.assert_array_equal(corpus.frame["speaker"], corpus.groups)
@@ -63,6 +65,7 @@ def test_frame_agrees_with_the_rest(corpus):
     assert "280 recordings of 8 speakers, 5 nonsense sentences" in corpus.DESCR
 
 
+@pytest.mark.slow
 def test_recordings_are_waveforms(corpus):
     for recording in corpus.recordings:
         assert recording.dtype == np.float32
@@ -101,6 +104,7 @@ def test_global_random_state_is_neither_used_nor_touched():
     assert same(first, make_emotional_speech(**SMALL, random_state=5).recordings)
 
 
+@pytest.mark.slow
 def test_a_recording_does_not_depend_on_the_size_of_the_corpus(corpus):
     small = make_emotional_speech(2, ["sadness", "anger"], 2, random_state=0)
     large = corpus.frame.set_index(["speaker", "emotion", "sentence"])
@@ -109,6 +113,7 @@ def test_a_recording_does_not_depend_on_the_size_of_the_corpus(corpus):
     assert same(small.recordings, [corpus.recordings[large.loc[key, "position"]] for key in keys])
 
 
+@pytest.mark.slow
 def test_audio_has_the_stated_f0(corpus):
     for position in range(0, len(corpus.recordings), 23):
         sound = parselmouth.Sound(
@@ -119,6 +124,7 @@ def test_audio_has_the_stated_f0(corpus):
         assert abs(semitones) < 0.5
 
 
+@pytest.mark.slow
 def test_emotions_move_the_voice_as_reported(corpus):
     frame = corpus.frame.assign(
         level=[20 * np.log10(recording.std()) for recording in corpus.recordings]
@@ -130,10 +136,12 @@ def test_emotions_move_the_voice_as_reported(corpus):
     assert means["duration"]["fear"] < means["duration"]["neutral"] < means["duration"]["sadness"]
 
 
+@pytest.mark.slow
 def test_spectrum_tells_the_emotions_apart_but_not_perfectly(corpus, statistics):
     assert 0.6 < recall_of(statistics, corpus.target, corpus.groups) < 0.95
 
 
+@pytest.mark.slow
 def test_shuffled_labels_are_at_chance(corpus, statistics):
     rng = np.random.default_rng(0)
     y = corpus.target.copy()
@@ -144,6 +152,7 @@ def test_shuffled_labels_are_at_chance(corpus, statistics):
     assert low <= recall_of(statistics, y, corpus.groups) <= high
 
 
+@pytest.mark.slow
 def test_neither_pitch_nor_loudness_alone_tells_the_emotions_apart(corpus):
     pitch = np.log(corpus.frame[["f0"]].to_numpy())
     level = np.array([[20 * np.log10(recording.std())] for recording in corpus.recordings])

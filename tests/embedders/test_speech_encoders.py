@@ -417,6 +417,7 @@ def test_pickles_carry_no_weights():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(embedder)).transform(recordings), rows)
 
 
+@pytest.mark.slow
 def test_grid_search_in_two_processes(tmp_path):
     recordings = _voices(*np.linspace(0.2, 0.5, 12))
     pipeline = make_pipeline(_wavlm(memory=tmp_path), LogisticRegression())
@@ -449,6 +450,7 @@ def test_each_recording_passes_once_whatever_is_asked_for(tmp_path, passes):
     assert _count(passes) == 0
 
 
+@pytest.mark.slow
 def test_a_grid_search_makes_one_pass_and_the_next_none(tmp_path, passes):
     recordings = _voices(*np.linspace(0.1, 0.3, 12))
     target = np.arange(12) % 2
@@ -685,6 +687,7 @@ def test_a_joblib_memory_is_a_place_too(tmp_path, passes):
 # Real weights on real recordings
 
 
+@pytest.mark.slow
 def test_whisper_on_emodb_equals_transformers(corpus_folder, weights_folder):
     folder = weights_folder("whisper-base-encoder")
     recordings = load_emodb(corpus_folder("emodb")).recordings[:1]
@@ -702,6 +705,7 @@ def test_whisper_on_emodb_equals_transformers(corpus_folder, weights_folder):
             assert np.linalg.norm(layer - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["30s", "recording"])
 def test_bfloat16_stays_within_five_per_cent_on_real_weights(
     context, corpus_folder, weights_folder

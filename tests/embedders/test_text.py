@@ -87,6 +87,7 @@ def test_rows_are_those_of_transformers_for_each_transcript_by_itself(name):
     assert apart.min() > 1e-3 * np.linalg.norm(distinct, axis=-1).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "pooling"), list(zip(TEXT_NETWORKS, itertools.cycle(["mean", "max", "cls"])))
 )
@@ -460,6 +461,7 @@ def test_progress_is_shown_in_transcripts_where_asked_for(capfd):
 # The store
 
 
+@pytest.mark.slow
 def test_a_grid_search_makes_one_pass_and_the_next_none(tmp_path, passes):
     texts = [f"{word} {letter}" for word in ("happy", "no") for letter in "abcdef"]
     target = np.repeat([0, 1], 6)
@@ -598,6 +600,7 @@ PARAPHRASES = [
 ]
 
 
+@pytest.mark.slow
 def test_minilm_equals_transformers(minilm):
     texts = [text for pair in PARAPHRASES for text in pair] + SENTENCES
     rows = TextEmbedder(minilm, layers="all").fit_transform(texts)
@@ -618,6 +621,7 @@ def test_minilm_finds_paraphrases(minilm):
     assert cosine.diagonal().min() > cosine[~np.eye(4, dtype=bool)].max() + 0.1
 
 
+@pytest.mark.slow
 def test_minilm_tells_feelings_apart(minilm):
     glad = ["I love it", "what a wonderful day", "that is great news", "I am so happy", "lovely"]
     sad = ["I hate it", "what a terrible day", "that is awful news", "I am so sad", "horrible"]

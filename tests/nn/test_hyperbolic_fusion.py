@@ -381,6 +381,7 @@ def test_a_training_step_has_the_points_on_the_ball_as_it_is_now(curvature):
     torch.testing.assert_close(points, poincare.project(before, c))
 
 
+@pytest.mark.slow
 @every_network
 def test_training_tells_classes_apart(fusion, head, branch):
     labels, rows = torch.arange(60) % 3, torch.arange(60)
@@ -411,6 +412,7 @@ def _hostile_inputs():
     }
 
 
+@pytest.mark.slow
 @every_pair("curvature, fusion, head", [0, 1.0, 10.0, "learn", "learn_each"], FUSIONS, HEADS)
 def test_hostile_input_leaves_losses_and_parameters_finite(curvature, fusion, head):
     parameters = {"fusion": fusion, "curvature": curvature, "head": head}
