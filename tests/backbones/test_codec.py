@@ -14,7 +14,7 @@ from sklearn_ser import CodecEmbedder, EmbeddingStore
 from sklearn_ser.backbones import Codec, load_codec, register_codec
 from sklearn_ser.backbones import _codec_registry as registry
 from small_codecs import CODECS, make_codec, small_codec
-from small_networks import small_network
+from small_networks import mostly_slow, small_network
 
 TOLERANCE = 1e-5
 LENGTHS = (1, 2, 7, 100, 319, 320, 321, 1919, 1921, 5000, 48001, 60000)
@@ -94,7 +94,7 @@ def test_each_recording_is_encoded_as_the_library_does(name, n_quantizers):
         assert_close(own[n_quantizers], quantized)
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", mostly_slow(CODECS))
 def test_neighbours_and_order_are_of_no_consequence(name):
     waveforms = [noise(length) for length in (50001, 10, 7777, 24000)]
     backbone = load_codec(small_codec(name), device="cpu")

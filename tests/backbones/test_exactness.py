@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers import AutoFeatureExtractor
 
 from sklearn_ser.backbones import load_backbone
-from small_networks import NETWORKS, make_network, small_network
+from small_networks import NETWORKS, make_network, mostly_slow, small_network
 
 FAMILY = [name for name in NETWORKS if name != "whisper"]
 TOLERANCE = 1e-5  # of the norm, for each recording and layer, in float32
@@ -97,14 +97,14 @@ def _whisper_by_hand(encoder, features):
 
 lengths = st.lists(st.integers(400, 3 * RATE), min_size=1, max_size=5)
 few_examples = settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", mostly_slow(FAMILY))
 @few_examples
 @given(lengths=lengths)
 def test_ragged_batch_equals_transformers_alone(name, lengths):
@@ -113,6 +113,7 @@ def test_ragged_batch_equals_transformers_alone(name, lengths):
         _assert_close(layers, _forward_by_transformers(name, waveform))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wavlm", "wavlm-large", "hubert"])
 def test_twenty_seconds_beside_the_shortest(name):
     waveforms = [_noise(400), _noise(20 * RATE), _noise(7777)]
@@ -137,7 +138,7 @@ def test_whisper_with_an_odd_number_of_spectrum_frames_and_at_its_limits(n_sampl
     _assert_close(encoded[0], _whisper_by_transformers(waveforms[0], "recording"))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS))
 def test_order_is_of_no_consequence(name):
     waveforms = [_noise(length) for length in (12345, 400, 40000, 16000)]
     backbone = _load(name, context="recording")
@@ -160,7 +161,7 @@ def test_zero_padding_with_an_attention_mask_is_not_exact_in_transformers():
     assert moved > 0.01
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS))
 @pytest.mark.parametrize("depth", [0, 2])
 def test_blocks_beyond_the_deepest_layer_do_not_run(name, depth):
     backbone = _load(name, context="recording")
@@ -213,6 +214,7 @@ def test_layers_are_yielded_one_at_a_time():
         hook.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wavlm", "data2vec", "whisper"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_lower_precision_stays_near(name, dtype):

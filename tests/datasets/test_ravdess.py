@@ -35,6 +35,7 @@ def strict():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("channel", "n_recordings", "n_actors", "n_neutral", "n_calm"),
     [("speech", 1440, 24, 96, 192), ("song", 1012, 23, 92, 184), ("both", 2452, 24, 188, 376)],
@@ -135,11 +136,13 @@ def test_unknown_names(full):
         assert len(load_ravdess(full, vocal_channel="both").recordings) == 2452
 
 
+@pytest.mark.slow
 def test_song_has_no_disgust(whole):
     with pytest.raises(ValueError, match="'disgust', which these recordings do not have"):
         load_ravdess(whole, vocal_channel="song", emotions=["anger", "disgust"])
 
 
+@pytest.mark.slow
 def test_emotions_filter_the_folds(whole):
     merged = {"calm": "neutral", "neutral": "neutral", "anger": "anger"}
     data = load_ravdess(whole, emotions=merged)
@@ -148,6 +151,7 @@ def test_emotions_filter_the_folds(whole):
     assert data.frame["emobox_fold"].tolist() == data.emobox_folds.tolist()
 
 
+@pytest.mark.slow
 def test_emobox_folds_keep_actors_apart(whole):
     data = load_ravdess(whole)
     assert data.emobox_folds.dtype.kind == "i"
@@ -179,6 +183,7 @@ def test_wrong_folder_says_where_to_get_it(tmp_path):
         load_ravdess(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_description_has_the_corpus_counts(whole):
     data = load_ravdess(whole, vocal_channel="both")
     for emotion in data.target_names:

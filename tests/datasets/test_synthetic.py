@@ -176,7 +176,7 @@ def test_every_emotion_can_be_made():
     assert corpus.target.tolist() == list(EMOTIONS)
 
 
-def test_return_X_y(corpus):
+def test_return_X_y():
     recordings, target = make_emotional_speech(**SMALL, random_state=0, return_X_y=True)
     assert len(recordings) == len(target) == 8
     assert isinstance(target, np.ndarray)

@@ -15,6 +15,7 @@ from sklearn_ser import CodecEmbedder, EmbeddingStore, RecordingError
 from sklearn_ser.backbones import _codec, _codec_registry, load_codec, register_codec
 from sklearn_ser.datasets import load_emodb
 from small_codecs import CODECS, make_codec, small_codec
+from small_networks import mostly_slow
 
 RATE = 16000
 
@@ -111,7 +112,7 @@ def test_columns_say_what_they_hold():
     assert list(names[[0, 64]]) == ["dac16_mean_dim0000", "dac16_std_dim0000"]
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", mostly_slow(CODECS))
 def test_recordings_are_resampled_to_the_codecs_rate(name, passes):
     rate = load_codec(small_codec(name), device="cpu").sampling_rate
     CodecEmbedder(small_codec(name), sampling_rate=8000).fit_transform(

@@ -688,6 +688,7 @@ def test_a_number_of_folds_is_given_groups_in_nested_folds(layers, emotions, spe
         np.testing.assert_array_equal(fitted[0].layer_scores_, alone.layer_scores_)
 
 
+@pytest.mark.slow
 def test_a_search_may_compare_layers_with_best(layers, emotions, speakers, routing, spy):
     pipeline = make_pipeline(LayerSelector(cv=spy), LogisticRegression())
     grid = {"layerselector__layer": [0, "weighted", "best"]}

@@ -191,6 +191,7 @@ def _search(recordings, target, groups):
     ).fit(recordings, target, groups=groups)
 
 
+@pytest.mark.slow
 def test_grid_search_over_bands_with_held_out_speakers_on_synthetic_paths(tmp_path):
     corpus = make_emotional_speech(
         n_speakers=3, emotions=["anger", "sadness"], n_sentences=3, random_state=0
@@ -237,6 +238,7 @@ def _peak_bytes(n_recordings):
     return peak
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_recordings():
     _peak_bytes(2)  # what is loaded and cached once
     few, many = _peak_bytes(5), _peak_bytes(100)

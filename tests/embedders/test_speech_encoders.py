@@ -300,6 +300,7 @@ def test_recordings_of_like_length_share_a_batch(passes):
     assert passes == [[16160, 16000], [4960, 4800]]
 
 
+@pytest.mark.slow
 def test_decoding_is_lazy(passes):
     """No more recordings are read than some batches need, however many there are."""
     fetched = []

@@ -164,6 +164,7 @@ def test_the_same_checkpoint_read_for_its_layers_is_kept_apart(tmp_path):
     np.testing.assert_array_equal(_wavlm(memory=kept).fit_transform(recordings), vectors)
 
 
+@pytest.mark.slow
 def test_a_search_over_the_embedder_passes_each_recording_once_for_each(ge2e, tmp_path, passes):
     recordings = _voices(*np.linspace(0.4, 0.6, 12))
     pipeline = Pipeline([("features", _wavlm()), ("classifier", LogisticRegression())])

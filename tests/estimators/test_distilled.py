@@ -180,6 +180,7 @@ def test_a_prediction_is_the_same_alone_and_in_any_batch(table, loudness, name):
         np.testing.assert_allclose(alone, together[[row]], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_the_shortest_and_the_longest_in_one_batch(recordings, loudness):
     rng = np.random.default_rng(0)
     extremes = [0.1 * rng.normal(size=400), 0.1 * rng.normal(size=60 * 16000)]
@@ -189,6 +190,7 @@ def test_the_shortest_and_the_longest_in_one_batch(recordings, loudness):
     assert np.isfinite(together).all()
 
 
+@pytest.mark.slow
 def test_long_recordings_are_cropped_in_training_and_cut_in_prediction(
     recordings, loudness, monkeypatch
 ):
@@ -300,6 +302,7 @@ def test_gradients_are_gathered(recordings, loudness):
 # Targets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_targets", [1, 50])
 def test_one_target_and_fifty(recordings, n_targets):
     y = np.random.default_rng(0).normal(size=(N, n_targets))
@@ -311,6 +314,7 @@ def test_one_target_and_fifty(recordings, n_targets):
     assert named.predict(recordings[:2]).shape == (2,)
 
 
+@pytest.mark.slow
 def test_a_constant_target_is_predicted_and_disturbs_no_other(recordings, loudness):
     regressor = quick().fit(recordings, loudness.assign(dominance=0.1))
     predicted = regressor.predict(recordings)
@@ -320,6 +324,7 @@ def test_a_constant_target_is_predicted_and_disturbs_no_other(recordings, loudne
     assert (alone.predict(recordings) == 3).all()
 
 
+@pytest.mark.slow
 def test_units_of_targets_make_no_difference(recordings, loudness):
     one = quick().fit(recordings, loudness)
     other = quick().fit(recordings, 256 * loudness - 1024)
@@ -560,6 +565,7 @@ def test_without_epochs_of_distillation_its_layers_are_checked(recordings, loudn
         quick(teacher_layers=(99,), **settings).fit(recordings, loudness)
 
 
+@pytest.mark.slow
 def test_unlabelled_recordings_serve_distillation_alone(recordings, loudness, monkeypatch):
     seen = []
     take = SpeechInputs.__getitem__
@@ -615,6 +621,7 @@ def test_a_teacher_is_spared_what_cannot_be_used(recordings, loudness):
     assert len(regressor.teacher_.lengths_) == N - 1
 
 
+@pytest.mark.slow
 def test_a_search_with_folds_of_its_own_gets_no_groups(recordings, loudness, speakers):
     embedder = WhisperEmbedder(small_network("whisper"), context="recording")
     teacher = make_pipeline(embedder, RidgeCV(cv=3))
@@ -685,6 +692,7 @@ def test_all_frozen_each_recording_is_read_once(recordings, loudness):
     assert sorted(reads) == list(range(N))
 
 
+@pytest.mark.slow
 def test_transcripts_that_are_cut_are_told(table, loudness):
     with pytest.warns(UserWarning, match="cut to 4 tokens"):
         quick(text_model=small_text_network("bert"), max_length=4).fit(table, loudness)
@@ -782,6 +790,7 @@ def test_a_head_keeps_to_the_encoder_it_was_trained_on(recordings, loudness):
     np.testing.assert_array_equal(regressor.predict(recordings), predicted)
 
 
+@pytest.mark.slow
 def test_it_is_cross_validated_by_speakers(recordings, loudness, speakers):
     predicted = cross_val_predict(
         clone(quick(max_epochs=1)), recordings, loudness, cv=GroupKFold(3), groups=speakers

@@ -107,6 +107,7 @@ def test_weights_of_zero_have_no_part_in_mean_and_deviation(spectrograms):
 # What it takes
 
 
+@pytest.mark.slow
 def test_prediction_takes_another_number_of_frames(fitted, spectrograms):
     X, y = spectrograms
     for n_frames in (1, 20, 40, 100):

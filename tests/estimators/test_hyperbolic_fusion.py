@@ -89,6 +89,7 @@ def test_it_is_the_network_of_hyfuse(fitted, table):
     np.testing.assert_allclose(fitted.transform(X), points, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_at_no_curvature_it_is_euclids_network(table):
     X, y = table
     flat = small(curvature=0).fit(X, y)
@@ -232,6 +233,7 @@ def test_weights_of_zero_have_no_part_in_the_standardisation(fitted, table):
     assert same_bits(weighted, fitted)
 
 
+@pytest.mark.slow
 def test_warm_start_goes_on_and_refuses_another_network(table):
     X, y = table
     for head in ("softmax", "mlr"):
@@ -285,6 +287,7 @@ def test_a_dropout_of_none_and_of_some_train_otherwise(table):
     assert not same_bits(without, small(dropout=0.5).fit(*table))
 
 
+@pytest.mark.slow
 def test_points_are_moved_along_the_ball_by_riemannian_adam(table):
     ball = small(head="mlr").fit(*table)
     plane = small(head="mlr", curvature=0).fit(*table)
@@ -321,6 +324,7 @@ CHOICES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_hostile_tables_give_finite_numbers(seed):
     rng = np.random.default_rng(seed)
@@ -362,6 +366,7 @@ def assert_all_is_finite(X, y, choices):
 # Around it
 
 
+@pytest.mark.slow
 def test_a_search_over_fusion_and_curvature_with_speakers(table):
     X, y = table
     search = GridSearchCV(

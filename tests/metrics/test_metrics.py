@@ -56,7 +56,7 @@ def test_interval_is_repeatable_and_holds_the_figure(predictions):
             y_true,
             y_pred,
             groups=speakers,
-            n_resamples=200,
+            n_resamples=100,
             random_state=3,
         )
         for _ in range(2)
