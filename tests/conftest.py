@@ -44,10 +44,12 @@ MARKERS = {"corpus_folder": "corpus", "weights_folder": "weights"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests that need real corpora or networks."""
+    """Mark the tests that need real corpora or networks, and the examples."""
     for item in items:
         for fixture in MARKERS.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(MARKERS[fixture])
+        if item.path.name == "test_examples.py":  # each starts Python anew
+            item.add_marker("slow")
 
 
 def pytest_runtest_setup(item):

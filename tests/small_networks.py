@@ -1,5 +1,6 @@
 """Small networks of the real architectures, with random weights, saved as on the hub."""
 
+import functools
 import getpass
 import hashlib
 import os
@@ -64,7 +65,15 @@ SPEAKER_NETWORKS = {
     "wav2vec2-sv": ("Wav2Vec2ForXVector", _FAMILY | _XVECTOR_HEAD, True),  # wav2vec2-base-superb-sv
     "unispeech-sat-sv": ("UniSpeechSatForXVector", _FAMILY | _XVECTOR_HEAD, False),
 }
-_ALL = NETWORKS | SPEAKER_NETWORKS
+# To be trained, often: as many frames as above, from three convolutions in place of seven.
+_SHORT = {
+    "conv_dim": [16] * 3,
+    "conv_kernel": (10, 15, 9),
+    "conv_stride": (5, 8, 8),
+    "num_hidden_layers": 2,
+}
+TRAINED_NETWORKS = {"wavlm-short": ("WavLMModel", _FAMILY | _SHORT, False)}
+_ALL = NETWORKS | SPEAKER_NETWORKS | TRAINED_NETWORKS
 
 
 def make_network(name):
@@ -112,6 +121,19 @@ def small_network(name, *, later=False):
     )
 
 
+@functools.cache
+def _versions():
+    return [version(library) for library in ("torch", "transformers")]
+
+
+def mostly_slow(names):
+    """Return names to parametrize a test by, of which the fast run takes the first alone."""
+    import pytest
+
+    first, *others = names
+    return [first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
+
+
 # What is to be made before the first test: folders, and what saves to them.
 _announced = {}
 
@@ -121,7 +143,7 @@ def saved_once(definitions, name, save, *, later=False):
 
     What is defined otherwise, or by other versions of the libraries, has another folder.
     """
-    made_of = f"{definitions} {version('torch')} {version('transformers')}"
+    made_of = f"{definitions} {_versions()}"
     home = Path(tempfile.gettempdir()) / f"sklearn_ser-{getpass.getuser()}"
     home /= f"networks-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
     folder = home / name

@@ -1,8 +1,10 @@
 """scikit-learn's battery, strict, the checks it leaves out, and our own for recordings."""
 
+from functools import partial
+
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks as sklearn_checks
@@ -27,10 +29,13 @@ from small_codecs import small_codec
 from small_networks import small_network
 from small_text_networks import small_text_network
 
-TWO_AXES = [
+# One front end and one network, to be checked also where slow tests are left out.
+FEW = [
     LogMelSpectrogram(pooling="mean", n_mels=20),
-    LogMelSpectrogram(pooling="mean_std_delta", n_mels=20, duration=None, normalize=None),
     WavLMEmbedder(small_network("wavlm", later=True)),
+]
+TWO_AXES = [
+    LogMelSpectrogram(pooling="mean_std_delta", n_mels=20, duration=None, normalize=None),
     HubertEmbedder(
         small_network("hubert-large", later=True), layers=[0, 2], flatten=True, pooling="mean_std"
     ),
@@ -46,25 +51,25 @@ THREE_AXES = [
 ]
 # Estimators over tables, which take no recordings. scikit-learn's own tables have columns of
 # every number, so that they are one layer here; layers proper are in layers/test_selector.py.
-TABLES = [
+SELECTORS = [
     LayerSelector(),
     LayerSelector([0]),
     LayerSelector(n_layers=1),
     LayerSelector("mean"),
     LayerSelector("weighted"),
     LayerSelector("best"),
-    *(
-        HyperbolicFusionClassifier(
-            head=head,
-            branch=branch,
-            branch_sizes=(8,),
-            n_dims=8,
-            hidden_size=8,
-            max_epochs=10,
-            learning_rate=0.02,
-        )
-        for head, branch in (("softmax", "mlp"), ("mlr", "conv"))
-    ),
+]
+FUSIONS = [
+    HyperbolicFusionClassifier(
+        head=head,
+        branch=branch,
+        branch_sizes=(8,),
+        n_dims=8,
+        hidden_size=8,
+        max_epochs=10,
+        learning_rate=0.02,
+    )
+    for head, branch in (("softmax", "mlp"), ("mlr", "conv"))
 ]
 # A network as small as it gets, trained for seconds; none of its ingredients left out but the
 # random changes, which the few and tiny pictures of the battery don't bear.
@@ -76,20 +81,21 @@ NETWORKS = [
         n_frequency_masks=0,
         n_time_masks=0,
         mixup=0,
-        max_epochs=5,
-        batch_size=32,
-        learning_rate=0.01,
+        max_epochs=4,
+        batch_size=50,
+        learning_rate=0.02,
     ),
 ]
 # Waveforms of a few samples are padded to what the networks need: enough is left to learn from.
 REGRESSORS = [
     DistilledRegressor(
-        small_network("wavlm", later=True),
+        small_network("wavlm-short", later=True),
         freeze=None,
-        hidden_size=16,
+        hidden_size=32,
         dropout=0,
-        max_epochs=8,
-        learning_rate=0.005,
+        max_epochs=6,
+        batch_size=20,
+        learning_rate=0.01,
         encoder_learning_rate=0.005,
         schedule=None,
     )
@@ -134,13 +140,20 @@ def expected_failures(estimator):
     return {EQUIVALENCE: "sample_weight is not equivalent to removing/repeating samples."}
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
 # As the tables' columns have no names by which to tell blocks apart.
 one_block = pytest.mark.filterwarnings("ignore:blocks='auto' finds nothing")
 
 
+@parametrize_with_checks(FEW + SELECTORS[-1:], xfail_strict=True)
+def test_scikit_learn_on_few(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
 @one_block
 @parametrize_with_checks(
-    TWO_AXES + THREE_AXES + TABLES,
+    TWO_AXES + THREE_AXES + SELECTORS[:-1] + FUSIONS,
     expected_failed_checks=expected_failures,
     xfail_strict=True,
 )
@@ -149,10 +162,11 @@ def test_scikit_learn(estimator, check):
 
 
 # It asks for 1e-7, which is the last bit of float32: sums over a batch round otherwise than over
-# one waveform. Whether it holds is chance.
+# one sample. Whether it holds is chance.
 LAST_BIT = "check_methods_subset_invariance"
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     NETWORKS + REGRESSORS,
     expected_failed_checks=lambda estimator: (
@@ -164,25 +178,31 @@ def test_scikit_learn_of_networks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", NETWORKS + REGRESSORS, ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", NETWORKS + REGRESSORS, ids=lambda e: type(e).__name__)
 def test_networks_predict_parts_as_the_whole(estimator):
     X = np.random.default_rng(0).uniform(0, 3, (20, 3))
-    is_classifier = hasattr(estimator, "predict_proba")
-    y = X[:, 0] > 1.5 if is_classifier else X[:, 0]
-    estimator = clone(estimator).set_params(max_epochs=3).fit(X, y)
-    predict = estimator.predict_proba if is_classifier else estimator.predict
+    y = X[:, 0] > 1.5 if is_classifier(estimator) else X[:, 0]
+    estimator = clone(estimator).set_params(max_epochs=1).fit(X, y)
+    predict = estimator.predict_proba if is_classifier(estimator) else estimator.predict
     parts = [predict(part) for part in np.array_split(X, 7)]
     np.testing.assert_allclose(np.concatenate(parts), predict(X), rtol=0, atol=2e-6)
 
 
 @one_block
 @pytest.mark.parametrize("check", LEFT_OUT, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("estimator", TWO_AXES + TABLES, ids=str)
+@pytest.mark.parametrize(
+    "estimator",
+    [FEW[0], SELECTORS[0], *map(slow, FEW[1:] + TWO_AXES + SELECTORS[1:] + FUSIONS)],
+    ids=str,
+)
 def test_scikit_learn_checks_left_out(estimator, check):
     check(type(estimator).__name__, estimator)
 
 
-@pytest.mark.parametrize("check", [LEFT_OUT[0], LEFT_OUT[-1]], ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check", [LEFT_OUT[0], slow(LEFT_OUT[-1])], ids=lambda check: check.__name__
+)
 @pytest.mark.parametrize("estimator", NETWORKS + REGRESSORS, ids=str)
 def test_scikit_learn_checks_left_out_of_predictors(estimator, check):
     check(type(estimator).__name__, estimator)
@@ -231,6 +251,7 @@ WITHOUT_TABLES = [
 ]
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         *_texts(TextEmbedderOfTables),
@@ -242,6 +263,7 @@ def test_scikit_learn_on_rows_written_down(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", LEFT_OUT, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("estimator", _texts(TextEmbedderOfTables), ids=["several", "last"])
 def test_scikit_learn_checks_left_out_on_rows_written_down(estimator, check):
@@ -254,6 +276,12 @@ def test_scikit_learn_checks_without_tables(estimator, check):
     check(type(estimator).__name__, estimator)
 
 
+@parametrize_with_recording_checks(FEW)
+def test_recordings_on_few(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
 @parametrize_with_recording_checks(TWO_AXES + THREE_AXES + PIPELINES)
 def test_recordings(estimator, check):
     check(estimator)

@@ -37,12 +37,14 @@ def test_pages_with_code_are_found():
     assert len(PAGES_WITH_CODE) >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(page)
 
 
+@pytest.mark.slow
 def test_the_nested_search_keeps_speakers_apart_inside_and_outside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []

@@ -203,6 +203,7 @@ def test_every_check_is_run_and_has_something_that_breaks_it():
     assert run == checks == {check for _, check, _ in BROKEN}
 
 
+@pytest.mark.slow
 def test_check_recording_estimator_stops_at_what_is_broken():
     estimator_checks.check_recording_estimator(LogMelSpectrogram(n_mels=8, n_fft=256))
     with pytest.raises(AssertionError, match=r"recording 0 alone|another order"):

@@ -133,6 +133,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 def test_the_core_runs_beside_a_torchaudio_that_cannot_be_imported(run_beside_a_broken_torchaudio):
     models = {
         "WavLMEmbedder": small_network("wavlm"),

@@ -65,6 +65,7 @@ def buzz(n_samples, seed=0):
     return (0.2 * tones + 1e-4 * rng.standard_normal(n_samples)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("n_samples", [40000, 16127, 3001])
 def test_equal_to_librosa(settings, n_samples):
@@ -80,6 +81,7 @@ def test_equal_to_librosa(settings, n_samples):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS[:3], ids=str)
 def test_equal_to_librosa_on_real_recordings(corpus_folder, settings):
     for path in sorted(corpus_folder("emodb").glob("*.flac"))[::60]:
@@ -102,6 +104,7 @@ def test_mel_scale_is_librosas(htk):
     np.testing.assert_allclose(mel_to_hz(mels, htk=htk), frequencies, rtol=1e-12, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize("n_fft", [1024, 1001])
 @pytest.mark.parametrize("n_samples", [1, 2, 100, 255, 256, 1023, 1024, 1025, 33024])

@@ -60,6 +60,7 @@ def _with_head(name, class_name, folder):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "class_name"),
     [

@@ -1,5 +1,6 @@
 """Codecs against each library's own encode on one recording at a time."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from sklearn_ser import CodecEmbedder, EmbeddingStore
 from sklearn_ser.backbones import Codec, load_codec, register_codec
 from sklearn_ser.backbones import _codec_registry as registry
 from small_codecs import CODECS, make_codec, small_codec
-from small_networks import small_network
+from small_networks import mostly_slow, small_network
 
 TOLERANCE = 1e-5
 LENGTHS = (1, 2, 7, 100, 319, 320, 321, 1919, 1921, 5000, 48001, 60000)
@@ -39,9 +40,12 @@ def assert_close(own, reference):
     assert torch.linalg.norm(own - reference) <= TOLERANCE * torch.linalg.norm(reference)
 
 
+codec_of_the_library = functools.cache(make_codec)
+
+
 def by_transformers(name, waveform, n_quantizers):
     """Return latents, and what the decoder is given, of the library's own encode."""
-    codec = make_codec(name)
+    codec = codec_of_the_library(name)
     samples = torch.from_numpy(waveform)[None, None]
     with torch.no_grad():
         return {"encodec": _by_encodec, "dac": _by_dac, "mimi": _by_mimi}[name.partition("-")[0]](
@@ -78,6 +82,7 @@ def _by_mimi(codec, samples, n_quantizers):
     return codec.encoder(samples).latents[0].T, codec.quantizer.decode(codes)[0].T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CODECS)
 @pytest.mark.parametrize("n_quantizers", [1, 2, 4])
 def test_each_recording_is_encoded_as_the_library_does(name, n_quantizers):
@@ -89,7 +94,7 @@ def test_each_recording_is_encoded_as_the_library_does(name, n_quantizers):
         assert_close(own[n_quantizers], quantized)
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", mostly_slow(CODECS))
 def test_neighbours_and_order_are_of_no_consequence(name):
     waveforms = [noise(length) for length in (50001, 10, 7777, 24000)]
     backbone = load_codec(small_codec(name), device="cpu")

@@ -11,6 +11,8 @@ from sklearn_ser import CodecEmbedder
 from sklearn_ser.backbones import load_codec
 
 encodec = pytest.importorskip("encodec")
+# The networks are of full size.
+pytestmark = pytest.mark.slow
 
 TOLERANCE = 1e-5
 FILES = {24: "encodec_24khz-d7cc33bc.th", 48: "encodec_48khz-7e698e3e.th"}

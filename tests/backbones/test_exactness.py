@@ -1,5 +1,8 @@
 """Embeddings of ragged batches against transformers' own forward pass on each recording alone."""
 
+import copy
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch.nn import functional as F
 from transformers import AutoFeatureExtractor
 
 from sklearn_ser.backbones import load_backbone
-from small_networks import NETWORKS, make_network, small_network
+from small_networks import NETWORKS, make_network, mostly_slow, small_network
 
 FAMILY = [name for name in NETWORKS if name != "whisper"]
 TOLERANCE = 1e-5  # of the norm, for each recording and layer, in float32
@@ -46,22 +49,27 @@ def _assert_close(actual, expected):
         assert distance <= TOLERANCE
 
 
+@functools.cache
+def _transformers(name):
+    return AutoFeatureExtractor.from_pretrained(small_network(name)), make_network(name)
+
+
 def _forward_by_transformers(name, waveform):
     """Return the hidden states that feature extractor and network give for one recording."""
-    extractor = AutoFeatureExtractor.from_pretrained(small_network(name))
+    extractor, network = _transformers(name)
     inputs = extractor(waveform, sampling_rate=RATE, return_tensors="pt")
     with torch.no_grad():
-        output = make_network(name)(inputs["input_values"], output_hidden_states=True)
+        output = network(inputs["input_values"], output_hidden_states=True)
     return [*(hidden[0] for hidden in output.hidden_states[:-1]), output.last_hidden_state[0]]
 
 
 def _whisper_by_transformers(waveform, context):
     """Return the hidden states of Whisper's encoder, its positional table cut to the recording."""
-    extractor = AutoFeatureExtractor.from_pretrained(small_network("whisper"))
+    extractor, network = _transformers("whisper")
     padding = "max_length" if context == "30s" else "do_not_pad"
     inputs = extractor(waveform, sampling_rate=RATE, padding=padding, return_tensors="pt")
     features = inputs["input_features"]
-    encoder = make_network("whisper").encoder
+    encoder = copy.deepcopy(network.encoder)
     if context == "recording":
         if features.shape[-1] % 2:  # the check in forward() counts whole pairs of frames alone
             return _whisper_by_hand(encoder, features)
@@ -87,14 +95,14 @@ def _whisper_by_hand(encoder, features):
 
 lengths = st.lists(st.integers(400, 3 * RATE), min_size=1, max_size=5)
 few_examples = settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", mostly_slow(FAMILY))
 @few_examples
 @given(lengths=lengths)
 def test_ragged_batch_equals_transformers_alone(name, lengths):
@@ -103,6 +111,7 @@ def test_ragged_batch_equals_transformers_alone(name, lengths):
         _assert_close(layers, _forward_by_transformers(name, waveform))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wavlm", "wavlm-large", "hubert"])
 def test_twenty_seconds_beside_the_shortest(name):
     waveforms = [_noise(400), _noise(20 * RATE), _noise(7777)]
@@ -110,7 +119,7 @@ def test_twenty_seconds_beside_the_shortest(name):
         _assert_close(layers, _forward_by_transformers(name, waveform))
 
 
-@pytest.mark.parametrize("context", ["30s", "recording"])
+@pytest.mark.parametrize("context", [pytest.param("30s", marks=pytest.mark.slow), "recording"])
 @few_examples
 @given(lengths=lengths)
 def test_whisper_equals_transformers_alone(context, lengths):
@@ -127,7 +136,7 @@ def test_whisper_with_an_odd_number_of_spectrum_frames_and_at_its_limits(n_sampl
     _assert_close(encoded[0], _whisper_by_transformers(waveforms[0], "recording"))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS))
 def test_order_is_of_no_consequence(name):
     waveforms = [_noise(length) for length in (12345, 400, 40000, 16000)]
     backbone = _load(name)
@@ -150,7 +159,7 @@ def test_zero_padding_with_an_attention_mask_is_not_exact_in_transformers():
     assert moved > 0.01
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS))
 @pytest.mark.parametrize("depth", [0, 2])
 def test_blocks_beyond_the_deepest_layer_do_not_run(name, depth):
     backbone = _load(name)
@@ -202,6 +211,7 @@ def test_layers_are_yielded_one_at_a_time():
         hook.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wavlm", "data2vec", "whisper"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_lower_precision_stays_near(name, dtype):

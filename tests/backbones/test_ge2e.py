@@ -60,7 +60,8 @@ def _by_hand(path, waveform):
     return total / np.linalg.norm(total)
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@pytest.mark.slow
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(lengths=st.lists(st.integers(1, 70000), min_size=1, max_size=5), loud=st.booleans())
 def test_ragged_batch_equals_the_procedure_alone(checkpoint, lengths, loud):
     waveforms = _noise(*lengths, loudness=0.3 if loud else 0.001)

@@ -102,6 +102,7 @@ def _log_mel(waveform):
     return librosa.power_to_db(bands, ref=np.max, top_db=80).ravel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2])
 def test_what_the_decoder_makes_of_the_latents_is_still_the_speech(folder, codec, number):
     """Quantised latents are in the space of the decoder, at the loudness it expects."""

@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from sklearn_ser.backbones import load_text_backbone
 from sklearn_ser.backbones._checkpoint import TEXT, find_checkpoint
+from small_networks import mostly_slow
 from small_text_networks import (
     SENTENCES,
     TEXT_NETWORKS,
@@ -64,7 +65,7 @@ def _edit_config(folder, **changes):
     (folder / "config.json").write_text(json.dumps(config | changes))
 
 
-@pytest.mark.parametrize("name", TEXT_NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(TEXT_NETWORKS))
 def test_hidden_states_are_those_of_transformers(name):
     folder = small_text_network(name)
     backbone = _load(folder)
@@ -79,7 +80,7 @@ def test_hidden_states_are_those_of_transformers(name):
                 assert np.linalg.norm(row - wanted) <= 1e-5 * np.linalg.norm(wanted)
 
 
-@pytest.mark.parametrize("name", TEXT_NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(TEXT_NETWORKS))
 def test_a_layer_is_the_same_whether_or_not_deeper_ones_are_asked_for(name):
     backbone = _load(small_text_network(name))
     [ids], _ = backbone.tokenize(SENTENCES[:1])
@@ -121,6 +122,7 @@ def test_the_state_of_a_network_is_left_alone():
 # Loading
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "head"),
     [

@@ -1,5 +1,7 @@
 """Speaker embeddings of the wav2vec 2.0 family: equal to transformers, alone and in batches."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor
 
 from sklearn_ser.backbones import load_backbone
-from small_networks import SPEAKER_NETWORKS, make_network, save_network, small_network
+from small_networks import (
+    SPEAKER_NETWORKS,
+    make_network,
+    mostly_slow,
+    save_network,
+    small_network,
+)
 
 
 def _load(folder, dtype="float32"):
@@ -22,11 +30,16 @@ def _embed(backbone, waveforms):
     return embeddings[:, 0].float()
 
 
+@functools.cache
+def _transformers(name):
+    return AutoFeatureExtractor.from_pretrained(small_network(name)), make_network(name)
+
+
 def _by_transformers(name, waveform):
-    extractor = AutoFeatureExtractor.from_pretrained(small_network(name))
+    extractor, network = _transformers(name)
     inputs = extractor(waveform, sampling_rate=16000, return_tensors="pt")
     with torch.no_grad():
-        return make_network(name)(inputs["input_values"]).embeddings[0]
+        return network(inputs["input_values"]).embeddings[0]
 
 
 def _noise(*lengths):
@@ -34,7 +47,7 @@ def _noise(*lengths):
     return [(0.05 + rng.normal(0, 0.1, length)).astype(np.float32) for length in lengths]
 
 
-@pytest.mark.parametrize("name", SPEAKER_NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(SPEAKER_NETWORKS))
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(lengths=st.lists(st.integers(5200, 40000), min_size=1, max_size=4))
 def test_ragged_batch_equals_transformers_alone(name, lengths):

@@ -11,17 +11,32 @@ EMODB_SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
 EMODB_COUNTS = (49, 58, 43, 38, 55, 35, 61, 69, 56, 71)
 
 
+def _fill(root, names):
+    """Fill a folder with files that differ from one another."""
+    for parent in {root, *((root / name).parent for name in names)}:
+        parent.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        with open(f"{root}/{name}", "w", encoding="utf-8") as file:
+            file.write(name)
+    return root
+
+
 @pytest.fixture
 def grow(tmp_path):
     """Return a function that fills a new folder with files that differ from one another."""
 
     def grow_tree(*names, folder="corpus"):
-        root = tmp_path / folder
-        root.mkdir(exist_ok=True)
-        for name in names:
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(name)
-        return root
+        return _fill(tmp_path / folder, names)
+
+    return grow_tree
+
+
+@pytest.fixture(scope="session")
+def grow_to_read(tmp_path_factory):
+    """Return the same for folders that several tests share, and that none of them changes."""
+
+    def grow_tree(*names):
+        return _fill(tmp_path_factory.mktemp("corpus"), names)
 
     return grow_tree
 

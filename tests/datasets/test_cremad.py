@@ -62,8 +62,15 @@ FEW = ("1001_IEO_NEU_XX", "1001_IEO_HAP_LO", "1001_IEO_ANG_LO", "1001_IEO_SAD_LO
 FEW += ("1002_IEO_SAD_LO", "1002_IEO_SAD_MD", "1040_ITH_SAD_X")
 
 
+@pytest.fixture(scope="module")
+def whole(grow_to_read):
+    """Return the complete corpus, to be read."""
+    return grow_to_read(*(f"AudioWAV/{name}.wav" for name in NAMES))
+
+
 @pytest.fixture
 def full(grow):
+    """Return the complete corpus, to be changed."""
     return grow(*(f"AudioWAV/{name}.wav" for name in NAMES))
 
 
@@ -86,11 +93,12 @@ def write(folder, name, text):
     (folder / name).write_text(text)
 
 
-def test_complete_corpus_is_silent(full):
+@pytest.mark.slow
+def test_complete_corpus_is_silent(whole):
     assert len(NAMES) == 7442
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        data = load_cremad(full)
+        data = load_cremad(whole)
     acted = ("anger", "disgust", "fear", "happiness", "sadness")
     assert Counter(data.target) == {"neutral": 1087} | dict.fromkeys(acted, 1271)
     assert set(data.groups) == {str(actor) for actor in ACTORS}
@@ -139,6 +147,7 @@ def test_layout_takes_the_corpus_names_and_no_others():
     assert all(_LAYOUT.fields(name) for name in NAMES)
 
 
+@pytest.mark.slow
 def test_more_recordings_than_the_corpus_has_are_told(one_warning, full):
     (full / f"{min(ABSENT)}.wav").touch()
     _, message = one_warning(load_cremad, full)
@@ -166,6 +175,7 @@ def test_votes_of_other_spellings(few, vote, spelt):
     assert neutral["voice_vote"].iloc[0] == spelt
 
 
+@pytest.mark.slow
 def test_the_misnamed_recording_is_one(one_warning, full):
     (full / "1040_ITH_SAD_XX.wav").touch()
     data, message = one_warning(load_cremad, full)
@@ -173,6 +183,7 @@ def test_the_misnamed_recording_is_one(one_warning, full):
     assert len(data.recordings) == 7442
 
 
+@pytest.mark.slow
 def test_missing_recordings_are_counted_by_emotion(full):
     for name in ("1091_TIE_ANG_XX", "1091_TIE_NEU_XX"):
         (full / "AudioWAV" / f"{name}.wav").unlink()
@@ -185,8 +196,9 @@ def test_missing_recordings_are_counted_by_emotion(full):
             load_cremad(full)
 
 
-def test_folds_keep_actors_apart_and_balance_the_sexes(full):
-    data = load_cremad(full)
+@pytest.mark.slow
+def test_folds_keep_actors_apart_and_balance_the_sexes(whole):
+    data = load_cremad(whole)
     assert data.speaker_folds.dtype.kind == "i"
     assert data.frame["speaker_fold"].tolist() == data.speaker_folds.tolist()
     splits = list(PredefinedSplit(data.speaker_folds).split())
@@ -198,7 +210,7 @@ def test_folds_keep_actors_apart_and_balance_the_sexes(full):
         assert sexes["female"] in (8, 9)
         assert sexes.sum() in (18, 19)
     # The same for any part of the corpus.
-    part = load_cremad(full, emotions=["fear"])
+    part = load_cremad(whole, emotions=["fear"])
     np.testing.assert_array_equal(part.speaker_folds, data.speaker_folds[data.target == "fear"])
 
 

@@ -259,6 +259,7 @@ def test_what_cannot_be_loaded(tmp_path, release):
         load_msp_podcast(release(), emotions=["joy"])
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_turns_load_in_seconds(release, monkeypatch):
     names = [f"MSP-PODCAST_{n // 100:04d}_{n:06d}.wav" for n in range(100_000)]
     rows = [f"{name},N,2.2,4.0,2.6,{n % 1000},Male,Train\n" for n, name in enumerate(names)]

@@ -15,8 +15,15 @@ from sklearn_ser.datasets._ravdess import _LAYOUT
 SUNG = {"neutral", "calm", "happiness", "sadness", "anger", "fear"}
 
 
+@pytest.fixture(scope="module")
+def whole(grow_to_read, ravdess_names):
+    """Return the complete corpus, to be read."""
+    return grow_to_read(*(f"Actor_{name[-2:]}/{name}.wav" for name in ravdess_names))
+
+
 @pytest.fixture
 def full(grow, ravdess_names):
+    """Return the complete corpus, to be changed."""
     return grow(*(f"Actor_{name[-2:]}/{name}.wav" for name in ravdess_names))
 
 
@@ -28,12 +35,13 @@ def strict():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("channel", "n_recordings", "n_actors", "n_neutral", "n_calm"),
     [("speech", 1440, 24, 96, 192), ("song", 1012, 23, 92, 184), ("both", 2452, 24, 188, 376)],
 )
-def test_channels(full, channel, n_recordings, n_actors, n_neutral, n_calm):
-    data = load_ravdess(full, vocal_channel=channel)
+def test_channels(whole, channel, n_recordings, n_actors, n_neutral, n_calm):
+    data = load_ravdess(whole, vocal_channel=channel)
     assert len(data.recordings) == n_recordings
     assert len(set(data.groups)) == n_actors
     counts = Counter(data.target)
@@ -88,6 +96,7 @@ def test_layout_takes_the_corpus_names_and_no_others(ravdess_names):
     assert _LAYOUT.fields("01-01-06-01-02-01-12") is None
 
 
+@pytest.mark.slow
 def test_missing_recordings_are_named(one_warning, full):
     for name in ("03-01-04-01-01-01-02", "03-01-03-01-01-01-02", "03-01-08-02-02-02-24"):
         (full / f"Actor_{name[-2:]}" / f"{name}.wav").unlink()
@@ -105,6 +114,7 @@ def test_only_the_chosen_channel_may_be_missing(grow, ravdess_names):
         load_ravdess(folder, vocal_channel="both")
 
 
+@pytest.mark.slow
 def test_copy_that_holds_the_corpus_twice(one_warning, grow, ravdess_names):
     speech = [f"Actor_{name[-2:]}/{name}.wav" for name in ravdess_names if name[3:5] == "01"]
     folder = grow(*speech, *(f"audio_speech_actors_01-24/{name}" for name in speech))
@@ -118,6 +128,7 @@ def test_copy_that_holds_the_corpus_twice(one_warning, grow, ravdess_names):
     assert all(Path(recording).parent.parent == folder for recording in data.recordings)
 
 
+@pytest.mark.slow
 def test_unknown_names(full):
     for name in ("03-01-01-02-01-01-01", "03-02-07-01-01-01-01", "03-02-02-01-01-01-18"):
         (full / f"{name}.wav").touch()
@@ -125,21 +136,24 @@ def test_unknown_names(full):
         assert len(load_ravdess(full, vocal_channel="both").recordings) == 2452
 
 
-def test_song_has_no_disgust(full):
+@pytest.mark.slow
+def test_song_has_no_disgust(whole):
     with pytest.raises(ValueError, match="'disgust', which these recordings do not have"):
-        load_ravdess(full, vocal_channel="song", emotions=["anger", "disgust"])
+        load_ravdess(whole, vocal_channel="song", emotions=["anger", "disgust"])
 
 
-def test_emotions_filter_the_folds(full):
+@pytest.mark.slow
+def test_emotions_filter_the_folds(whole):
     merged = {"calm": "neutral", "neutral": "neutral", "anger": "anger"}
-    data = load_ravdess(full, emotions=merged)
+    data = load_ravdess(whole, emotions=merged)
     assert Counter(data.target) == {"neutral": 96 + 192, "anger": 192}
     assert len(data.emobox_folds) == len(data.target)
     assert data.frame["emobox_fold"].tolist() == data.emobox_folds.tolist()
 
 
-def test_emobox_folds_keep_actors_apart(full):
-    data = load_ravdess(full)
+@pytest.mark.slow
+def test_emobox_folds_keep_actors_apart(whole):
+    data = load_ravdess(whole)
     assert data.emobox_folds.dtype.kind == "i"
     splits = list(PredefinedSplit(data.emobox_folds).split())
     assert len(splits) == 6
@@ -169,8 +183,9 @@ def test_wrong_folder_says_where_to_get_it(tmp_path):
         load_ravdess(tmp_path / "nowhere")
 
 
-def test_description_has_the_corpus_counts(full):
-    data = load_ravdess(full, vocal_channel="both")
+@pytest.mark.slow
+def test_description_has_the_corpus_counts(whole):
+    data = load_ravdess(whole, vocal_channel="both")
     for emotion in data.target_names:
         line = next(line for line in data.DESCR.splitlines() if line.startswith(f"{emotion} "))
         of_emotion = data.frame.loc[data.target == emotion, "vocal_channel"]

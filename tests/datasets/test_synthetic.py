@@ -23,11 +23,11 @@ def corpus():
     return make_emotional_speech(random_state=0)
 
 
-def statistics(recordings):
+@pytest.fixture(scope="module")
+def statistics(corpus):
     """Return the rows of the quickstart's front end."""
-    return LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None).transform(
-        recordings
-    )
+    front_end = LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None)
+    return front_end.transform(corpus.recordings)
 
 
 def recall_of(X, y, groups):
@@ -41,6 +41,7 @@ def same(left, right):
     return len(left) == len(right) and all(map(np.array_equal, left, right))
 
 
+@pytest.mark.slow
 def test_each_speaker_says_each_sentence_in_each_emotion(corpus):
     assert len(corpus.recordings) == len(corpus.target) == len(corpus.groups) == 8 * 7 * 5
     assert corpus.target_names == DEFAULT_EMOTIONS
@@ -53,6 +54,7 @@ def test_each_speaker_says_each_sentence_in_each_emotion(corpus):
     assert corpus.frame["text"].nunique() == 5
 
 
+@pytest.mark.slow
 def test_frame_agrees_with_the_rest(corpus):
     np.testing.assert_array_equal(corpus.frame["emotion"], corpus.target)
     np.testing.assert_array_equal(corpus.frame["speaker"], corpus.groups)
@@ -61,6 +63,7 @@ def test_frame_agrees_with_the_rest(corpus):
     assert "280 recordings of 8 speakers, 5 nonsense sentences" in corpus.DESCR
 
 
+@pytest.mark.slow
 def test_recordings_are_waveforms(corpus):
     for recording in corpus.recordings:
         assert recording.dtype == np.float32
@@ -99,6 +102,7 @@ def test_global_random_state_is_neither_used_nor_touched():
     assert same(first, make_emotional_speech(**SMALL, random_state=5).recordings)
 
 
+@pytest.mark.slow
 def test_a_recording_does_not_depend_on_the_size_of_the_corpus(corpus):
     small = make_emotional_speech(2, ["sadness", "anger"], 2, random_state=0)
     large = corpus.frame.set_index(["speaker", "emotion", "sentence"])
@@ -107,6 +111,7 @@ def test_a_recording_does_not_depend_on_the_size_of_the_corpus(corpus):
     assert same(small.recordings, [corpus.recordings[large.loc[key, "position"]] for key in keys])
 
 
+@pytest.mark.slow
 def test_audio_has_the_stated_f0(corpus):
     for position in range(0, len(corpus.recordings), 23):
         sound = parselmouth.Sound(
@@ -117,6 +122,7 @@ def test_audio_has_the_stated_f0(corpus):
         assert abs(semitones) < 0.5
 
 
+@pytest.mark.slow
 def test_emotions_move_the_voice_as_reported(corpus):
     frame = corpus.frame.assign(
         level=[20 * np.log10(recording.std()) for recording in corpus.recordings]
@@ -128,22 +134,23 @@ def test_emotions_move_the_voice_as_reported(corpus):
     assert means["duration"]["fear"] < means["duration"]["neutral"] < means["duration"]["sadness"]
 
 
-def test_spectrum_tells_the_emotions_apart_but_not_perfectly(corpus):
-    X = statistics(corpus.recordings)
-    assert 0.6 < recall_of(X, corpus.target, corpus.groups) < 0.95
+@pytest.mark.slow
+def test_spectrum_tells_the_emotions_apart_but_not_perfectly(corpus, statistics):
+    assert 0.6 < recall_of(statistics, corpus.target, corpus.groups) < 0.95
 
 
-def test_shuffled_labels_are_at_chance(corpus):
-    X = statistics(corpus.recordings)
+@pytest.mark.slow
+def test_shuffled_labels_are_at_chance(corpus, statistics):
     rng = np.random.default_rng(0)
     y = corpus.target.copy()
     for speaker in set(corpus.groups):
         y[corpus.groups == speaker] = rng.permutation(y[corpus.groups == speaker])
     # Classes are balanced, so that the recall is the share of right predictions.
     low, high = binom.interval(0.999, len(y), 1 / 7) / np.array(len(y))
-    assert low <= recall_of(X, y, corpus.groups) <= high
+    assert low <= recall_of(statistics, y, corpus.groups) <= high
 
 
+@pytest.mark.slow
 def test_neither_pitch_nor_loudness_alone_tells_the_emotions_apart(corpus):
     pitch = np.log(corpus.frame[["f0"]].to_numpy())
     level = np.array([[20 * np.log10(recording.std())] for recording in corpus.recordings])
@@ -167,7 +174,7 @@ def test_every_emotion_can_be_made():
     assert corpus.target.tolist() == list(EMOTIONS)
 
 
-def test_return_X_y(corpus):
+def test_return_X_y():
     recordings, target = make_emotional_speech(**SMALL, random_state=0, return_X_y=True)
     assert len(recordings) == len(target) == 8
     assert isinstance(target, np.ndarray)

@@ -34,6 +34,7 @@ def strict():
         yield
 
 
+@pytest.mark.slow
 def test_complete_corpus(full):
     assert (full / "OAF_neutral" / "OA_bite_neutral.wav").exists()
     data = load_tess(full)
@@ -69,6 +70,7 @@ def test_name_tells_everything(grow):
     ]
 
 
+@pytest.mark.slow
 def test_only_the_one_misnamed_file_is_taken(one_warning, full):
     wrong = (
         "OA_bite_sad",
@@ -85,6 +87,7 @@ def test_only_the_one_misnamed_file_is_taken(one_warning, full):
     assert len(data.recordings) == 2800
 
 
+@pytest.mark.slow
 def test_a_corrected_name_is_the_same_recording(one_warning, full):
     (full / "OAF_neutral" / "OAF_bite_neutral.wav").touch()
     data, message = one_warning(load_tess, full)
@@ -94,6 +97,7 @@ def test_a_corrected_name_is_the_same_recording(one_warning, full):
     assert len(data.recordings) == 2800
 
 
+@pytest.mark.slow
 def test_copy_that_holds_the_corpus_twice(one_warning, grow):
     folder = grow(*NAMES, *(f"TESS Toronto emotional speech set data/{name}" for name in NAMES))
     data, message = one_warning(load_tess, folder)
@@ -102,6 +106,7 @@ def test_copy_that_holds_the_corpus_twice(one_warning, grow):
     assert all(Path(recording).parent.parent == folder for recording in data.recordings)
 
 
+@pytest.mark.slow
 def test_missing_recordings_are_counted_by_talker(one_warning, full):
     (full / "YAF_ps" / "YAF_bite_ps.wav").unlink()
     _, message = one_warning(load_tess, full)

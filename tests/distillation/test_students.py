@@ -111,6 +111,7 @@ def test_silence_and_a_single_frame_narrow_too(n_samples):
     assert all(torch.isfinite(parameter).all() for parameter in student.parameters())
 
 
+@pytest.mark.slow
 def test_a_fitted_narrow_student_of_a_real_network_tells_what_the_whole_does(
     corpus_folder, weights_folder
 ):

@@ -15,6 +15,7 @@ from sklearn_ser import CodecEmbedder, EmbeddingStore, RecordingError
 from sklearn_ser.backbones import _codec, _codec_registry, load_codec, register_codec
 from sklearn_ser.datasets import load_emodb
 from small_codecs import CODECS, make_codec, small_codec
+from small_networks import mostly_slow
 
 RATE = 16000
 
@@ -111,7 +112,7 @@ def test_columns_say_what_they_hold():
     assert list(names[[0, 64]]) == ["dac16_mean_dim0000", "dac16_std_dim0000"]
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", mostly_slow(CODECS))
 def test_recordings_are_resampled_to_the_codecs_rate(name, passes):
     rate = load_codec(small_codec(name), device="cpu").sampling_rate
     CodecEmbedder(small_codec(name), sampling_rate=8000).fit_transform(
@@ -120,6 +121,7 @@ def test_recordings_are_resampled_to_the_codecs_rate(name, passes):
     assert passes == [[rate // 2, rate // 2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CODECS)
 def test_rows_are_the_same_alone_and_in_any_batch(name):
     recordings = _voices(2.3, 0.001, 0.4, 1.1)
@@ -206,6 +208,7 @@ def test_a_missing_model_is_named_with_two_remedies(tmp_path, monkeypatch):
             CodecEmbedder(name).fit_transform(_voices(0.2))
 
 
+@pytest.mark.slow
 def test_silence_has_a_row():
     for name in CODECS:
         rows = CodecEmbedder(small_codec(name)).fit_transform([np.zeros(8000), np.zeros(1)])
@@ -242,6 +245,7 @@ def test_pickles_carry_no_weights():
 # The store
 
 
+@pytest.mark.slow
 def test_a_search_over_the_quantiser_makes_one_pass(tmp_path, passes):
     recordings = _voices(*np.linspace(0.1, 0.3, 12))
     pipeline = make_pipeline(_dac(memory=tmp_path), LogisticRegression())

@@ -16,6 +16,7 @@ from sklearn_ser import LogMelSpectrogram, RecordingError
 from sklearn_ser.datasets import load_emodb, make_emotional_speech
 
 
+@pytest.mark.slow
 def test_the_default_is_three_seconds_in_librosas_decibel(tone):
     waveform = np.concatenate([tone, 0.1 * tone, tone, tone])
     (spectrogram,) = LogMelSpectrogram(normalize=None).transform([waveform])
@@ -26,6 +27,7 @@ def test_the_default_is_three_seconds_in_librosas_decibel(tone):
     np.testing.assert_allclose(spectrogram, expected, atol=0.01)
 
 
+@pytest.mark.slow
 def test_all_of_a_recording_is_pooled(tone):
     waveform = np.concatenate([tone, 0.01 * tone, np.zeros(48000, dtype=np.float32)])
     front_end = LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None)
@@ -189,6 +191,7 @@ def _search(recordings, target, groups):
     ).fit(recordings, target, groups=groups)
 
 
+@pytest.mark.slow
 def test_grid_search_over_bands_with_held_out_speakers_on_synthetic_paths(tmp_path):
     corpus = make_emotional_speech(
         n_speakers=3, emotions=["anger", "sadness"], n_sentences=3, random_state=0
@@ -202,6 +205,7 @@ def test_grid_search_over_bands_with_held_out_speakers_on_synthetic_paths(tmp_pa
     assert set(search.predict(paths[:2])) <= {"anger", "sadness"}
 
 
+@pytest.mark.slow
 def test_grid_search_over_bands_with_held_out_speakers_on_real_recordings(corpus_folder):
     corpus = load_emodb(corpus_folder("emodb"), emotions=["anger", "sadness"])
     few = np.flatnonzero(np.isin(corpus.groups, ["03", "08", "09"]))
@@ -234,6 +238,7 @@ def _peak_bytes(n_recordings):
     return peak
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_recordings():
     _peak_bytes(2)  # what is loaded and cached once
     few, many = _peak_bytes(5), _peak_bytes(100)

@@ -64,6 +64,7 @@ def test_a_union_keeps_the_blocks_apart_by_name(corpus):
         np.testing.assert_array_equal(table.loc[:, blocks == name], rows)
 
 
+@pytest.mark.slow
 def test_a_search_over_embedders_passes_each_recording_once_through_each(corpus, passes, tmp_path):
     embedders = _embedders(tmp_path)
     union = FeatureUnion([(name, embedders[name]) for name in ("speaker", "codec")])
@@ -99,6 +100,7 @@ def test_a_table_of_recordings_and_transcripts_becomes_one_table(corpus):
     assert list(dict.fromkeys(prefixes)) == ["xvectorembedder", "textembedder"]
 
 
+@pytest.mark.slow
 def test_real_speaker_and_codec_blocks_know_emotions(corpus_folder, weights_folder):
     """Four speakers of Emo-DB for training, two others for the test; chance is .14."""
     pytest.importorskip("ai_edge_litert")

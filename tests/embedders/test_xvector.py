@@ -155,6 +155,7 @@ def test_the_same_checkpoint_read_for_its_layers_is_kept_apart(tmp_path):
     np.testing.assert_array_equal(_wavlm(memory=kept).fit_transform(recordings), vectors)
 
 
+@pytest.mark.slow
 def test_a_search_over_the_embedder_passes_each_recording_once_for_each(ge2e, tmp_path, passes):
     recordings = _voices(*np.linspace(0.4, 0.6, 12))
     pipeline = Pipeline([("features", _wavlm()), ("classifier", LogisticRegression())])
@@ -252,6 +253,7 @@ def _equal_error_rate(vectors, speakers):
     return (accepted[nearest] + 1 - found[nearest]) / 2
 
 
+@pytest.mark.slow
 def test_ge2e_tells_speakers_apart(corpus_folder, weights_folder):
     corpus = load_ravdess(corpus_folder("ravdess"))
     neutral = np.flatnonzero(corpus.target == "neutral")
@@ -260,6 +262,7 @@ def test_ge2e_tells_speakers_apart(corpus_folder, weights_folder):
     assert _equal_error_rate(vectors, np.asarray(corpus.groups)[neutral]) <= 0.03
 
 
+@pytest.mark.slow
 def test_ge2e_knows_emotions(corpus_folder, weights_folder):
     """A linear probe, its strength chosen on speakers held out inside each training fold."""
     corpus = load_emodb(corpus_folder("emodb"))

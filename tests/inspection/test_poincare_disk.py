@@ -124,6 +124,7 @@ def test_points_lie_as_far_from_the_centre_as_from_the_origin(X, classifier):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [{"curvature": 0}, {"fusion": "concat"}])
 def test_euclid_has_no_rim(X, parameters):
     classifier = _fit(X, **parameters)
@@ -186,6 +187,7 @@ def test_a_place_belongs_to_the_class_of_its_nearest_points():
         assert np.mean(hits) > 0.95, "but for places at a border"
 
 
+@pytest.mark.slow
 def test_regions_are_of_what_is_predicted(X, classifier):
     wrong = np.roll(EMOTIONS, 1)
     right, other = (

@@ -52,7 +52,12 @@ def test_interval_is_repeatable_and_holds_the_figure(predictions):
     y_true, y_pred, speakers = predictions
     first, second = (
         confidence_interval(
-            unweighted_average_recall, y_true, y_pred, groups=speakers, random_state=3
+            unweighted_average_recall,
+            y_true,
+            y_pred,
+            groups=speakers,
+            n_resamples=100,
+            random_state=3,
         )
         for _ in range(2)
     )
@@ -60,6 +65,7 @@ def test_interval_is_repeatable_and_holds_the_figure(predictions):
     assert first[0] < unweighted_average_recall(y_true, y_pred) < first[1]
 
 
+@pytest.mark.slow
 def test_interval_is_over_speakers_not_recordings():
     # Five speakers all right, five all wrong: recordings are many, speakers few.
     y_true = np.zeros(1000)

@@ -169,6 +169,7 @@ def test_scorers_choose_in_searches(targets):
     assert search.best_params_ == {"alpha": 0.1}
 
 
+@pytest.mark.slow
 def test_interval_over_speakers(targets):
     true, predicted = targets
     speakers = np.repeat(np.arange(6), 10)

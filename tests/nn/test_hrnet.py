@@ -68,6 +68,7 @@ def test_parameter_counts_are_the_published_ones(variant, name, millions):
     assert round(count / 1e6, 2) == millions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "name"), [v[:2] for v in VARIANTS[:3]])
 def test_features_are_those_of_timm_with_its_weights(variant, name):
     timm = pytest.importorskip("timm")
@@ -85,6 +86,7 @@ def test_features_are_those_of_timm_with_its_weights(variant, name):
     assert distance <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "name"), [v[:2] for v in VARIANTS[3:]])
 def test_large_variants_have_the_weights_of_timm(variant, name):
     timm = pytest.importorskip("timm")

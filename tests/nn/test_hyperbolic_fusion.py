@@ -88,7 +88,7 @@ def _euclidean_fusion(network, tangents):
     return sum(clipped) / (len(clipped) if network.fusion == "gyromidpoint" else 1)
 
 
-@pytest.mark.parametrize(("fusion", "branch"), zip(FUSIONS, BRANCHES * 2, strict=True))
+@pytest.mark.parametrize(("fusion", "branch"), list(zip(FUSIONS, BRANCHES * 2, strict=True)))
 def test_zero_curvature_is_the_euclidean_network(fusion, branch):
     network = _unsettle(_network(fusion=fusion, branch=branch, curvature=0.0))
     features = 3 * _features()
@@ -381,6 +381,7 @@ def test_a_training_step_has_the_points_on_the_ball_as_it_is_now(curvature):
     torch.testing.assert_close(points, poincare.project(before, c))
 
 
+@pytest.mark.slow
 @every_network
 def test_training_tells_classes_apart(fusion, head, branch):
     labels, rows = torch.arange(60) % 3, torch.arange(60)
@@ -411,6 +412,7 @@ def _hostile_inputs():
     }
 
 
+@pytest.mark.slow
 @every_pair("curvature, fusion, head", [0, 1.0, 10.0, "learn", "learn_each"], FUSIONS, HEADS)
 def test_hostile_input_leaves_losses_and_parameters_finite(curvature, fusion, head):
     parameters = {"fusion": fusion, "curvature": curvature, "head": head}

@@ -62,6 +62,7 @@ def test_a_disk_within_the_ball_is_found_as_it_is(c):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [0.0, 0.3, 1.0, 4.0])
 def test_no_small_change_lowers_the_stress(c):
     points = _points(c)

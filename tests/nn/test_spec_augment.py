@@ -118,6 +118,7 @@ def test_a_crop_keeps_a_frame_at_least(frames, share, kept):
     assert (loud.sum(dim=1) == kept).all()
 
 
+@pytest.mark.slow
 def test_mixing_mixes_recordings_and_targets_in_one_share():
     x = torch.arange(6.0)[:, None, None].expand(6, 2, 3)
     mixed, targets = mix_up(x, torch.eye(6), draws(), alpha=0.4)

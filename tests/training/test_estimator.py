@@ -666,6 +666,7 @@ def test_low_precision_keeps_weights_and_predictions_in_float32(blobs, dtype):
 # The shape that others take over
 
 
+@pytest.mark.slow
 def test_groups_of_parameters_have_rates_of_their_own_that_rise_and_fall(ragged):
     rates = []
 
