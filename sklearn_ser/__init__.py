@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sklearn_ser import datasets as datasets
+    from sklearn_ser import distillation as distillation
     from sklearn_ser import estimator_checks as estimator_checks
     from sklearn_ser import inspection as inspection
     from sklearn_ser import metrics as metrics
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sklearn_ser.embedders import WavLMEmbedder as WavLMEmbedder
     from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
     from sklearn_ser.embedders import XVectorEmbedder as XVectorEmbedder
+    from sklearn_ser.estimators import ConcordanceRegressor as ConcordanceRegressor
     from sklearn_ser.estimators import DistilledRegressor as DistilledRegressor
     from sklearn_ser.estimators import EmoHRNetClassifier as EmoHRNetClassifier
     from sklearn_ser.estimators import HyperbolicFusionClassifier as HyperbolicFusionClassifier
@@ -31,6 +33,7 @@ __version__ = "0.1.0.dev0"
 _MODULE_OF: dict[str, str] = {
     "Codec": "sklearn_ser.backbones",
     "CodecEmbedder": "sklearn_ser.embedders",
+    "ConcordanceRegressor": "sklearn_ser.estimators",
     "DistilledRegressor": "sklearn_ser.estimators",
     "EmbeddingStore": "sklearn_ser.store",
     "EmoHRNetClassifier": "sklearn_ser.estimators",
@@ -45,7 +48,7 @@ _MODULE_OF: dict[str, str] = {
     "XVectorEmbedder": "sklearn_ser.embedders",
     "register_codec": "sklearn_ser.backbones",
 }
-_SUBPACKAGES = ("datasets", "estimator_checks", "inspection", "metrics")
+_SUBPACKAGES = ("datasets", "distillation", "estimator_checks", "inspection", "metrics")
 
 __all__ = sorted([*_MODULE_OF, *_SUBPACKAGES, "__version__"])
 

@@ -17,7 +17,7 @@ _USUAL_NAMES = {
 }
 
 
-def choose_column(names, kind, given=None, *, parameter, table, optional=False):
+def choose_column(names, kind, given=None, *, table, parameter=None, optional=False):
     """Return the column that the user names, or else the only one with a usual name.
 
     Parameters
@@ -28,10 +28,11 @@ def choose_column(names, kind, given=None, *, parameter, table, optional=False):
         What the column holds.
     given : str, int or None, default=None
         The column that the user names.
-    parameter : str
-        The parameter by which the user names it, for errors.
     table : str
         What errors call the table.
+    parameter : str, default=None
+        The parameter by which the user names it, for errors. If there is none, they ask for
+        other columns.
     optional : bool, default=False
         Whether a table may lack such a column.
 
@@ -59,10 +60,12 @@ def choose_column(names, kind, given=None, *, parameter, table, optional=False):
     if optional and not fitting:
         return None
     problem = f"{list_columns(fitting)} may each be" if fitting else "none has a usual name for"
-    raise ValueError(
-        f"Among the columns {listed} of {table}, {problem} the {kind}. Name the one that is meant "
-        f"with the parameter `{parameter}`."
+    remedy = (
+        f"Rename the column that is meant to '{kind}', and drop the others."
+        if parameter is None
+        else f"Name the one that is meant with the parameter `{parameter}`."
     )
+    raise ValueError(f"Among the columns {listed} of {table}, {problem} the {kind}. {remedy}")
 
 
 def list_columns(names):

@@ -333,7 +333,7 @@ class Problems:
             warn(f"{listed} NaN is in their place.")
 
 
-def read_each(function, recordings, problems, *, n_jobs=None, positions=None):
+def read_each(function, recordings, problems, *, n_jobs=None, positions=None, n_ahead=None):
     """Apply a function to one recording after the other, a few ahead of what is taken.
 
     Parameters
@@ -349,6 +349,9 @@ def read_each(function, recordings, problems, *, n_jobs=None, positions=None):
         many results again wait to be taken.
     positions : iterable of int, default=None
         The recordings to read; None for all.
+    n_ahead : int, default=None
+        Number of results to prefetch in threads, while the caller uses the previous ones. None
+        prefetches `n_jobs` results, and none with one thread.
 
     Yields
     ------
@@ -367,28 +370,33 @@ def read_each(function, recordings, problems, *, n_jobs=None, positions=None):
             return recording, None, error
 
     positions = range(len(recordings)) if positions is None else positions
-    for position, (recording, result, error) in _ahead(apply, positions, effective_n_jobs(n_jobs)):
+    results = _ahead(apply, positions, effective_n_jobs(n_jobs), n_ahead)
+    for position, (recording, result, error) in results:
         if error is None:
             yield position, result
         else:
             problems.add(position, recording, error)
 
 
-def _ahead(function, values, n_threads):
-    """Yield each value with what the function gives for it, computed by threads a little ahead."""
-    if n_threads == 1:
+def _ahead(function, values, n_threads, n_ahead=None):
+    """Apply a function to values in order, prefetching results in threads; yield both."""
+    if n_threads == 1 and n_ahead is None:
         yield from ((value, function(value)) for value in values)
         return
-    with ThreadPoolExecutor(n_threads) as threads:
-        begun: deque = deque()
+    n_pending = n_threads + (n_threads if n_ahead is None else n_ahead)
+    threads = ThreadPoolExecutor(n_threads)
+    try:
+        pending: deque = deque()
         for value in values:
-            begun.append((value, threads.submit(function, value)))
-            if len(begun) == 2 * n_threads:
-                value, future = begun.popleft()
+            pending.append((value, threads.submit(function, value)))
+            if len(pending) == n_pending:
+                value, future = pending.popleft()
                 yield value, future.result()
-        while begun:
-            value, future = begun.popleft()
+        while pending:
+            value, future = pending.popleft()
             yield value, future.result()
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _fetch(recordings, position):

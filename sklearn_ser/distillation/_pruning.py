@@ -1,35 +1,35 @@
-"""A narrower encoder from a wider one's first layers: each of its parts by least squares."""
+"""Channel pruning of Whisper's encoder: narrower layers fitted by least squares."""
 
 import numpy as np
 import scipy.linalg
 import torch
 from torch.nn import functional as F
 
-# What a ridge regression holds on to weighs as much as so many frames.
+# Strength of the ridge penalty, as a number of frames.
 _FRAMES_OF_RIDGE = 100
-# Silence has none.
-_LEAST_VARIANCE = 1e-12
-# So many frames tell which channels span the others.
-_N_FRAMES_TO_CHOOSE = 6000
+# Minimum variance; that of silence is 0.
+_MIN_VARIANCE = 1e-12
+# Number of frames by which channels are selected.
+_N_FRAMES_TO_SELECT = 6000
 
 
 def fit_narrow_whisper(narrow, wide, spectrograms):
-    """Fit an encoder of Whisper's make to the first layers of a wider one.
+    """Fit a narrow encoder of Whisper to the first layers of a wider one, in place.
 
-    It keeps those channels between the blocks, heads of attention and units of the feed-forward
-    layers from which the others follow best, and each of its maps, one after the other, is the
-    ridge regression of what the wide one computes there on what the narrow one has by then: so it
-    makes up for what is missing and for what those before it have missed. What few frames can't
-    tell stays as it is in the wide one. Of the same width, it is the wide one.
+    The narrow encoder keeps those channels of the residual stream, attention heads and
+    feed-forward units from which the others are best predicted. Its linear layers are fitted in
+    order, each by ridge regression of the wide layer's output on the narrow layer's input, so that
+    each layer also corrects the errors of earlier ones. The ridge penalty shrinks towards the wide
+    layer's weights. At the same width, the result is the wide encoder.
 
     Parameters
     ----------
     narrow : transformers.models.whisper.modeling_whisper.WhisperEncoder
-        Changed in place.
-    wide : the same
-        With as many layers, or more.
+        Encoder to fit.
+    wide : transformers.models.whisper.modeling_whisper.WhisperEncoder
+        Encoder with as many layers, or more.
     spectrograms : list of Tensor of shape (n_mels, n_frames)
-        What both are to agree on; thousands of frames in all.
+        Log-mel spectrograms to fit it on; thousands of frames in all.
 
     References
     ----------
@@ -44,10 +44,10 @@ def fit_narrow_whisper(narrow, wide, spectrograms):
         positions = torch.cat([torch.arange(n) for n in n_frames])
         states = [F.gelu(before) + wide.embed_positions.weight[positions]]
         for block in wide.layers[:n_layers]:
-            states.append(_run(block, states[-1], n_frames))
+            states.append(_forward_block(block, states[-1], n_frames))
 
-        rows = _choose(_join(heard), width)
-        kept = _choose(torch.cat(states), width)
+        rows = _select(_join(heard), width)
+        kept = _select(torch.cat(states), width)
         narrow.conv1.weight.copy_(wide.conv1.weight[rows])
         narrow.conv1.bias.copy_(wide.conv1.bias[rows])
         heard = [piece[rows] for piece in heard]
@@ -60,19 +60,19 @@ def fit_narrow_whisper(narrow, wide, spectrograms):
             own = _fit_block(
                 narrow.layers[layer], wide.layers[layer], own, states[layer], n_frames, kept
             )
-        _take_over(narrow.layer_norm, wide.layer_norm, kept)
+        _slice_norm(narrow.layer_norm, wide.layer_norm, kept)
 
 
 def _fit_block(block, wide, own, states, n_frames, kept):
-    """Fit a block that follows the narrow one's own states; return what it makes of them."""
+    """Fit a block to the narrow encoder's own hidden states; return the next ones."""
     normed = wide.self_attn_layer_norm(states)
     context = _attend(wide.self_attn, normed, n_frames)
     written = wide.self_attn.out_proj(context)
-    heads = _choose_heads(context, written[:, kept], wide.self_attn, block.self_attn.num_heads)
+    heads = _select_heads(context, written[:, kept], wide.self_attn, block.self_attn.num_heads)
     attention = block.self_attn
-    _take_over(block.self_attn_layer_norm, wide.self_attn_layer_norm, kept)
+    _slice_norm(block.self_attn_layer_norm, wide.self_attn_layer_norm, kept)
     own_normed = block.self_attn_layer_norm(own)
-    # To the keys of all frames alike a constant may be added, so none needs a bias.
+    # Adding a constant to all keys changes no attention weight, so that keys need no bias.
     for name in ("q_proj", "k_proj", "v_proj"):
         whole = getattr(wide.self_attn, name)
         _fit(getattr(attention, name), whole, heads, kept, own_normed, whole(normed)[:, heads])
@@ -86,7 +86,7 @@ def _fit_block(block, wide, own, states, n_frames, kept):
     units = F.gelu(before)
     effects = units.std(0, correction=0) * wide.fc2.weight[kept].norm(dim=0)
     strongest = effects.topk(block.fc1.out_features).indices.sort().values
-    _take_over(block.final_layer_norm, wide.final_layer_norm, kept)
+    _slice_norm(block.final_layer_norm, wide.final_layer_norm, kept)
     own_normed = block.final_layer_norm(own)
     _fit(block.fc1, wide.fc1, strongest, kept, own_normed, before[:, strongest])
     own_units = F.gelu(block.fc1(own_normed))
@@ -95,7 +95,7 @@ def _fit_block(block, wide, own, states, n_frames, kept):
     return own + block.fc2(own_units)
 
 
-def _run(block, states, n_frames):
+def _forward_block(block, states, n_frames):
     states = states + block.self_attn.out_proj(
         _attend(block.self_attn, block.self_attn_layer_norm(states), n_frames)
     )
@@ -103,7 +103,7 @@ def _run(block, states, n_frames):
 
 
 def _attend(attention, normed, n_frames):
-    """Return what the heads find, one after the other, for recordings one after the other."""
+    """Return the outputs of the attention heads, concatenated, for concatenated recordings."""
     n_heads = attention.num_heads
     found = (getattr(attention, name)(normed) for name in ("q_proj", "k_proj", "v_proj"))
     parts = (f.unflatten(-1, (n_heads, -1)).transpose(0, 1).split(n_frames, 1) for f in found)
@@ -111,15 +111,15 @@ def _attend(attention, normed, n_frames):
     return torch.cat(contexts, dim=1).transpose(0, 1).flatten(1)
 
 
-def _choose(frames, n_kept):
-    """Return the channels from which the others follow best, by a pivoted QR decomposition."""
-    some = frames[:: -(-len(frames) // _N_FRAMES_TO_CHOOSE)].double().numpy()
+def _select(frames, n_kept):
+    """Return the channels that best span the others, by a pivoted QR decomposition."""
+    some = frames[:: -(-len(frames) // _N_FRAMES_TO_SELECT)].double().numpy()
     _, order = scipy.linalg.qr(some - some.mean(0), mode="r", pivoting=True)
     return torch.from_numpy(np.sort(order[:n_kept]))
 
 
-def _choose_heads(context, written, attention, n_kept):
-    """Return the columns of the heads to keep: again and again the one least missed goes."""
+def _select_heads(context, written, attention, n_kept):
+    """Return the columns of the heads to keep, by backward elimination."""
     gram, cross = _moments(context, written)
     columns = torch.arange(len(gram)).unflatten(0, (attention.num_heads, -1))
 
@@ -139,20 +139,23 @@ def _moments(inputs, targets):
     inputs, targets = inputs - inputs.mean(0), targets - targets.mean(0)
     gram = inputs.T @ inputs
     variance = gram.diagonal().mean() / len(inputs)
-    gram.diagonal().add_(_FRAMES_OF_RIDGE * variance.clamp_min(_LEAST_VARIANCE))
+    gram.diagonal().add_(_FRAMES_OF_RIDGE * variance.clamp_min(_MIN_VARIANCE))
     return gram, inputs.T @ targets
 
 
 def _fit(layer, wide, outputs, inputs, seen, targets):
-    """Set a layer's weights to some of a wide one's, and to what makes the targets of what it sees.
+    """Fit a layer by ridge regression that shrinks towards a slice of a wide layer's weights.
 
     Parameters
     ----------
     layer, wide : Linear or Conv1d
+        Layer to fit, in place, and wide layer.
     outputs, inputs : Tensor of int
-        Which of the wide one's the layer has.
+        Indices of the layer's outputs and inputs in the wide layer.
     seen : Tensor of shape (n_frames, n_inputs)
+        Inputs of the layer.
     targets : Tensor of shape (n_frames, n_outputs)
+        Outputs to predict.
     """
     weight = wide.weight[outputs][:, inputs].flatten(1).double()
     gram, cross = _moments(seen, targets - seen @ weight.float().T)
@@ -163,7 +166,7 @@ def _fit(layer, wide, outputs, inputs, seen, targets):
 
 
 def _patches(frames, convolution):
-    """Return what a convolution sees at each place, (n_places, n_channels * n_taps)."""
+    """Return the receptive fields of a convolution, (n_outputs, n_channels * kernel_size)."""
     (n_taps,), (stride,), (padding,) = (
         getattr(convolution, name) for name in ("kernel_size", "stride", "padding")
     )
@@ -172,10 +175,10 @@ def _patches(frames, convolution):
 
 
 def _join(pieces):
-    """Return frames of all pieces, each (n_channels, n_frames), one after the other."""
+    """Return the frames of pieces of shape (n_channels, n_frames), concatenated."""
     return torch.cat([piece.T for piece in pieces])
 
 
-def _take_over(norm, wide, kept):
+def _slice_norm(norm, wide, kept):
     norm.weight.copy_(wide.weight[kept])
     norm.bias.copy_(wide.bias[kept])

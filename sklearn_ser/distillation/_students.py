@@ -1,4 +1,4 @@
-"""Small encoders of speech and text that are trained: rebuilt from settings, without files."""
+"""Trainable encoders of speech and text, built from settings in plain types."""
 
 import math
 from contextlib import contextmanager
@@ -20,47 +20,56 @@ from sklearn_ser.backbones import (
 
 from ._pruning import fit_narrow_whisper
 
-# Families of encoders whose narrower students are fitted to the wide network, and what fits them;
-# students of others keep the part of its weights that they begin with.
+# Family of encoders -> function that fits a narrower student to the wide network by least squares.
 _FIT_NARROW = {"whisper": fit_narrow_whisper}
-# Of a configuration, what says where the network came from, and nothing of what it computes.
-_OF_NO_CONSEQUENCE = {"_name_or_path", "architectures", "dtype", "torch_dtype"}
-_OF_NO_CONSEQUENCE |= {"transformers_version", "gradient_checkpointing"}
+# Entries of a configuration that do not change what the network computes.
+_IGNORED = {"_name_or_path", "architectures", "dtype", "torch_dtype"}
+_IGNORED |= {"transformers_version", "gradient_checkpointing"}
 
 
 class SpeechFeatures:
-    """From a waveform to what the convolutions of an encoder see.
+    """Compute the input features of an encoder from a waveform.
 
     Parameters
     ----------
     settings : dict
-        As `read_speech_student` returns them.
+        From `read_speech_student`.
 
     Attributes
     ----------
     sampling_rate, n_dims, stride, min_samples, max_samples
-        As of a `Backbone`.
+        As for a `Backbone`.
     """
 
     def __init__(self, settings):
-        # What a frozen network of this kind knows of frames and of preprocessing.
+        # The frozen backbone of this family computes preprocessing and numbers of frames.
         backbone_class = SPEECH_BACKBONES[settings["model_type"]]
         self.frozen = backbone_class.from_settings(_config(settings), settings["preprocessing"])
         self.sampling_rate, self.n_dims = self.frozen.sampling_rate, self.frozen.n_dims
         self.stride, self.min_samples = self.frozen.stride, self.frozen.min_samples
         self.max_samples = self.frozen.max_samples
 
+    def check_duration(self, max_duration):
+        """Return `max_duration` in seconds, or raise an error if the encoder cannot take it."""
+        longest = self.max_samples
+        if longest is not None and max_duration * self.sampling_rate > longest:
+            raise ValueError(
+                f"max_duration={max_duration} is too long for this encoder, which takes at most "
+                f"{longest / self.sampling_rate:g} s at once."
+            )
+        return max_duration
+
     def prepare(self, waveform):
-        """Do the checkpoint's own preprocessing of a whole recording."""
+        """Apply the checkpoint's own preprocessing to a whole recording."""
         return self.frozen.prepare(waveform)
 
     def features(self, waveform):
-        """Return what the convolutions see of a piece of a recording, frames first.
+        """Return the waveform or spectrogram of a part of a recording, frames first.
 
         Parameters
         ----------
         waveform : ndarray of shape (n_samples,), float32
-            Prepared.
+            From `prepare`.
 
         Returns
         -------
@@ -72,27 +81,27 @@ class SpeechFeatures:
         return self.frozen.features(waveform)
 
     def n_frames(self, length):
-        """Count the hidden states of so many features."""
+        """Return the number of hidden states for a number of features."""
         return self.frozen.n_hidden_frames(length)
 
 
 class SpeechStudent(nn.Module):
-    """An encoder of speech, exact in ragged batches, whose weights can be trained.
+    """A trainable encoder of speech, exact in ragged batches.
 
     Parameters
     ----------
     settings : dict
-        As `read_speech_student` returns them.
-    saves_memory : bool, default=False
-        Whether training computes what is inside a block twice in place of keeping it.
+        From `read_speech_student`.
+    gradient_checkpointing : bool, default=False
+        Whether training recomputes the activations within each block instead of storing them.
     """
 
-    def __init__(self, settings, *, saves_memory=False):
+    def __init__(self, settings, *, gradient_checkpointing=False):
         super().__init__()
-        self.saves_memory = saves_memory
+        self.gradient_checkpointing = gradient_checkpointing
         self.reading = SpeechFeatures(settings)
         self.n_dims = self.reading.n_dims
-        with _unfilled():
+        with _without_initialization():
             self.network = self.reading.frozen.build_network()
 
     @property
@@ -106,33 +115,36 @@ class SpeechStudent(nn.Module):
         Parameters
         ----------
         features : Tensor of shape (sum of lengths, ...)
-            As `features` gives them, one recording after the other.
+            From `SpeechFeatures.features`, concatenated over recordings.
         lengths : list of int
+            Number of features of each recording.
 
         Returns
         -------
         hidden_states : Tensor of shape (n_recordings, n_frames, n_dims)
-            What follows a recording's own frames means nothing.
+            Padding has arbitrary values.
         n_frames : list of int
-            How many are a recording's own.
+            Number of frames of each recording.
         """
         pieces = features.split(lengths)
-        run = self._run_twice if self.saves_memory and self.training else call_block
+        run = self._run_twice if self.gradient_checkpointing and self.training else call_block
         last_layer = len(self.blocks)
         *_, last = self.reading.frozen.hidden_states(self.network, pieces, last_layer, run=run)
         return last, [self.reading.n_frames(length) for length in lengths]
 
     def narrow(self, model, features, *, local_files_only=False):
-        """Begin as well as a narrower student can: as near to what it is made of as it gets.
+        """Initialise a narrower student of Whisper to approximate its teacher, by least squares.
+
+        Students of other families are not changed.
 
         Parameters
         ----------
         model : str or path
-            The encoder that it was made of. One that is not of Whisper's make changes nothing.
+            Hub id or folder of the teacher.
         features : list of Tensor
-            As `SpeechFeatures.features` gives them, for some recordings.
+            Features of a sample of recordings, from `SpeechFeatures.features`.
         local_files_only : bool, default=False
-            Never go to the network.
+            Whether to look on this machine only.
         """
         fit_narrow = _FIT_NARROW.get(self.reading.frozen.name)
         if fit_narrow is not None:
@@ -143,13 +155,13 @@ class SpeechStudent(nn.Module):
         return checkpoint(block, hidden_states, use_reentrant=False, **settings)
 
     def freeze_convolutions(self):
-        """Let training leave the convolutions, and a table of positions, as they are."""
+        """Exclude the convolutions, and a table of positions, from training."""
         self.reading.frozen.freeze_convolutions(self.network)
 
     def train(self, mode=True):
-        """Change between training and prediction; statistics of a batch norm stay as they are.
+        """Set training mode, except for batch norms, whose statistics stay fixed.
 
-        A batch norm sees one recording at a time here, of which it learns nothing.
+        Convolutions process one recording at a time, so that a batch norm has no batch statistics.
         """
         super().train(mode)
         for module in self.modules():
@@ -158,12 +170,12 @@ class SpeechStudent(nn.Module):
         return self
 
     def save(self, folder):
-        """Save it as transformers does, so that an embedder can use it.
+        """Save the encoder and its preprocessing in the format of transformers.
 
         Parameters
         ----------
         folder : path
-            Made where it is not there.
+            Created if it does not exist.
         """
         with quiet():
             self.network.save_pretrained(folder)
@@ -171,40 +183,36 @@ class SpeechStudent(nn.Module):
 
 
 def read_speech_student(model, *, n_layers=None, width=None, **where):
-    """Read what a student begins as: a small encoder, or a large one's first layers.
+    """Load the settings and the initial weights of a student.
 
     Parameters
     ----------
     model : str or path
-        A hub id or a folder.
+        Hub id or folder of a small encoder, or of a large one whose first layers to use.
     n_layers : int, default=None
-        How many blocks are kept, the first ones; None keeps all.
+        Number of blocks to keep. If None, all are kept.
     width : int, default=None
-        Width of the hidden states. A narrower student gets the first of the weights along each
-        axis, and as many heads of attention as fit; `SpeechStudent.narrow` finds better ones. None
-        keeps the network's own.
+        Size of the hidden states. Weights of a narrower student are slices of the encoder's, with
+        as many attention heads as fit; `SpeechStudent.narrow` finds better ones. If None, the size
+        is kept.
     **where
         `revision`, `local_files_only` and `parameter` of `find_checkpoint`.
 
     Returns
     -------
     settings : dict
-        What `SpeechStudent` is built from, in plain types.
+        Settings of `SpeechStudent`, in plain types.
     weights : dict of str to Tensor
-        Its weights, by their names in the student.
+        Weights by their names in `SpeechStudent`.
     """
     backbone = load_speech_backbone(model, device="cpu", **where)
     network = backbone.bare_network()
-    config = {
-        name: value
-        for name, value in backbone.config.to_dict().items()
-        if name not in _OF_NO_CONSEQUENCE
-    }
-    _cut_down(config, backbone.size_names, model, n_layers, width)
+    config = _plain_config(backbone.config)
+    _reduce(config, backbone.size_names, model, n_layers, width)
     settings = {
         "model_type": backbone.config.model_type,
         "config": config,
-        "preprocessing": _plain(backbone.extractor.to_dict()),
+        "preprocessing": _plain_settings(backbone.extractor),
     }
     student = SpeechStudent(settings)
     whole = network.state_dict()
@@ -216,20 +224,20 @@ def read_speech_student(model, *, n_layers=None, width=None, **where):
 
 
 def count_parameters(module, *, trainable=False):
-    """Count the numbers in the weights of a module, or of a backbone's network."""
+    """Return the number of parameters of a module, or of the network of a backbone."""
     network = module if isinstance(module, nn.Module) else module.bare_network()
     return sum(p.numel() for p in network.parameters() if p.requires_grad or not trainable)
 
 
 class TextStudent(nn.Module):
-    """An encoder of text whose weights can be trained.
+    """A trainable encoder of text.
 
-    Texts of equal length pass together, so that nothing is padded.
+    Batches are made of texts of equal length, so that no padding is needed.
 
     Parameters
     ----------
     settings : dict
-        As `read_text_student` returns them.
+        From `read_text_student`.
     """
 
     def __init__(self, settings):
@@ -238,10 +246,10 @@ class TextStudent(nn.Module):
 
         config = _config(settings)
         self.n_dims = config.hidden_size
-        with _unfilled():
+        with _without_initialization():
             self.network = getattr(transformers, settings["class_name"])(config)
         if hasattr(self.network, "pooler"):
-            self.network.pooler = None  # no hidden state depends on it
+            self.network.pooler = None  # hidden states do not depend on it
 
     def forward(self, token_ids, n_tokens):
         """Compute the last hidden states.
@@ -249,20 +257,20 @@ class TextStudent(nn.Module):
         Parameters
         ----------
         token_ids : Tensor of int, shape (sum of n_tokens,)
-            Texts, one after the other.
+            Tokens, concatenated over texts.
         n_tokens : list of int
-            0 where there is no text.
+            Number of tokens of each text; 0 if it is missing.
 
         Returns
         -------
         hidden_states : Tensor of shape (n_texts, n_tokens, n_dims)
-            At least one token long; what follows a text's own tokens means nothing.
+            At least one token long. Padding has arbitrary values.
         n_tokens : list of int
-            How many are a text's own.
+            Number of tokens of each text.
         """
         texts = token_ids.split(n_tokens)
-        nothing = next(self.network.parameters()).new_zeros((1, self.n_dims))
-        states = [nothing] * len(texts)
+        empty = next(self.network.parameters()).new_zeros((1, self.n_dims))
+        states = [empty] * len(texts)
         for length in sorted(set(n_tokens) - {0}):
             rows = [row for row, n in enumerate(n_tokens) if n == length]
             input_ids = torch.stack([texts[row] for row in rows])
@@ -273,34 +281,34 @@ class TextStudent(nn.Module):
                 states[row] = own
         return pad_sequence([own.to(states[0].dtype) for own in states], batch_first=True), n_tokens
 
-    def freeze_words(self):
-        """Let training leave the embeddings of words as they are."""
+    def freeze_word_embeddings(self):
+        """Exclude the word embeddings from training."""
         self.network.get_input_embeddings().requires_grad_(False)
 
 
 def read_text_student(model, *, max_length=None, **where):
-    """Read a small encoder of text, and its tokenizer.
+    """Load the settings, the tokenizer and the initial weights of an encoder of text.
 
     Parameters
     ----------
     model : str or path
         As for `load_text_backbone`.
     max_length : int, default=None
-        Most tokens of a text; None for as many as the network takes.
+        Maximum number of tokens of a text. If None, that of the network.
     **where
         `revision`, `local_files_only` and `parameter` of `find_checkpoint`.
 
     Returns
     -------
     settings : dict
-        What `TextStudent` and `tokenize` are built from, in plain types.
+        Settings of `TextStudent` and `tokenize`, in plain types.
     weights : dict of str to Tensor
-        The weights, by their names in the student.
+        Weights by their names in `TextStudent`.
 
     Raises
     ------
     ValueError
-        If the tokenizer has no form that can be kept by itself.
+        If the tokenizer has no tokenizer.json.
     """
     backbone = load_text_backbone(
         model,
@@ -312,19 +320,15 @@ def read_text_student(model, *, max_length=None, **where):
     tokenizer = getattr(backbone.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
         raise ValueError(
-            f"The tokenizer of text_model={model!r} has no tokenizer.json, in which it could be "
-            "kept with what was learned: choose another model."
+            f"The tokenizer of text_model={model!r} has no tokenizer.json, which is needed to "
+            "store it in the fitted estimator: choose another model."
         )
     tokenizer.no_truncation()
     tokenizer.no_padding()
     settings = {
         "model_type": backbone.config.model_type,
         "class_name": backbone.class_name,
-        "config": {
-            name: value
-            for name, value in backbone.config.to_dict().items()
-            if name not in _OF_NO_CONSEQUENCE
-        },
+        "config": _plain_config(backbone.config),
         "tokenizer": tokenizer.to_str(),
         "max_tokens": backbone.max_tokens,
     }
@@ -334,19 +338,21 @@ def read_text_student(model, *, max_length=None, **where):
 
 
 def tokenize(settings, texts):
-    """Turn texts into tokens, and cut those that are too long.
+    """Tokenize texts, and truncate those that are too long.
 
     Parameters
     ----------
     settings : dict
-        As `read_text_student` returns them.
+        From `read_text_student`.
     texts : list of str
+        Texts.
 
     Returns
     -------
     token_ids : list of list of int
+        Tokens of each text.
     n_tokens : list of int
-        How many tokens each text has, uncut.
+        Number of tokens of each text before truncation.
     """
     from tokenizers import Tokenizer
 
@@ -361,42 +367,46 @@ def _config(settings):
     return import_transformers().AutoConfig.for_model(**settings["config"])
 
 
-def _cut_down(config, size_names, model, n_layers, width):
-    """Change a configuration to that of fewer layers and a smaller width."""
+def _plain_config(config):
+    return {name: value for name, value in config.to_dict().items() if name not in _IGNORED}
+
+
+def _reduce(config, size_names, model, n_layers, width):
+    """Change a configuration to one of fewer layers and a smaller width."""
     layers_name, width_name, heads_name, inner_name = size_names
     if n_layers is not None:
         if not 1 <= n_layers <= config[layers_name]:
             raise ValueError(
-                f"student_layers={n_layers} must be from 1 to the {config[layers_name]} of "
+                f"n_student_layers={n_layers} must be from 1 to the {config[layers_name]} of "
                 f"{model!r}."
             )
         config[layers_name] = n_layers
     if width is not None:
         whole, head = config[width_name], config[width_name] // config[heads_name]
-        # Heads of attention, and the groups of the convolution that tells positions, stay whole.
+        # A multiple of the size of an attention head, and of the groups of the convolutional
+        # position embedding.
         step = math.lcm(head, config.get("num_conv_pos_embedding_groups", 1))
         if width % step or not step <= width <= whole:
             raise ValueError(
-                f"student_width={width} must be a multiple of {step}, up to the {whole} of "
-                f"{model!r}."
+                f"width={width} must be a multiple of {step}, up to the {whole} of {model!r}."
             )
         config[heads_name] = width // head
         config[inner_name] = round(config[inner_name] * width / whole)
         config[width_name] = width
 
 
-def _plain(settings):
-    """Leave out of an extractor's settings what can be computed again."""
+def _plain_settings(extractor):
+    """Return the settings of a feature extractor, without arrays that it computes from them."""
     return {
         name: value
-        for name, value in settings.items()
+        for name, value in extractor.to_dict().items()
         if isinstance(value, (str, int, float, bool, type(None)))
     }
 
 
 @contextmanager
-def _unfilled():
-    """Let transformers build networks without drawing weights, which come from elsewhere."""
+def _without_initialization():
+    """Skip weight initialisation; weights are loaded afterwards."""
     import_transformers()
     from transformers.initialization import no_init_weights
 

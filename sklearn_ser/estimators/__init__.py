@@ -1,7 +1,13 @@
 """scikit-learn classifiers and regressors over torch networks."""
 
+from ._concordance import ConcordanceRegressor
 from ._distilled import DistilledRegressor
 from ._emohrnet import EmoHRNetClassifier
 from ._hyperbolic_fusion import HyperbolicFusionClassifier
 
-__all__ = ["DistilledRegressor", "EmoHRNetClassifier", "HyperbolicFusionClassifier"]
+__all__ = [
+    "ConcordanceRegressor",
+    "DistilledRegressor",
+    "EmoHRNetClassifier",
+    "HyperbolicFusionClassifier",
+]

@@ -14,7 +14,7 @@ from sklearn_ser.nn import (
     mask_spectrograms,
     mix_up,
 )
-from sklearn_ser.training import TorchClassifier, encode_classes
+from sklearn_ser.training import TorchClassifier, callback_data, encode_classes
 
 from ._spectrograms import check_spectrograms, moments
 
@@ -274,8 +274,7 @@ class EmoHRNetClassifier(TorchClassifier):
             classes; or if training diverges.
         """
         self._reset()
-        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-        data = {"X": X, "y": y, "metadata": metadata}
+        data = callback_data(X, y, sample_weight)
         spectrograms = check_spectrograms(self, X, y, reset=not self._is_warm_start)
         training_set, weights = encode_classes(self, spectrograms, y, sample_weight, groups)
         if not self._is_warm_start:

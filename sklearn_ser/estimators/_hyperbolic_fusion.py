@@ -17,7 +17,7 @@ from sklearn_ser.nn import (
     HyperbolicFusionNetwork,
     poincare,
 )
-from sklearn_ser.training import CombinedOptimizer, TorchClassifier, encode_classes
+from sklearn_ser.training import CombinedOptimizer, TorchClassifier, callback_data, encode_classes
 
 from ._blocks import find_blocks
 
@@ -278,8 +278,7 @@ class HyperbolicFusionClassifier(
             diverges.
         """
         self._reset()
-        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-        data = {"X": X, "y": y, "metadata": metadata}
+        data = callback_data(X, y, sample_weight)
         table, y = validate_data(self, X, y, dtype=_FLOATS, reset=not self._is_warm_start)
         training_set, weights = encode_classes(self, table, y, sample_weight, groups)
         names = getattr(self, "feature_names_in_", None)

@@ -1,15 +1,31 @@
-"""What `DistilledRegressor` takes: recordings, or a table of recordings and transcripts."""
+"""Input of `DistilledRegressor`: recordings, or a table of recordings and transcripts."""
 
 import os
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sklearn_ser.audio import RecordingError, choose_column
 from sklearn_ser.embedders import check_recordings, find_text_problems
 
-# Rows of an array of objects that are looked at to tell what it holds.
-_MAX_LOOKED_AT = 100
+# Number of rows by which the content of an object array is recognised.
+_N_ROWS_INSPECTED = 100
+
+
+class Speech(NamedTuple):
+    """Recordings, and their transcripts.
+
+    Attributes
+    ----------
+    recordings : sequence, or ndarray of shape (n_recordings, n_samples)
+        Recordings.
+    transcripts : list of (str or None), or None
+        None for each transcript that is missing; None if there is no column of transcripts.
+    """
+
+    recordings: Any
+    transcripts: list | None = None
 
 
 def read_speech_table(estimator, X, *, reset):
@@ -18,71 +34,73 @@ def read_speech_table(estimator, X, *, reset):
     Parameters
     ----------
     estimator : estimator
-        With the parameters `recording_column` and `transcript_column`.
+        With the parameter `text_model`; without one, transcripts are ignored.
     X : sequence of recordings, table of waveforms, or table with recordings and transcripts
-        What it was given.
+        Columns are found by their usual names. Those of an array without names are the recordings
+        and the transcripts.
     reset : bool
-        Whether this is what it is fitted on.
+        Whether `X` is the input of `fit`, whose columns are remembered.
 
     Returns
     -------
-    recordings : sequence, or ndarray of shape (n_recordings, n_samples)
-    transcripts : list of str or None
-        One for each recording, None for those that are missing; or None in place of the list,
-        where `X` has no column of transcripts.
+    speech : Speech
+        Recordings and transcripts.
 
     Raises
     ------
     ValueError
-        If it can't be told which column is which, or a transcript is no text.
+        If the columns are ambiguous, or a transcript is no text.
     """
     if not _has_columns_of_objects(X):
-        return check_recordings(estimator, X, reset=reset), None
-    names = list(X.columns) if hasattr(X, "columns") else list(range(X.shape[1]))
+        return Speech(check_recordings(estimator, X, reset=reset))
+    names = list(X.columns) if hasattr(X, "columns") else ["recording", "transcript"][: X.shape[1]]
     known = {} if reset else estimator.__dict__.get("_columns", {})
     recording = known.get("recording")
     if recording not in names:
-        recording = _find_recording(estimator, names)
+        recording = _find_recording(names)
     transcript = known.get("transcript")
     if transcript not in names:
         transcript = None if known else _find_transcript(estimator, names, recording)
     if reset:
         estimator._columns = {"recording": recording, "transcript": transcript}
-    recordings = check_recordings(estimator, _column(X, recording), reset=reset)
-    transcripts = None if transcript is None else _as_texts(_column(X, transcript))
-    return recordings, transcripts
+    recordings = check_recordings(estimator, _column(X, names, recording), reset=reset)
+    if transcript is None:
+        return Speech(recordings)
+    return Speech(recordings, _as_texts(_column(X, names, transcript)))
 
 
-def join_speech(labelled, more):
-    """Put further recordings and transcripts behind those that have labels.
+def concatenate_speech(labelled, unlabeled):
+    """Append recordings without targets to those with targets.
 
     Parameters
     ----------
-    labelled : tuple (recordings, transcripts)
-        From `read_speech_table`.
-    more : tuple (recordings, transcripts) or None
+    labelled : Speech
+        Recordings with targets.
+    unlabeled : Speech or None
+        Recordings without.
 
     Returns
     -------
-    recordings, transcripts
-        As from `read_speech_table`.
+    speech : Speech
+        Both.
     """
-    recordings, transcripts = labelled
-    if more is None:
-        return recordings, transcripts
+    if unlabeled is None:
+        return labelled
+    recordings = ConcatSequence(labelled.recordings, unlabeled.recordings)
+    transcripts = labelled.transcripts
     if transcripts is not None:
-        transcripts = transcripts + (more[1] or [None] * len(more[0]))
-    return Chain(recordings, more[0]), transcripts
+        transcripts = transcripts + (unlabeled.transcripts or [None] * len(unlabeled.recordings))
+    return Speech(recordings, transcripts)
 
 
-class Chain:
-    """Two sequences of recordings as one; nothing is fetched before it is asked for."""
+class ConcatSequence:
+    """Two sequences of recordings as one, without fetching any."""
 
     def __init__(self, first, second):
         self.first, self.second = first, second
 
     def __len__(self):
-        """Count the recordings of both."""
+        """Return the number of recordings."""
         return len(self.first) + len(self.second)
 
     def __getitem__(self, position):
@@ -93,7 +111,7 @@ class Chain:
 
 @contextmanager
 def naming_unlabeled(n_labelled):
-    """Let errors about recordings that were put behind name their place in `unlabeled`."""
+    """Let errors of appended recordings name their position in `unlabeled`."""
     try:
         yield
     except RecordingError as error:
@@ -108,47 +126,38 @@ def naming_unlabeled(n_labelled):
 
 
 def _has_columns_of_objects(X):
-    """Tell a table with a column that holds no numbers."""
+    """Return whether `X` is a table with a column that does not hold numbers."""
     if isinstance(X, (list, tuple)) or not hasattr(X, "shape") or len(X.shape) != 2:
         return False
     if hasattr(X, "toarray") or (X.shape[1] == 1 and not hasattr(X, "columns")):
         return False
     if hasattr(X, "columns"):
-        return any(np.asarray(_column(X, name)).dtype.kind not in "biufc" for name in X.columns)
+        return any(np.asarray(X[name]).dtype.kind not in "biufc" for name in X.columns)
     if X.dtype.kind != "O":
         return X.dtype.kind in "UST"
     kinds = (str, bytes, dict, tuple, np.ndarray, os.PathLike)
-    return any(isinstance(value, kinds) for value in X[:_MAX_LOOKED_AT].flat)
+    return any(isinstance(value, kinds) for value in X[:_N_ROWS_INSPECTED].flat)
 
 
-def _column(X, name):
-    return X[name] if hasattr(X, "columns") else X[:, name]
+def _column(X, names, name):
+    return X[name] if hasattr(X, "columns") else X[:, names.index(name)]
 
 
-def _find_recording(estimator, names):
-    """Return the column of recordings: of one column it is the only one, whatever its name."""
-    given = estimator.recording_column
-    if given is None and len(names) == 1:
-        return names[0]
-    return choose_column(names, "recording", given, parameter="recording_column", table="X")
+def _find_recording(names):
+    """Return the column of recordings. A single column may have any name."""
+    return names[0] if len(names) == 1 else choose_column(names, "recording", table="X")
 
 
 def _find_transcript(estimator, names, recording):
-    """Return the column of transcripts, or None; without a model of text none is needed."""
+    """Return the column of transcripts, or None if there is none or no `text_model`."""
     if estimator.text_model is None:
         return None
-    return choose_column(
-        [name for name in names if name != recording],
-        "transcript",
-        estimator.transcript_column,
-        parameter="transcript_column",
-        table="X",
-        optional=True,
-    )
+    others = [name for name in names if name != recording]
+    return choose_column(others, "transcript", table="X", optional=True)
 
 
 def _as_texts(column):
-    """Return texts, None where one is missing or blank."""
+    """Return texts, None for each that is missing or blank."""
     texts = [None if _is_missing(text) else text for text in list(column)]
     problems = find_text_problems(["" if text is None else text for text in texts])
     if problems:

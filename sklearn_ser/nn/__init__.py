@@ -6,8 +6,8 @@ from .distilled import (
     TEXT_FUSIONS,
     DistilledNetwork,
     LayerPredictor,
+    RegressionHead,
     Standardization,
-    VectorRegressor,
 )
 from .hrnet import VARIANTS, HRNet, pad_spectrograms
 from .hyperbolic_fusion import (
@@ -31,8 +31,8 @@ __all__ = [
     "HRNet",
     "HyperbolicFusionNetwork",
     "LayerPredictor",
+    "RegressionHead",
     "Standardization",
-    "VectorRegressor",
     "add_noise",
     "concordance_loss",
     "crop_spectrograms",

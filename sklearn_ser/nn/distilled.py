@@ -1,4 +1,4 @@
-"""Small encoders of speech and text, pooled, joined, and a head of regression upon them."""
+"""Regression head, network of `DistilledRegressor`, and heads that predict a teacher's layers."""
 
 import torch
 from torch import nn
@@ -8,17 +8,17 @@ from .pooling import AttentiveStatistics, average_frames
 
 FRAME_POOLINGS = ("mean", "attentive_statistics")
 TEXT_FUSIONS = ("concat", "cross_attention")
-# Heads of the attention from frames to tokens.
+# Attention heads of "cross_attention".
 _N_HEADS = 4
-# What differs by no more than this share of its size is constant but for rounding.
+# A standard deviation below this fraction of the largest value is that of rounding.
 _ROUNDING = 1e-5
 
 
 class Standardization(nn.Module):
-    """Subtracts a mean and divides by a deviation, both found once, before training.
+    """Subtract the mean and divide by the standard deviation of the training set.
 
-    Of pretrained encoders all vectors have most in common, and what tells recordings apart is small
-    beside it.
+    Embeddings of a pretrained encoder have a large common mean; without it, recordings differ
+    little.
 
     Parameters
     ----------
@@ -27,43 +27,68 @@ class Standardization(nn.Module):
     """
 
     mean: torch.Tensor
-    deviation: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(self, n_dims):
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_dims))
-        self.register_buffer("deviation", torch.ones(n_dims))
+        self.register_buffer("scale", torch.ones(n_dims))
+        self._sums = None
 
-    def learn(self, vectors):
-        """Find both from vectors, one in a row; what is constant is not divided."""
-        if len(vectors):
-            deviation, mean = torch.std_mean(vectors.float(), dim=0, correction=0)
-            is_constant = deviation <= _ROUNDING * vectors.abs().amax(0)
-            self.mean.copy_(mean)
-            self.deviation.copy_(deviation.masked_fill(is_constant, 1))
+    def partial_fit(self, vectors):
+        """Update the mean and the standard deviation with further vectors.
+
+        Parameters
+        ----------
+        vectors : Tensor of shape (n_vectors, *n_dims)
+            Vectors. Dimensions that are constant are not scaled.
+        """
+        if not len(vectors):
+            return
+        vectors = vectors.detach().double()
+        n, mean = len(vectors), vectors.mean(0)
+        squares, largest = ((vectors - mean) ** 2).sum(0), vectors.abs().amax(0)
+        if self._sums is not None:  # Chan et al. (1979)
+            n_before, mean_before, squares_before, largest_before = self._sums
+            difference, n_new, n = mean - mean_before, n, n + n_before
+            mean = mean_before + difference * n_new / n
+            squares += squares_before + difference**2 * n_before * n_new / n
+            largest = torch.maximum(largest, largest_before)
+        self._sums = n, mean, squares, largest
+        scale = (squares / n).sqrt()
+        # New tensors, as the graph of the batch may hold the old ones.
+        self.mean = mean.to(self.mean)
+        self.scale = scale.masked_fill(scale <= _ROUNDING * largest, 1).to(self.scale)
 
     def forward(self, vectors):
-        """Standardize vectors, one in a row."""
-        return (vectors - self.mean) / self.deviation
+        """Standardise vectors."""
+        return (vectors - self.mean) / self.scale
 
 
-class VectorRegressor(nn.Module):
-    """A head upon vectors of speech and of text: what is trained where the encoders are not.
+class RegressionHead(nn.Module):
+    """Standardisation and a multilayer perceptron on vectors of speech, and of text.
 
     Parameters
     ----------
     n_audio : int
-        Size of a recording's vector.
+        Size of a vector of speech.
     n_text : int or None
-        Size of a transcript's vector; None where there are none.
+        Size of a vector of text. If None, there is no text.
     n_targets : int
+        Number of outputs.
     hidden_size : int, default=1024
         Width of the hidden layer.
     dropout : float, default=0.5
-        Share of numbers dropped in training, before and after the hidden layer.
+        Dropout rate before and after the hidden layer.
     text_dropout : float, default=0.1
-        Share of transcripts that count as missing in training, so that what stands for a missing
-        one is learned.
+        Fraction of the texts that are treated as missing in training, so that the vector of a
+        missing text is learned.
+
+    Attributes
+    ----------
+    n_to_fit : int
+        Number of vectors of speech that the standardisation is still to be fitted on, as they pass
+        in training. Initially 0.
     """
 
     def __init__(
@@ -72,9 +97,10 @@ class VectorRegressor(nn.Module):
         super().__init__()
         self.text_dropout = text_dropout
         self.has_text = n_text is not None
-        self.of_audio = Standardization(n_audio)
-        self.of_text = Standardization(n_text or 0)
-        # What stands for a missing transcript; it begins as the mean of those there are.
+        self.n_to_fit = 0
+        self.audio_scaler = Standardization(n_audio)
+        self.text_scaler = Standardization(n_text or 0)
+        # Standardised vector of a missing text; initially the mean of the others.
         self.no_text = nn.Parameter(torch.zeros(n_text or 0))
         self.layers = nn.Sequential(
             nn.Dropout(dropout),
@@ -91,59 +117,62 @@ class VectorRegressor(nn.Module):
         Parameters
         ----------
         audio : Tensor of shape (n_recordings, n_audio)
-        text : Tensor of shape (n_recordings, n_text)
-        has_text : Tensor of bool, shape (n_recordings,)
+            Vectors of speech.
+        text : Tensor of shape (n_recordings, n_text), default=None
+            Vectors of text.
+        has_text : Tensor of bool, shape (n_recordings,), default=None
+            Whether there is a text.
 
         Returns
         -------
         outputs : Tensor of shape (n_recordings, n_targets)
         """
-        return self.regress(audio, text, self.hide_texts(has_text))
-
-    def regress(self, audio, text=None, has_text=None):
-        """Do the same with the transcripts that there are, in training as well."""
-        vectors = self.of_audio(audio)
+        if self.training and self.n_to_fit > 0:
+            self.n_to_fit -= len(audio)
+            self.fit_scalers(audio, text, has_text)
+        vectors = self.audio_scaler(audio)
         if self.has_text:
-            text = torch.where(has_text[:, None], self.of_text(text), self.no_text)
+            text = torch.where(has_text[:, None], self.text_scaler(text), self.no_text)
             vectors = torch.cat([vectors, text], dim=1)
         return self.layers(vectors)
 
+    def fit_scalers(self, audio, text=None, has_text=None):
+        """Update the means and standard deviations with a batch, as for `forward`."""
+        self.audio_scaler.partial_fit(audio)
+        if self.has_text:
+            self.text_scaler.partial_fit(text[has_text])
+
     @property
     def missing(self):
-        """What stands for a missing transcript, among vectors that are not standardized."""
-        return self.of_text.mean + self.of_text.deviation * self.no_text
+        """The vector of a missing text, before standardisation."""
+        return self.text_scaler.mean + self.text_scaler.scale * self.no_text
 
-    def standardize(self, audio, text=None, has_text=None):
-        """Learn the means and deviations of the vectors that are to come, as for `forward`."""
-        self.of_audio.learn(audio)
-        if self.has_text:
-            self.of_text.learn(text[has_text])
-
-    def hide_texts(self, has_text):
-        """Let some transcripts count as missing in training."""
-        if has_text is None or not self.training or not self.text_dropout:
+    def drop_texts(self, has_text):
+        """Return `has_text` with some texts dropped in training."""
+        if not self.training or not self.text_dropout:
             return has_text
         return has_text & (torch.rand(has_text.shape, device=has_text.device) >= self.text_dropout)
 
 
 class DistilledNetwork(nn.Module):
-    """Encoders of speech and of text, and what joins them.
+    """Encoders of speech and of text, pooled, fused, and a regression head.
 
     Parameters
     ----------
     audio : Module
-        From the features of recordings, one after the other, and a list of their lengths, to
-        hidden states of shape (n_recordings, n_frames, n_dims) and the number of frames of each;
-        with the attribute `n_dims`.
+        Takes the features of recordings, concatenated, and a list of their lengths; returns hidden
+        states of shape (n_recordings, n_frames, n_dims) and the number of frames of each. Has the
+        attribute `n_dims`.
     text : Module or None
-        The same from tokens.
+        The same for tokens.
     n_targets : int
+        Number of outputs.
     pooling : {"mean", "attentive_statistics"}, default="mean"
-        Of the frames.
+        Pooling over frames.
     fusion : {"concat", "cross_attention"}, default="concat"
-        With "cross_attention" each frame attends to the tokens before it is pooled.
+        With "cross_attention", each frame attends to the tokens before pooling.
     **head : dict
-        For `VectorRegressor`.
+        Parameters of `RegressionHead`.
     """
 
     def __init__(self, audio, text, n_targets, *, pooling="mean", fusion="concat", **head):
@@ -159,74 +188,35 @@ class DistilledNetwork(nn.Module):
                 audio.n_dims, _N_HEADS, kdim=n_text, vdim=n_text, batch_first=True
             )
             self.norm = nn.LayerNorm(audio.n_dims)
-        self.regressor = VectorRegressor(n_audio, n_text, n_targets, **head)
-        self.heads: nn.ModuleList | None = None
+        self.head = RegressionHead(n_audio, n_text, n_targets, **head)
 
-    def learn_layers(self, n_teacher_dims, n_layers):
-        """Add heads that predict a teacher's layers, for training alone: they are no state."""
-        self.heads = make_heads(self.audio.n_dims, n_teacher_dims, n_layers)
-
-    def state_dict(self, *args, **kwargs):
-        """Return the weights, without those of heads that are for training alone."""
-        state = super().state_dict(*args, **kwargs)
-        return {name: values for name, values in state.items() if not name.startswith("heads.")}
-
-    def load_state_dict(self, state_dict, *args, **kwargs):
-        """Take weights; heads that are for training alone keep theirs."""
-        heads = {} if self.heads is None else self.heads.state_dict(prefix="heads.")
-        return super().load_state_dict({**heads, **state_dict}, *args, **kwargs)
-
-    def forward(
-        self,
-        features,
-        lengths,
-        token_ids=None,
-        n_tokens=None,
-        teacher=None,
-        n_teacher_frames=None,
-    ):
+    def forward(self, features, lengths, token_ids=None, n_tokens=None):
         """Predict the targets.
 
         Parameters
         ----------
         features : Tensor of shape (sum of lengths, ...)
-            Waveforms or spectrograms, one after the other.
+            Waveforms or spectrograms, concatenated.
         lengths : Tensor of int, shape (n_recordings,)
-        token_ids : Tensor of int, shape (sum of n_tokens,)
-            Transcripts, one after the other.
-        n_tokens : Tensor of int, shape (n_recordings,)
-            0 where there is no transcript.
-        teacher, n_teacher_frames
-            As for `LayerPredictor`, where `learn_layers` was called.
+            Number of samples or frames of each.
+        token_ids : Tensor of int, shape (sum of n_tokens,), default=None
+            Transcripts, concatenated.
+        n_tokens : Tensor of int, shape (n_recordings,), default=None
+            Number of tokens of each transcript; 0 if it is missing.
 
         Returns
         -------
         outputs : Tensor of shape (n_recordings, n_targets)
-            With a teacher's layers, one column more: what is missed of them.
         """
         frames, n_frames = self.audio(features, lengths.tolist())
-        outputs = self.regressor.regress(**self._vectors(frames, n_frames, token_ids, n_tokens))
-        if teacher is None:
-            return outputs
-        missed = miss_layers(self.heads, frames, n_frames, teacher, n_teacher_frames.tolist())
-        return torch.cat([outputs, missed.to(outputs.dtype)], dim=1)
-
-    def vectors(self, features, lengths, token_ids=None, n_tokens=None, **of_teacher):
-        """Return what the head is given of a batch, by the names of its arguments."""
-        frames, n_frames = self.audio(features, lengths.tolist())
-        return self._vectors(frames, n_frames, token_ids, n_tokens)
-
-    def _vectors(self, frames, n_frames, token_ids, n_tokens):
         if self.text is None:
-            return {"audio": self._pool(frames, n_frames)}
-        has_text = self.regressor.hide_texts(n_tokens > 0)
+            return self.head(self._pool(frames, n_frames))
+        has_text = self.head.drop_texts(n_tokens > 0)
         tokens, n_states = self.text(token_ids, n_tokens.tolist())
         if self.attention is not None:
-            frames = self.norm(
-                frames + self._attend(self.attention, frames, tokens, n_states, has_text)
-            )
-        text = average_frames(tokens, n_states)
-        return {"audio": self._pool(frames, n_frames), "text": text, "has_text": has_text}
+            attended = self._attend(self.attention, frames, tokens, n_states, has_text)
+            frames = self.norm(frames + attended)
+        return self.head(self._pool(frames, n_frames), average_frames(tokens, n_states), has_text)
 
     def _pool(self, frames, n_frames):
         if self.attentive is not None:
@@ -234,90 +224,65 @@ class DistilledNetwork(nn.Module):
         return average_frames(frames, n_frames)
 
     def _attend(self, attention, frames, tokens, n_states, has_text):
-        """Return what each frame finds in the tokens, or in what stands for missing ones."""
-        tokens, is_padding = tokens.clone(), hide_padding(n_states, tokens)
-        tokens[~has_text, 0] = self.regressor.missing.to(tokens.dtype)
+        """Attend from each frame to the tokens, or to the vector of a missing text."""
+        tokens, is_padding = tokens.clone(), _padding_mask(n_states, tokens)
+        tokens[~has_text, 0] = self.head.missing.to(tokens.dtype)
         is_padding[~has_text, 1:] = True
         is_padding[:, 0] = False
         return attention(frames, tokens, tokens, key_padding_mask=is_padding, need_weights=False)[0]
 
 
 class LayerPredictor(nn.Module):
-    """A student with heads that predict a teacher's layers; its output is what it misses.
+    """A student encoder with heads that predict layers of a teacher; returns the loss.
 
     Parameters
     ----------
     audio : Module
         The student, as for `DistilledNetwork`.
     n_teacher_dims : int
-        Width of the teacher's layers.
+        Size of the teacher's hidden states.
     n_layers : int
-        How many of them are predicted.
+        Number of layers to predict.
     """
 
     def __init__(self, audio, n_teacher_dims, n_layers):
         super().__init__()
         self.audio = audio
-        self.heads = make_heads(audio.n_dims, n_teacher_dims, n_layers)
+        n_dims = audio.n_dims
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(n_dims, n_dims), nn.GELU(), nn.Linear(n_dims, n_teacher_dims))
+            for _ in range(n_layers)
+        )
 
     def forward(self, features, lengths, teacher, n_teacher_frames):
-        """Compute the loss of each recording.
+        """Compute the distillation loss of each recording.
 
         Parameters
         ----------
         features, lengths
             As for `DistilledNetwork`.
         teacher : Tensor of shape (sum of n_teacher_frames, n_layers, n_teacher_dims)
-            The teacher's layers, recordings one after the other.
+            Layers of the teacher, concatenated over recordings.
         n_teacher_frames : Tensor of int, shape (n_recordings,)
+            Number of frames of each recording.
 
         Returns
         -------
         losses : Tensor of shape (n_recordings, 1)
+            Mean over the layers and the frames that both networks have.
         """
         frames, n_frames = self.audio(features, lengths.tolist())
-        return miss_layers(self.heads, frames, n_frames, teacher, n_teacher_frames.tolist())
+        predictions = torch.stack([head(frames) for head in self.heads], dim=2)
+        losses = []
+        for row, layers in enumerate(teacher.split(n_teacher_frames.tolist())):
+            n = min(len(layers), n_frames[row])  # either network may drop the last frame
+            losses.append(
+                distillation_loss(predictions[row, :n].float(), layers[:n].float()).mean()
+            )
+        return torch.stack(losses)[:, None]
 
 
-def make_heads(n_dims, n_teacher_dims, n_layers):
-    """Return a head for each layer of a teacher, to predict it from a student's last."""
-    return nn.ModuleList(
-        nn.Sequential(nn.Linear(n_dims, n_dims), nn.GELU(), nn.Linear(n_dims, n_teacher_dims))
-        for _ in range(n_layers)
-    )
-
-
-def miss_layers(heads, frames, n_frames, teacher, n_teacher_frames):
-    """Compute what heads miss of a teacher's layers.
-
-    Parameters
-    ----------
-    heads : ModuleList
-        One for each layer.
-    frames : Tensor of shape (n_recordings, n_frames, n_dims)
-        Of the student.
-    n_frames : list of int
-        How many are a recording's own.
-    teacher : Tensor of shape (sum of n_teacher_frames, n_layers, n_teacher_dims)
-    n_teacher_frames : list of int
-
-    Returns
-    -------
-    losses : Tensor of shape (n_recordings, 1)
-    """
-    predictions = [head(frames) for head in heads]
-    losses = []
-    for row, layers in enumerate(teacher.split(n_teacher_frames)):
-        n_both = min(len(layers), n_frames[row])  # the last frame may be cut off by either
-        of_layers = [
-            distillation_loss(predicted[row, :n_both].float(), layer.float()).mean()
-            for predicted, layer in zip(predictions, layers[:n_both].unbind(1), strict=True)
-        ]
-        losses.append(torch.stack(of_layers).mean())
-    return torch.stack(losses)[:, None]
-
-
-def hide_padding(n_frames, frames):
-    """Return where there are no frames of the recording's own, (n_recordings, n_frames)."""
+def _padding_mask(n_frames, frames):
+    """Return True for padding, of shape (n_recordings, n_frames)."""
     numbers = torch.arange(frames.shape[1], device=frames.device)
     return numbers >= torch.tensor(n_frames, device=frames.device)[:, None]

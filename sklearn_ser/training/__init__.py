@@ -1,27 +1,27 @@
-"""What all estimators over torch share: parameters, batches, the training loop, prediction.
+"""Base classes of the torch estimators: parameters, batches, training loop and prediction.
 
-Knows neither recordings nor what the networks are. The loop, and with it skorch, is imported where
-a training begins: who only predicts does without.
+The training loop, and with it skorch, is imported only by `fit`.
 """
 
 from ._batches import Samples, call, to_device
-from ._classifier import TorchClassifier, check_groups, encode_classes
+from ._classifier import TorchClassifier, encode_classes
 from ._context import TrainingContext
-from ._estimator import TorchEstimator, TrainingSet
+from ._estimator import TorchEstimator, TrainingPlan, TrainingSet, callback_data
 from ._optimizers import CombinedOptimizer
-from ._targets import moments, read_targets
+from ._regressor import TorchRegressor, encode_targets
 
 __all__ = [
     "CombinedOptimizer",
     "Samples",
     "TorchClassifier",
     "TorchEstimator",
+    "TorchRegressor",
     "TrainingContext",
+    "TrainingPlan",
     "TrainingSet",
     "call",
-    "check_groups",
+    "callback_data",
     "encode_classes",
-    "moments",
-    "read_targets",
+    "encode_targets",
     "to_device",
 ]

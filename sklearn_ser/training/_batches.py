@@ -1,4 +1,4 @@
-"""Recordings as batches of tensors, and how these reach a module."""
+"""Batches of recordings as tensors, and how a module takes them."""
 
 import math
 
@@ -8,18 +8,20 @@ from torch.utils.data import Dataset
 
 
 class Samples(Dataset):
-    """Some of the recordings, by position.
+    """A subset of the recordings, with their targets.
 
     Parameters
     ----------
     inputs : object
-        ``inputs[positions]`` gives a batch: an array, a tensor, or a dict of tensors.
+        ``inputs[positions]`` returns a batch: an array, a tensor, or a dict of tensors. Or it has
+        a method ``batches(splits)``, which yields the positions and the batch of each split and
+        may leave out recordings that cannot be used.
     targets : ndarray of shape (n_recordings, ...)
-        What is learned of each.
+        Targets of all recordings.
     positions : ndarray of int
-        The recordings.
+        Indices of the recordings in the subset.
     balance_by : ndarray of int, shape (n_recordings,), default=None
-        What is to be spread evenly over the batches.
+        Class of each recording; the classes are spread evenly over the batches.
     """
 
     def __init__(self, inputs, targets, positions, balance_by=None):
@@ -27,24 +29,24 @@ class Samples(Dataset):
         self.balance_by = balance_by
 
     def __len__(self):
-        """Count the recordings."""
+        """Return the number of recordings."""
         return len(self.positions)
 
 
 class Batches:
-    """Batches of samples: slices of their arrays, where a loader would gather row by row.
+    """Iterate over samples in batches, by slicing arrays instead of collating rows.
 
-    The batches of a pass differ in size by one recording at most, so that none is left with a
-    single recording, of which a batch norm knows no variance.
+    The batches of an epoch differ in size by at most one recording, so that no batch holds a single
+    recording, whose variance a batch norm could not compute.
 
     Parameters
     ----------
     samples : Samples
         The recordings.
     batch_size : int
-        The largest batch. With two and an odd number of samples, one batch has three.
+        Size of the largest batch. If it is 2 and the number of samples is odd, one batch has 3.
     rng : numpy.random.Generator, default=None
-        Draws a new order in each pass; None keeps the order.
+        Shuffles the recordings in each epoch. If None, the order is kept.
     """
 
     def __init__(self, samples, batch_size, rng=None):
@@ -52,55 +54,63 @@ class Batches:
         self.n_batches = count_batches(len(samples), batch_size)
 
     def __iter__(self):
-        """Yield inputs and targets of one batch after the other."""
+        """Yield the inputs and the targets of each batch."""
         samples = self.samples
         positions = samples.positions
         if self.rng is not None:
             positions = self.rng.permutation(positions)
             if samples.balance_by is not None:
-                positions = spread_evenly(positions, samples.balance_by[positions])
-        for batch in np.array_split(positions, self.n_batches):
-            yield take(samples.inputs, batch), take(samples.targets, batch)
+                positions = interleave(positions, samples.balance_by[positions])
+        for batch, inputs in _load(samples.inputs, np.array_split(positions, self.n_batches)):
+            yield inputs, take(samples.targets, batch)
 
 
-def spread_evenly(positions, kinds):
-    """Order recordings so that any stretch has about the same share of each kind.
+def _load(inputs, splits):
+    """Yield the positions and the inputs of each batch."""
+    if hasattr(inputs, "batches"):
+        yield from inputs.batches(splits)
+    else:
+        yield from ((positions, take(inputs, positions)) for positions in splits)
+
+
+def interleave(positions, classes):
+    """Reorder recordings so that any consecutive ones have about the same share of each class.
 
     Parameters
     ----------
-    positions, kinds : ndarray of shape (n_recordings,)
-        Recordings in any order, which those of a kind keep, and the kind of each.
+    positions, classes : ndarray of shape (n_recordings,)
+        Index and class of each recording. Within a class, the order is kept.
 
     Returns
     -------
     positions : ndarray of shape (n_recordings,)
     """
     places = np.empty(len(positions))
-    for kind in np.unique(kinds):
-        (of_kind,) = np.nonzero(kinds == kind)
-        places[of_kind] = (np.arange(len(of_kind)) + 0.5) / len(of_kind)
+    for name in np.unique(classes):
+        (members,) = np.nonzero(classes == name)
+        places[members] = (np.arange(len(members)) + 0.5) / len(members)
     return positions[np.argsort(places, kind="stable")]
 
 
 def count_batches(n_samples, batch_size):
-    """Count the batches of a pass."""
+    """Return the number of batches in an epoch."""
     n_batches = math.ceil(n_samples / batch_size)
     return max(1, min(n_batches, n_samples // 2)) if batch_size > 1 else n_batches
 
 
 def take(inputs, positions):
-    """Take a batch: a tensor or a dict of tensors."""
+    """Return a batch as a tensor or a dict of tensors."""
     batch = inputs[positions]
     return torch.from_numpy(batch) if isinstance(batch, np.ndarray) else batch
 
 
 def to_device(batch, device):
-    """Bring a tensor or a dict of tensors to a device."""
+    """Move a tensor or a dict of tensors to a device."""
     if isinstance(batch, dict):
         return {name: values.to(device) for name, values in batch.items()}
     return batch.to(device)
 
 
 def call(function, batch):
-    """Call a module, or a method of one, with a tensor or with a dict of tensors by name."""
+    """Call a module, or one of its methods, with a tensor or with a dict of keyword arguments."""
     return function(**batch) if isinstance(batch, dict) else function(batch)

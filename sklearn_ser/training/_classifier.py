@@ -1,4 +1,4 @@
-"""What all classifiers over torch share: classes, weights and speakers, loss and prediction."""
+"""Base class of the torch classifiers: classes, class weights, loss and prediction."""
 
 import numpy as np
 from scipy.special import softmax
@@ -15,10 +15,10 @@ from ._estimator import TorchEstimator, TrainingSet
 
 
 class TorchClassifier(ClassifierMixin, TorchEstimator):
-    """Classifier whose module gives logits, and whose targets hold the weights of classes.
+    """Classifier whose module returns logits, trained with weighted cross-entropy.
 
     A subclass has the parameter `class_weight`, calls `encode_classes` in `fit`, and defines
-    `_logits(X)`, for what `predict_proba` is given.
+    `_logits(X)`, which returns the logits of the input of `predict_proba`.
     """
 
     _parameter_constraints: dict = {
@@ -38,10 +38,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         probabilities : ndarray of shape (n_recordings, n_classes)
-            In the order of `classes_`; each row sums to one.
+            Columns are in the order of `classes_`. Each row sums to one.
         """
         check_is_fitted(self, "state_")
-        # In float64, so that they sum to one.
+        # In float64, so that each row sums to one.
         return softmax(self._logits(X).astype(np.float64), axis=1)
 
     def predict(self, X):
@@ -55,7 +55,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         classes : ndarray of shape (n_recordings,)
-            Of the type they had in `y`.
+            Predicted classes, of the type of `y` in `fit`.
         """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
@@ -71,29 +71,29 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
 
 def encode_classes(estimator, X, y, sample_weight, groups):
-    """Check what `fit` is given beside `X`, and make targets of it; set `classes_`.
+    """Validate the arguments of `fit` other than `X`, encode the classes, and set `classes_`.
 
     Parameters
     ----------
     estimator : TorchEstimator
-        A classifier with the parameter `class_weight`. Where it goes on from an earlier `fit`,
-        its `classes_` stay.
+        A classifier with the parameter `class_weight`. With a warm start, its `classes_` are
+        kept.
     X : ndarray of shape (n_recordings, ...)
-        The inputs, validated.
+        Validated inputs.
     y, sample_weight, groups : array-like of shape (n_recordings,)
-        As for `fit`.
+        Arguments of `fit`.
 
     Returns
     -------
     training_set : TrainingSet
-        Of the recordings with a weight above zero.
+        Targets, and the recordings with a weight above zero.
     weights : ndarray of shape (n_recordings,)
-        The weights, of which the largest is 1.
+        Sample weights, scaled to a maximum of 1.
 
     Raises
     ------
     ValueError
-        If there are fewer than two classes with weight, or new ones where the training goes on.
+        If fewer than two classes have a weight above zero, or a warm start has new classes.
     """
     y = check_y(y, estimator=estimator)
     check_consistent_length(X, y)
@@ -107,17 +107,17 @@ def encode_classes(estimator, X, y, sample_weight, groups):
     weights = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     weights = weights / (weights.max(initial=0) or 1)  # so that no sum of them overflows
     kept = np.flatnonzero(weights)
-    _refuse_one_class(estimator, labels[kept])
+    _check_two_classes(estimator, labels[kept])
     targets = weighted_targets(
         labels, weights, classes=estimator.classes_, class_weight=estimator.class_weight
     )
-    _refuse_weights_of_classes(estimator, targets)
+    _check_class_weight(estimator, targets)
     groups = None if groups is None else groups[kept]
     return TrainingSet(targets, kept, labels[kept], groups), weights
 
 
 def check_groups(groups, n_recordings):
-    """Return the number of each recording's speaker, if speakers are given."""
+    """Return the speakers as integers, or None if `groups` is None."""
     if groups is None:
         return None
     groups = column_or_1d(groups)
@@ -128,8 +128,8 @@ def check_groups(groups, n_recordings):
     nameless = np.flatnonzero([group is None or group != group for group in groups])
     if len(nameless):
         raise ValueError(
-            f"groups names no speaker for {len(nameless)} of {n_recordings} recordings, the first "
-            f"at position {nameless[0]}: leave them out, or give them a name."
+            f"groups is missing for {len(nameless)} of {n_recordings} recordings, the first at "
+            f"position {nameless[0]}: leave them out, or name their speakers."
         )
     return np.unique(groups, return_inverse=True)[1]
 
@@ -138,59 +138,59 @@ def _positions_in(known, classes):
     new = np.setdiff1d(classes, known)
     if len(new):
         raise ValueError(
-            f"y has the classes {new.tolist()}, which the training to go on from did not have. It "
-            f"had {known.tolist()}; with warm_start=False training begins anew."
+            f"y has the classes {new.tolist()}, which the previous training did not have. It had "
+            f"{known.tolist()}. Set warm_start=False to train from scratch."
         )
     return np.searchsorted(known, classes)
 
 
-def _refuse_one_class(estimator, labels):
-    spoken = estimator.classes_[np.unique(labels)].tolist()
-    if len(spoken) < 2:
-        held = f"one class, {spoken[0]!r}" if spoken else "none"
+def _check_two_classes(estimator, labels):
+    present = estimator.classes_[np.unique(labels)].tolist()
+    if len(present) < 2:
+        found = f"one class, {present[0]!r}" if present else "none"
         raise ValueError(
-            f"{type(estimator).__name__} needs recordings of at least two classes, and y holds "
-            f"{held} with a weight above zero."
+            f"{type(estimator).__name__} needs recordings of at least two classes, and y has "
+            f"{found} with a weight above zero."
         )
 
 
-def _refuse_weights_of_classes(estimator, targets):
+def _check_class_weight(estimator, targets):
     if (targets < 0).any() or np.count_nonzero(targets.any(axis=0)) < 2:
         raise ValueError(
-            f"class_weight={estimator.class_weight!r} leaves fewer than two classes with a weight "
-            "above zero, or gives one below zero."
+            f"class_weight={estimator.class_weight!r} must be non-negative, and above zero for at "
+            "least two classes."
         )
 
 
 def weighted_targets(labels, weights, *, classes, class_weight):
-    """Turn labels into one column for each class that holds the weight of the recording.
+    """One-hot encode labels, multiplied by the weights of the recordings.
 
-    What mixes recordings may then mix their targets, weights and all. The mean of torch's
-    cross-entropy under such targets divides by the number of recordings, not by the weights of
-    the batch, so that a recording counts the same in whatever batch it is.
+    Mixup can then mix targets and weights together. The mean of torch's cross-entropy with such
+    targets divides by the number of recordings, not by the sum of the weights of the batch, so
+    that the weight of a recording does not depend on its batch.
 
     Parameters
     ----------
     labels : ndarray of int of shape (n_recordings,)
-        Positions in `classes`.
+        Indices into `classes`.
     weights : ndarray of shape (n_recordings,)
-        Weights; recordings of weight zero have no part in it.
+        Sample weights.
     classes : ndarray of shape (n_classes,)
-        The classes, as `class_weight` calls them.
+        Classes, as `class_weight` names them.
     class_weight : dict, "balanced" or None
-        What the weights of each class are multiplied by.
+        Factors of the weights of each class.
 
     Returns
     -------
     targets : ndarray of shape (n_recordings, n_classes), float32
-        The weights have a mean of one, so that no unit of theirs matters.
+        Nonzero weights have a mean of one.
     """
     rows = np.flatnonzero(weights)
-    spoken = np.unique(labels[rows])
+    present = np.unique(labels[rows])
     factors = np.ones(len(classes))
-    factors[spoken] = compute_class_weight(
+    factors[present] = compute_class_weight(
         class_weight,
-        classes=classes[spoken],
+        classes=classes[present],
         y=classes[labels[rows]],
         sample_weight=weights[rows],
     )
@@ -201,8 +201,8 @@ def weighted_targets(labels, weights, *, classes, class_weight):
 
 
 def recall(logits, targets):
-    """Compute the unweighted average recall under weighted targets, as tensors on the CPU."""
-    rows = targets.any(dim=1)  # those with weight
+    """Return the unweighted average recall, from logits and weighted one-hot targets."""
+    rows = targets.any(dim=1)  # weight above zero
     logits, targets = logits[rows], targets[rows]
     labels = targets.argmax(dim=1)
     return float(

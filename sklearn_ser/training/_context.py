@@ -1,27 +1,27 @@
-"""Training and building without a trace in torch's global state."""
+"""Random state and settings of torch during training, restored afterwards."""
 
 import contextlib
 import threading
 
 import torch
 
-# Layers draw weights and dropout from torch's global generators: one thread at a time.
+# Initialisation and dropout use torch's global generators, so only one thread may train at a time.
 _LOCK = threading.RLock()
 
 
 class TrainingContext:
-    """Seeded random numbers, gradients and float32, whatever the user has set around them.
+    """Seed torch's global generators, and enable gradients and float32, within a block.
 
-    Modules initialise themselves, and dropout draws, from torch's global generators. Within
-    `active` these are seeded; outside, they are as if nothing had happened. A second time within
-    goes on where the first one stopped, so that a training may leave it after each epoch.
+    Initialisation and dropout use torch's global generators. Within `active` these are seeded;
+    afterwards their previous state is restored. Entering `active` again continues the sequence of
+    random numbers, so that a training may leave it after each epoch.
 
     Parameters
     ----------
     seed : int
-        Of the random numbers.
+        Seed of the generators.
     device : str
-        Where to train.
+        Device to train on.
     """
 
     def __init__(self, seed, device):
@@ -37,7 +37,7 @@ class TrainingContext:
 
     @contextlib.contextmanager
     def active(self):
-        """Enter; other threads that train or build a module wait meanwhile."""
+        """Enter the context; other threads that train or build a module wait."""
         with (
             _LOCK,
             torch.inference_mode(False),

@@ -1,4 +1,4 @@
-"""What every estimator over torch shares: parameters, training, weights as arrays, prediction."""
+"""Base class of the torch estimators: parameters, training, fitted weights, prediction."""
 
 import weakref
 from numbers import Integral, Real
@@ -19,10 +19,10 @@ from sklearn_ser.nn import exact_convolutions
 from ._batches import Samples, call, take, to_device
 from ._context import TrainingContext
 
-# So many times early stopping draws speakers to hold out, if some class is spoken by them alone.
+# Maximum number of splits drawn by early stopping until each class is left in the training set.
 _N_DRAWS = 100
-# The module of each estimator that has predicted. Beside the estimators, so that neither pickles
-# nor clones carry it.
+# The module of each estimator that has predicted. It is no attribute, so that neither pickles nor
+# clones contain it.
 _MODULES: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
@@ -32,15 +32,16 @@ class TrainingSet(NamedTuple):
     Attributes
     ----------
     targets : ndarray of shape (n_recordings, ...)
-        What `_loss` and `_score` of an estimator take, as tensors.
+        Targets, as `_loss` and `_score` of the estimator take them.
     positions : ndarray of int of shape (n_kept,)
-        The recordings to learn from; those that `early_stopping` holds out are among them.
+        Indices of the recordings with a weight above zero, including those that `early_stopping`
+        holds out.
     strata : ndarray of shape (n_kept,), default=None
-        Classes of which `early_stopping` holds out an equal share.
+        Classes by which `early_stopping` stratifies.
     groups : ndarray of shape (n_kept,), default=None
-        Speakers of whom it holds out whole ones.
+        Speakers; `early_stopping` holds out whole ones.
     balance_by : ndarray of int of shape (n_recordings,), default=None
-        What is to be spread evenly over the batches.
+        Classes that are spread evenly over the batches.
     """
 
     targets: np.ndarray
@@ -50,26 +51,44 @@ class TrainingSet(NamedTuple):
     balance_by: np.ndarray | None = None
 
 
+class TrainingPlan(NamedTuple):
+    """Seeds of a training, and its split into a training and a validation set.
+
+    Attributes
+    ----------
+    seeds : list of int
+        Seeds of the module, of augmentation and of the order of the recordings.
+    training : ndarray of int
+        Indices of the training set.
+    validation : ndarray of int or None
+        Indices of the validation set of `early_stopping`.
+    """
+
+    seeds: list[int]
+    training: np.ndarray
+    validation: np.ndarray | None
+
+
 class TorchEstimator(CallbackSupportMixin, BaseEstimator):
-    """Estimator whose `fit` trains a torch module, and keeps its weights as arrays.
+    """Estimator whose `fit` trains a torch module and stores its weights as arrays.
 
-    A subclass stores the parameters that are constrained here, and may have others. Its `fit`,
-    decorated by `with_callbacks`, calls `_reset`, validates, sets fitted attributes, calls
-    `_set_architecture` with what decides the module's shape, in plain types, and `_train`. Its
-    methods for prediction call ``check_is_fitted(self, "state_")``, as a training that fails leaves
-    other attributes behind, and `_outputs`. It defines
+    A subclass has the parameters that are constrained here, and may have others. Its `fit`,
+    decorated by `with_callbacks`, calls `_reset`, validates its input, sets fitted attributes,
+    calls `_set_architecture` with the arguments of the module in plain types, and `_train`. Its
+    prediction methods call ``check_is_fitted(self, "state_")``, since a failed training leaves
+    other fitted attributes behind, and `_outputs`. It must define
 
-    - `_build_module()`, the module, from parameters and fitted attributes. Layers initialise
-      themselves: torch's generators are seeded around it;
-    - `_loss(outputs, targets)`, the loss of a batch;
+    - `_build_module()`: return the module, built from parameters and fitted attributes. Layers
+      initialise themselves; the global generators of torch are seeded meanwhile;
+    - `_loss(outputs, targets)`: return the loss of a batch;
 
     and may define
 
-    - `_score(outputs, targets)`, what `early_stopping` watches, of which more is better; by default
-      the loss, negated;
-    - `_optimizer(module)`, an optimiser with as many groups of parameters as it likes; by default
+    - `_score(outputs, targets)`: return the score that `early_stopping` maximises; by default the
+      negative loss;
+    - `_optimizer(module)`: return an optimizer, with any number of parameter groups; by default
       AdamW;
-    - `_augment(inputs, targets, generator)`, what to learn from in place of a batch.
+    - `_augment(inputs, targets, generator)`: return an augmented batch.
 
     Examples
     --------
@@ -123,7 +142,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
     }
-    # Groups are taken if they come: they matter with early_stopping alone.
+    # Groups are requested by default, but used only with early_stopping.
     __metadata_request__fit = {"groups": True}
 
     # Set by `fit`.
@@ -150,17 +169,17 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     @property
     def _is_warm_start(self):
-        """Tell whether `fit` begins from what the last one has learned."""
+        """Whether `fit` continues from the weights of the previous call."""
         return self.warm_start and hasattr(self, "state_")
 
     def _reset(self):
-        """Forget what the last fit has learned, unless this one goes on from it."""
+        """Delete the weights of the previous fit, unless this one continues from them."""
         if not self._is_warm_start:
             self.__dict__.pop("state_", None)
         _MODULES.pop(self, None)
 
     def _set_architecture(self, architecture):
-        """Set `architecture_`, or refuse another than a warm start goes on from."""
+        """Set `architecture_`; with a warm start, check that it has not changed."""
         if not self._is_warm_start:
             self.architecture_ = architecture
         for name, value in architecture.items():
@@ -172,23 +191,14 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                 )
 
     def _plan(self, training_set):
-        """Draw the seeds of a training, and the recordings that are held out of it.
-
-        Returns
-        -------
-        seeds : list of int
-        training : ndarray of int
-            Positions of the recordings to train on.
-        validation : ndarray of int or None
-            Those to score on.
-        """
+        """Return the `TrainingPlan`: draw seeds, and hold out the validation set."""
         before = self.n_iter_ if self._is_warm_start else 0
         drawn = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         *seeds, split = np.random.SeedSequence([drawn, before]).generate_state(4).tolist()
         if not self._is_warm_start:
-            # A warm start holds the same recordings out: the others were trained on before.
+            # A warm start holds out the same recordings; it was trained on the others before.
             self._split_seed = split % 2**31
-        return seeds, *self._split(training_set, self._split_seed)
+        return TrainingPlan(seeds, *self._split(training_set, self._split_seed))
 
     def _train(
         self,
@@ -201,26 +211,26 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         prepare=None,
         **config,
     ):
-        """Train, and set `state_`, `history_`, `n_iter_` and `best_score_`.
+        """Train the module, and set `state_`, `history_`, `n_iter_` and `best_score_`.
 
         Parameters
         ----------
         inputs : object
-            ``inputs[positions]`` gives a batch: an array, or what gives a tensor or a dict of
-            tensors, whose keys are arguments of the module.
+            As for `Samples`. The keys of a dict are arguments of the module.
         training_set : TrainingSet
-            What to learn of which of them.
+            Targets of the recordings.
         data : dict
-            ``X``, ``y`` and ``metadata`` for scikit-learn's callbacks, as `score` takes them.
-        plan : tuple, default=None
-            From `_plan`, where it was needed before.
+            From `callback_data`.
+        plan : TrainingPlan, default=None
+            From `_plan`, if it was needed before.
         validation_inputs : object, default=None
-            The inputs that `early_stopping` scores, where they are others.
+            Inputs of the validation set, if they differ.
         prepare : callable, default=None
-            Called with a new module, on the device, and the positions to train on: compute input
-            statistics, load pretrained weights.
+            ``prepare(module, training)`` is called with the newly initialised module, on the
+            device, and the indices of the training set: compute input statistics, load pretrained
+            weights. A warm start does not call it.
         **config
-            `warmup` and `accumulate` of `TrainingConfig`.
+            Further settings of `TrainingConfig`.
 
         Returns
         -------
@@ -258,7 +268,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         return self
 
     def _follow(self, curves, module, root, data):
-        """Step through the epochs of a training, and keep what comes of it."""
+        """Run the epochs, with callbacks and early stopping, and set the fitted attributes."""
         before = self.n_iter_ if self._is_warm_start else 0
         history = {k: list(v) for k, v in self.history_.items()} if before else {}
         best, best_score, best_epoch = None, -np.inf, before
@@ -267,7 +277,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             _append(history, {"epoch": epoch, **curve})
             if self.verbose:
                 print(_describe(history))
-            self._refuse_divergence(epoch, curve["train_loss"])
+            self._check_finite(epoch, curve["train_loss"])
             is_last = task.call_on_fit_task_end(
                 estimator=self,
                 reconstruction_attributes=lambda: {"state_": as_arrays(module)},
@@ -280,16 +290,15 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             if is_last:
                 break
         state = as_arrays(module) if best is None else best
-        self._refuse_divergence(epoch, *state.values())
+        self._check_finite(epoch, *state.values())
         self.state_, self.history_, self.n_iter_ = state, history, epoch
         self.best_score_ = best_score if self.early_stopping else None
 
-    def _refuse_divergence(self, epoch, *numbers):
+    def _check_finite(self, epoch, *numbers):
         if not all(np.isfinite(values).all() for values in numbers):
             raise ValueError(
                 f"Loss or weights are not finite after epoch {epoch}: training diverged. "
-                f"Lower learning_rate={self.learning_rate}, or look for values in X that "
-                "lie far from all others."
+                f"Lower learning_rate={self.learning_rate}, or look for outliers in X."
             )
 
     def _config(self, device, seed, **config):
@@ -310,7 +319,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         )
 
     def _split(self, training_set, seed):
-        """Return the positions to train on, and those to score on or None."""
+        """Return the indices of the training set, and of the validation set or None."""
         _, positions, strata, groups, _ = training_set
         if not self.early_stopping:
             return positions, None
@@ -321,14 +330,14 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             n_among = len(positions if groups is None else np.unique(groups))
             raise ValueError(
                 f"early_stopping=True can't hold out validation_fraction="
-                f"{self.validation_fraction} of {n_among} {among} so that some of each class, and "
-                "two recordings at least, are left to train on. Give more of them, another "
-                "fraction, or early_stopping=False."
+                f"{self.validation_fraction} of {n_among} {among} and leave recordings of each "
+                "class, at least two in all, to train on. Pass more of them, change "
+                "validation_fraction, or set early_stopping=False."
             ) from error
         return tuple(positions[np.sort(part)] for part in split)
 
     def _hold_out(self, positions, strata, groups, seed):
-        """Return what is left and what is held out, in the first draw that leaves enough."""
+        """Return the first split that leaves each class in the training set."""
         settings = {"test_size": self.validation_fraction, "random_state": seed}
         if groups is not None:
             splitter = GroupShuffleSplit(_N_DRAWS, **settings)
@@ -341,27 +350,27 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             of_left = () if strata is None else np.unique(strata[left])
             if len(left) >= 2 and len(of_left) == n_classes:
                 return left, held_out
-        raise ValueError("each draw leaves too little")
+        raise ValueError("no split leaves enough recordings")
 
     def _new_module(self):
         module = self._build_module().float()
         return module.to(memory_format=torch.channels_last)
 
     def _load_state(self, module):
-        # Copies: a training changes them, and some arrays are mapped from files.
+        # Copy: training modifies the weights, and memory-mapped arrays may be read-only.
         module.load_state_dict({name: torch.tensor(v) for name, v in self.state_.items()})
 
     def _fitted_module(self):
-        """Return the module with the weights of `state_`, to predict with.
+        """Return the module with the weights of `state_`, in evaluation mode.
 
-        It is built once, and again where `state_` has other arrays or `device` is another. Its
-        arrays can't be written to from then on, so that it is never left behind.
+        It is built once, and again if `state_` holds other arrays or `device` has changed. The
+        arrays of `state_` become read-only, so that they cannot differ from the module's weights.
         """
         device = self._device_of_prediction()
         module = self._kept_module(device)
         if module is None:
             with TrainingContext(0, "cpu").active():
-                module = self._kept_module(device)  # another thread may have been faster
+                module = self._kept_module(device)  # another thread may have built it
                 if module is None:
                     module = self._keep_module(device)
         return module
@@ -383,7 +392,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         return module
 
     def _outputs(self, inputs, method="forward"):
-        """Compute what a method of the module gives for inputs, batch by batch, in float32."""
+        """Return the outputs of a method of the module, computed batch by batch in float32."""
         module = self._fitted_module()
         device = next(module.parameters()).device
         outputs = []
@@ -397,7 +406,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         try:
             return choose_device(self.device)
         except ValueError as error:
-            warn(f"{error} The CPU is taken.")
+            warn(f"{error} Falling back to the CPU.")
             return "cpu"
 
     def __sklearn_tags__(self):
@@ -406,8 +415,14 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         return tags
 
 
+def callback_data(X, y, sample_weight):
+    """Return the arguments of `fit` as scikit-learn's callbacks take them."""
+    metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+    return {"X": X, "y": y, "metadata": metadata}
+
+
 def _announce_epochs(estimator, root, data):
-    """Yield a task for scikit-learn's callbacks before each epoch, and tell them of it."""
+    """Begin each epoch's task of scikit-learn's callbacks, and yield it."""
     for _ in range(estimator.max_epochs):
         task = root.subcontext(task_name="epoch")
         task.call_on_fit_task_begin(estimator=estimator, **data)
@@ -415,7 +430,7 @@ def _announce_epochs(estimator, root, data):
 
 
 def _append(history, curve):
-    """Append an epoch to a history. A warm start may bring columns, or lack some."""
+    """Append an epoch to a history; pad columns that it, or earlier epochs, lack with NaN."""
     for name in {**history, **curve}:
         column = history.setdefault(name, [np.nan] * (curve["epoch"] - 1))
         column.append(curve.get(name, np.nan))
@@ -427,8 +442,8 @@ def _describe(history):
 
 
 def as_arrays(module):
-    """Return a copy of the weights and statistics of a module as arrays."""
+    """Return a copy of the parameters and buffers of a module as arrays."""
     return {
-        name: np.array(values.detach().cpu().numpy(), order="C")  # a copy, whatever the layout
+        name: np.array(values.detach().cpu().numpy(), order="C")  # regardless of memory format
         for name, values in module.state_dict().items()
     }

@@ -1,4 +1,4 @@
-"""The training loop: skorch's, stepped an epoch at a time. Imported where `fit` needs it."""
+"""The training loop of skorch, run one epoch at a time. Imported only by `fit`."""
 
 import math
 from collections.abc import Callable
@@ -12,32 +12,31 @@ from ._batches import Batches
 
 
 class TrainingConfig(NamedTuple):
-    """How to train.
+    """Settings of a training.
 
     Attributes
     ----------
     loss : callable
-        From outputs and targets of a batch to a scalar.
+        ``loss(outputs, targets)`` returns the loss of a batch, a scalar tensor.
     optimizer : callable
-        From the module to a `torch.optim.Optimizer`, whose groups hold their highest rates.
+        ``optimizer(module)`` returns a `torch.optim.Optimizer` with the highest learning rate of
+        each parameter group.
     max_epochs, batch_size : int
-        Number of passes, and the largest number of recordings of a step.
+        Number of epochs, and size of the largest batch.
     device : str
-        Where to train.
+        Device to train on.
     schedule : {"cosine", None}, default="cosine"
-        Whether the learning rates fall to zero along half a cosine.
+        "cosine" decays the learning rates to zero along half a cosine; None keeps them constant.
     warmup : float, default=0.0
-        Share of the steps in which the learning rates rise from zero.
-    accumulate : int, default=1
-        Number of batches whose gradients are averaged for a step of the optimiser.
+        Fraction of the steps over which the learning rates increase linearly from zero.
     dtype : torch.dtype, default=torch.float32
-        Precision of the arithmetic; weights stay float32.
+        Precision of autocast; weights stay float32.
     augment : callable, default=None
-        From inputs and targets of a batch, on the device, to those to learn from.
+        ``augment(inputs, targets)`` returns the augmented batch, on the device.
     score : callable, default=None
-        From all outputs and targets of the validation set to a float, of which more is better.
+        ``score(outputs, targets)`` returns the score of the validation set; higher is better.
     max_gradient : float, default=None
-        Longer gradients, of all weights together, are shortened to this norm.
+        Gradients are clipped to this total norm.
     """
 
     loss: Callable
@@ -47,7 +46,6 @@ class TrainingConfig(NamedTuple):
     device: str
     schedule: str | None = "cosine"
     warmup: float = 0.0
-    accumulate: int = 1
     dtype: torch.dtype = torch.float32
     augment: Callable | None = None
     score: Callable | None = None
@@ -55,34 +53,34 @@ class TrainingConfig(NamedTuple):
 
 
 def train(module, config, training, validation=None, *, rng, context):
-    """Train a module in place, and yield the curve of each epoch after it.
+    """Train a module in place, and yield the losses of each epoch.
 
     Parameters
     ----------
     module : torch.nn.Module
-        With the weights to begin from.
+        With its initial weights.
     config : TrainingConfig
-        How to train.
+        Settings.
     training : Samples
-        The recordings to learn from.
+        Training set.
     validation : Samples, default=None
-        The recordings to score after each epoch.
+        Validation set, evaluated after each epoch.
     rng : numpy.random.Generator
-        Draws the order of the recordings.
+        Shuffles the training set.
     context : TrainingContext
-        Active while an epoch is computed, and not while the caller has its curve.
+        Active while an epoch is computed, but not while the caller handles its losses.
 
     Yields
     ------
     curve : dict of str to float
-        ``learning_rate`` (of the last group of parameters, in the last step), ``train_loss``, and
-        with a validation set ``valid_loss`` and ``valid_score``.
+        ``learning_rate`` (of the last parameter group, in the last step), ``train_loss``, and if
+        there is a validation set ``valid_loss`` and ``valid_score``.
     """
     batches = Batches(training, config.batch_size, rng)
     held_out = validation and Batches(validation, config.batch_size)
     net: Any = Net(
         module,
-        criterion=dict,  # the configuration's loss is called in its place
+        criterion=dict,  # not used: `get_loss` calls the configuration's loss
         optimizer=lambda groups, lr: config.optimizer(module),
         device=config.device,
         callbacks="disable",
@@ -103,10 +101,10 @@ def train(module, config, training, validation=None, *, rng, context):
 
 
 class Net(NeuralNet):
-    """skorch's net, with the losses, precision, and learning rates of a configuration.
+    """skorch's net, with the loss, precision and learning rates of a configuration.
 
-    It does without what skorch does for every batch: its record in the history and three
-    notifications, which cost as much as a tenth of a step of a small network.
+    It skips skorch's history entry and three notifications per batch, which cost up to a tenth of
+    a step of a small network.
     """
 
     def __init__(self, *args, config, n_batches, **kwargs):
@@ -114,63 +112,60 @@ class Net(NeuralNet):
         super().__init__(*args, **kwargs)
 
     def initialize_optimizer(self):
-        """Set the optimiser, its learning rates by step, and the scaling of gradients."""
+        """Create the optimizer, the learning rate schedule and the gradient scaler."""
         super().initialize_optimizer()
         config = self.config
-        self.n_steps_ = math.ceil(self.n_batches / config.accumulate) * config.max_epochs
+        self.n_steps_ = self.n_batches * config.max_epochs
         self.step_ = 0
         self.rates_ = [group["lr"] for group in self.optimizer_.param_groups]
-        self.scaler_ = torch.amp.GradScaler(  # float16 alone has too little range for gradients
+        self.scaler_ = torch.amp.GradScaler(  # only float16 has too little range for gradients
             torch.device(self.device).type, enabled=config.dtype is torch.float16
         )
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **params):
-        """Run one pass; record the mean loss, and after a validation pass the score."""
+        """Run one epoch; record the mean loss, and on the validation set the score."""
         if iterator is None:
             return
         self._set_training(training)
-        total, outputs, all_targets = 0.0, [], []
-        for number, (inputs, targets) in enumerate(iterator):
-            step = step_fn((inputs, targets), number=number)
+        total, n_samples, outputs, all_targets = 0.0, 0, [], []
+        for inputs, targets in iterator:
+            step = step_fn((inputs, targets))
             total = total + step["loss"].detach() * len(targets)
+            n_samples += len(targets)
             if not training:
                 outputs.append(step["y_pred"])
                 all_targets.append(targets)
-        self.history.record(f"{prefix}_loss", float(total / len(iterator.samples)))
+        self.history.record(f"{prefix}_loss", float(total / n_samples))
         if outputs:
             score = self.config.score(torch.cat(outputs).cpu(), torch.cat(all_targets))
             self.history.record(f"{prefix}_score", score)
 
-    def train_step(self, batch, number=0, **params):
-        """Learn from one batch; step where enough gradients are gathered."""
-        config = self.config
+    def train_step(self, batch, **params):
+        """Take one step of the optimizer."""
         inputs, targets = to_tensor(batch, device=self.device)
-        if config.augment is not None:
-            inputs, targets = config.augment(inputs, targets)
-        first = number - number % config.accumulate
-        n_gathered = min(config.accumulate, self.n_batches - first)
+        if self.config.augment is not None:
+            inputs, targets = self.config.augment(inputs, targets)
         loss = self.get_loss(self.infer(inputs), targets)
-        self.scaler_.scale(loss / n_gathered if n_gathered > 1 else loss).backward()
-        if number + 1 == first + n_gathered:
-            self._step()
+        self.scaler_.scale(loss).backward()
+        self._step()
         return {"loss": loss}
 
-    def validation_step(self, batch, number=0, **params):
-        """Compute loss and outputs of one batch."""
+    def validation_step(self, batch, **params):
+        """Compute the loss and the outputs of one batch."""
         inputs, targets = to_tensor(batch, device=self.device)
         with torch.no_grad():
             outputs = self.infer(inputs)
             return {"loss": self.get_loss(outputs, targets), "y_pred": outputs}
 
     def infer(self, x, **params):
-        """Compute the module's outputs, in float32 whatever they are computed in."""
+        """Compute the outputs of the module, and cast them to float32."""
         if self.config.dtype is torch.float32:
             return super().infer(x)
         with torch.autocast(torch.device(self.device).type, self.config.dtype):
             return super().infer(x).float()
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Compute the configuration's loss."""
+        """Compute the loss of the configuration."""
         return self.config.loss(y_pred, y_true)
 
     def _step(self):
@@ -190,16 +185,16 @@ class Net(NeuralNet):
 
 
 def learning_rate_factor(step, n_steps, *, schedule, warmup):
-    """Return by what the learning rates are multiplied in a step.
+    """Return the factor of the learning rates in a step.
 
     Parameters
     ----------
     step, n_steps : int
-        The step, counted from 0, and the number of all.
+        Index of the step, from 0, and total number of steps.
     schedule : {"cosine", None}
-        Whether the factor falls to zero along half a cosine once it is up, or stays 1.
+        "cosine" decays the factor to zero along half a cosine after the warm-up; None keeps it 1.
     warmup : float
-        Share of the steps in which it rises from zero, along a line.
+        Fraction of the steps over which the factor increases linearly from zero.
 
     Returns
     -------

@@ -1,15 +1,17 @@
-"""Optimisers beside each other, for parameters that need several."""
+"""Several optimizers as one."""
 
 import itertools
 
 
 class CombinedOptimizer:
-    """Optimisers that step together: Riemannian Adam is slow on what plain Adam can do.
+    """Optimizers that step together, such as Riemannian Adam and Adam.
+
+    Riemannian Adam is slow, so that it should only get the parameters that need it.
 
     Parameters
     ----------
     *optimizers : torch.optim.Optimizer
-        Each with parameters of its own.
+        Each with its own parameters.
     """
 
     def __init__(self, *optimizers):
@@ -19,11 +21,11 @@ class CombinedOptimizer:
         )
 
     def step(self):
-        """Take a step of each."""
+        """Take a step of each optimizer."""
         for optimizer in self.optimizers:
             optimizer.step()
 
     def zero_grad(self):
-        """Forget the gradients."""
+        """Reset the gradients."""
         for optimizer in self.optimizers:
             optimizer.zero_grad()

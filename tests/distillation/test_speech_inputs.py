@@ -1,16 +1,15 @@
-"""Recordings as batches: which part of them, and the layers of a teacher beside it."""
+"""Batches of recordings: crops, what cannot be used, prefetching, layers of a teacher."""
+
+import threading
 
 import numpy as np
 import pytest
 import torch
 
-from sklearn_ser.distillation import (
-    Reader,
-    SpeechFeatures,
-    SpeechInputs,
-    load_teacher,
-    read_speech_student,
-)
+from sklearn_ser.audio import Problems, RecordingError
+from sklearn_ser.distillation._distill_encoder import load_teacher
+from sklearn_ser.distillation._speech_inputs import Reader, SpeechInputs
+from sklearn_ser.distillation._students import SpeechFeatures, read_speech_student
 from small_networks import small_network
 
 
@@ -31,15 +30,57 @@ def reader():
     return Reader(SpeechFeatures(settings), sampling_rate=16000, channel=None, n_jobs=None)
 
 
+def make_inputs(recordings, reader, *, max_seconds=9, rng=None, on_error="raise"):
+    problems = Problems(on_error)
+    return SpeechInputs(recordings, reader, max_seconds=max_seconds, rng=rng, problems=problems)
+
+
 def test_what_is_scored_is_the_middle_of_long_recordings(recordings, reader):
     rng = np.random.default_rng(0)
-    inputs = SpeechInputs(recordings, reader, max_seconds=0.1, rng=rng)
-    positions = np.arange(4)
-    parts = [inputs[positions]["features"] for _ in range(2)]
+    inputs = make_inputs(recordings, reader, max_seconds=0.1, rng=rng)
+    parts = [next(inputs.batches([range(4)]))[1]["features"] for _ in range(2)]
     assert not torch.equal(*parts)
-    middle = inputs.in_the_middle()
-    parts = [middle[positions]["features"] for _ in range(2)]
+    middle = inputs.center_crop()
+    parts = [next(middle.batches([range(4)]))[1]["features"] for _ in range(2)]
     assert torch.equal(*parts)
+
+
+def test_batches_leave_out_what_cannot_be_used(recordings, reader):
+    bad = [*recordings[:3], np.zeros(0), *recordings[3:5], np.full(500, np.nan)]
+    inputs = make_inputs(bad, reader, on_error="nan")
+    found = [positions.tolist() for positions, _ in inputs.batches([[2, 3], [6], [0, 1, 4]])]
+    assert found == [[2], [0, 1, 4]]
+    assert sorted(inputs.problems.by_position) == [3, 6]
+    with pytest.raises(ValueError, match="none can be used"):
+        next(inputs.batches([[3], [6]]))
+    with pytest.warns(
+        UserWarning, match=r"2 recordings can't be used .*recording 3: .*recording 6"
+    ):
+        inputs.warn_skipped()
+    with pytest.raises(RecordingError, match="Recording 3"):
+        list(make_inputs(bad, reader).batches([range(7)]))
+
+
+def test_reading_goes_on_while_a_batch_is_used(recordings, reader):
+    """What is read ahead: the next batch, and no more than that."""
+    read, ahead = [], threading.Event()
+
+    class OnDemand:
+        def __len__(self):
+            return len(recordings)
+
+        def __getitem__(self, position):
+            read.append(position)
+            if len(read) == 8:
+                ahead.set()
+            return recordings[position]
+
+    batches = make_inputs(OnDemand(), reader).batches(np.arange(24).reshape(6, 4))
+    next(batches)
+    assert ahead.wait(timeout=30)
+    batches.close()
+    assert 8 <= len(read) <= 10
+    assert read == sorted(read)
 
 
 def test_layers_of_a_teacher_are_standardized(recordings, reader):
@@ -50,9 +91,10 @@ def test_layers_of_a_teacher_are_standardized(recordings, reader):
         device="cpu",
         local_files_only=False,
     )
-    inputs = SpeechInputs(recordings, reader, max_seconds=9, rng=None, teacher=teacher)
-    teacher.standardize(inputs, np.arange(len(recordings)))
-    layers = inputs[range(len(recordings))]["teacher"]
+    inputs = make_inputs(recordings, reader)
+    inputs.teacher = teacher
+    teacher.fit_scaler(inputs)
+    layers = next(inputs.batches([range(len(recordings))]))[1]["teacher"]
     assert layers.shape[1] == 2
     torch.testing.assert_close(layers.mean(0), torch.zeros_like(layers[0]), atol=1e-2, rtol=0)
     torch.testing.assert_close(layers.std(0), torch.ones_like(layers[0]), atol=2e-2, rtol=0)

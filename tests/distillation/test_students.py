@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn_ser.audio import load_waveform
 from sklearn_ser.backbones import load_speech_backbone, load_text_backbone
 from sklearn_ser.datasets import load_emodb
-from sklearn_ser.distillation import (
+from sklearn_ser.distillation._students import (
     SpeechStudent,
     TextStudent,
     count_parameters,
@@ -140,10 +140,10 @@ def vectors(student, waveforms):
 
 
 def test_sizes_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match=r"student_layers=4 must be from 1 to the 3"):
+    with pytest.raises(ValueError, match=r"n_student_layers=4 must be from 1 to the 3"):
         read_speech_student(small_network("hubert"), n_layers=4)
     for width in (24, 48, 0):
-        with pytest.raises(ValueError, match=rf"student_width={width} must be a multiple of 16"):
+        with pytest.raises(ValueError, match=rf"^width={width} must be a multiple of 16"):
             read_speech_student(small_network("hubert"), width=width)
 
 
@@ -238,7 +238,7 @@ def test_no_text_has_one_state_of_nothing():
 def test_words_are_frozen_alone():
     settings, _ = read_text_student(small_text_network("distilbert"))
     student = TextStudent(settings)
-    student.freeze_words()
+    student.freeze_word_embeddings()
     frozen = [label for label, p in student.named_parameters() if not p.requires_grad]
     assert frozen == ["network.embeddings.word_embeddings.weight"]
 
@@ -272,7 +272,7 @@ def test_a_fifth_of_hubert_large():
                 "config": transformers.DistilBertConfig().to_dict(),
             }
         )
-        text.freeze_words()
+        text.freeze_word_embeddings()
     n_large = count_parameters(large, trainable=True)
     n_small = count_parameters(audio, trainable=True) + count_parameters(text, trainable=True)
     assert n_large == pytest.approx(311.2e6, abs=0.05e6)

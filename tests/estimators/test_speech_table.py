@@ -15,17 +15,10 @@ PATHS = ["a.wav", "b.wav"]
 TEXTS = ["Leave me alone.", None]
 
 
-def make_estimator(**parameters):
-    return SimpleNamespace(**parameters)
-
-
-def read(X, *, recording_column=None, transcript_column=None, text_model="a model"):
-    estimator = make_estimator(
-        recording_column=recording_column,
-        transcript_column=transcript_column,
-        text_model=text_model,
+def read(X, *, text_model="a model"):
+    recordings, transcripts = read_speech_table(
+        SimpleNamespace(text_model=text_model), X, reset=True
     )
-    recordings, transcripts = read_speech_table(estimator, X, reset=True)
     return list(recordings), transcripts
 
 
@@ -42,13 +35,12 @@ def test_columns_are_found_by_their_names(X):
     assert read(X) == (PATHS, TEXTS)
 
 
-def test_columns_may_be_named():
-    X = pd.DataFrame({"x": PATHS, "path": PATHS[::-1], "y": TEXTS, "text": TEXTS[::-1]})
-    assert read(X, recording_column="x", transcript_column="y") == (PATHS, TEXTS)
+def test_columns_of_an_array_are_recordings_and_transcripts():
     array = np.array([PATHS, TEXTS], dtype=object).T
-    assert read(array, recording_column=0, transcript_column=1) == (PATHS, TEXTS)
+    assert read(array) == (PATHS, TEXTS)
     array = np.array([[Path(path) for path in PATHS], [None, None]], dtype=object).T
-    assert read(array, recording_column=0, transcript_column=1) == (list(array[:, 0]), [None] * 2)
+    assert read(array) == (list(array[:, 0]), [None] * 2)
+    assert read(array, text_model=None) == (list(array[:, 0]), None)
 
 
 def test_recordings_alone_have_no_transcripts():
@@ -68,7 +60,7 @@ def test_what_is_not_called_a_transcript_is_none():
 
 
 def test_the_columns_of_fit_are_those_of_prediction():
-    estimator = make_estimator(recording_column=None, transcript_column=None, text_model="a model")
+    estimator = SimpleNamespace(text_model="a model")
     fitted = pd.DataFrame({"path": PATHS, "text": TEXTS})
     read_speech_table(estimator, fitted, reset=True)
     more = fitted.assign(file=PATHS[::-1], sentence=TEXTS[::-1])
@@ -90,24 +82,14 @@ def test_missing_and_blank_transcripts_are_none():
 
 
 @pytest.mark.parametrize(
-    ("X", "parameters", "message"),
+    ("X", "message"),
     [
-        ({"a": PATHS, "b": TEXTS}, {}, r"columns 'a', 'b' of X, none .*`recording_column`"),
-        (
-            {"path": PATHS, "file": PATHS, "text": TEXTS},
-            {},
-            "'file' may .*`recording_column`",
-        ),
-        (
-            {"path": PATHS, "text": TEXTS, "sentence": TEXTS},
-            {},
-            "may .*`transcript_column`",
-        ),
-        ({"path": PATHS, "text": TEXTS}, {"recording_column": "x"}, r"'x' is no column of X"),
-        ({"path": PATHS, "text": TEXTS}, {"transcript_column": "x"}, r"'x' is no column of X"),
-        ({"path": PATHS, "text": ["yes", 3]}, {}, "the first at position 1: it is of type int"),
+        ({"a": PATHS, "b": TEXTS}, r"columns 'a', 'b' of X, none .* Rename .* to 'recording'"),
+        ({"path": PATHS, "file": PATHS, "text": TEXTS}, "'file' may .* Rename .* to 'recording'"),
+        ({"path": PATHS, "text": TEXTS, "sentence": TEXTS}, "may .* Rename .* to 'transcript'"),
+        ({"path": PATHS, "text": ["yes", 3]}, "the first at position 1: it is of type int"),
     ],
 )
-def test_what_cannot_be_told_is_asked_for(X, parameters, message):
+def test_ambiguous_columns_are_named(X, message):
     with pytest.raises(ValueError, match=message):
-        read(pd.DataFrame(X), **parameters)
+        read(pd.DataFrame(X))

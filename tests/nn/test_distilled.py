@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from sklearn_ser.nn import DistilledNetwork, LayerPredictor, VectorRegressor
+from sklearn_ser.nn import DistilledNetwork, LayerPredictor, RegressionHead, Standardization
 from sklearn_ser.nn.pooling import AttentiveStatistics, average_frames
 
 
@@ -72,7 +72,7 @@ def test_a_recording_is_the_same_alone_and_in_any_batch(settings):
 def test_a_missing_transcript_is_the_learned_vector(fusion):
     network = make(fusion=fusion)
     before = network(**batch())
-    network.regressor.no_text.data += 1
+    network.head.no_text.data += 1
     changed = (network(**batch()) != before).all(dim=1)
     assert changed.tolist() == [False, True, False]
 
@@ -93,22 +93,6 @@ def test_text_changes_what_is_heard_by_cross_attention():
     network = make(fusion="cross_attention")
     gradient = torch.autograd.grad(network(**batch())[0].sum(), network.attention.out_proj.weight)
     assert gradient[0].abs().max() > 0
-
-
-def test_heads_of_a_teacher_are_no_state():
-    network = make()
-    names = set(network.state_dict())
-    network.learn_layers(5, 2)
-    assert set(network.state_dict()) == names
-    assert len(network.heads) == 2
-    network.load_state_dict(make().state_dict())
-    teacher = {"teacher": torch.randn(11, 2, 5), "n_teacher_frames": torch.tensor([3, 7, 1])}
-    outputs = network(**batch(), **teacher)
-    torch.testing.assert_close(outputs[:, :2], network(**batch()))
-    alone = LayerPredictor(network.audio, 5, 2)
-    alone.heads = network.heads
-    given = {name: batch()[name] for name in ("features", "lengths")}
-    torch.testing.assert_close(outputs[:, 2:], alone(**given, **teacher))
 
 
 def test_a_frame_that_either_lacks_is_left_out():
@@ -145,10 +129,40 @@ def test_a_single_frame_has_a_gradient():
 
 
 def test_vectors_alone():
-    regressor = VectorRegressor(4, None, 3, hidden_size=8).eval()
+    regressor = RegressionHead(4, None, 3, hidden_size=8).eval()
     assert regressor(torch.randn(5, 4)).shape == (5, 3)
-    regressor = VectorRegressor(4, 2, 3, hidden_size=8).eval()
+    regressor = RegressionHead(4, 2, 3, hidden_size=8).eval()
     audio, text, has_text = torch.randn(2, 4), torch.randn(2, 2), torch.tensor([True, False])
     outputs = regressor(audio, text, has_text)
     torch.testing.assert_close(regressor(audio, text + 1, has_text)[1], outputs[1])
     assert not torch.allclose(regressor(audio, text + 1, has_text)[0], outputs[0])
+
+
+def test_the_head_is_standardized_by_the_first_vectors_it_is_trained_on():
+    head = RegressionHead(3, 2, 1, hidden_size=8, dropout=0.0)
+    head.n_to_fit = 20
+    audio, text = 5 + 2 * torch.randn(30, 3), torch.randn(30, 2) - 7
+    audio[:, 2] = 3.25
+    has_text = torch.arange(30) % 3 > 0
+    head.eval()(audio, text, has_text)  # what it only predicts is not counted
+    assert head.n_to_fit == 20
+    head.train()
+    for rows in torch.arange(30).split(10):
+        head(audio[rows], text[rows], has_text[rows])
+    torch.testing.assert_close(head.audio_scaler.mean, audio[:20].mean(0))
+    expected = audio[:20].std(0, correction=0)
+    expected[2] = 1  # constant
+    torch.testing.assert_close(head.audio_scaler.scale, expected)
+    torch.testing.assert_close(head.text_scaler.mean, text[:20][has_text[:20]].mean(0))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_standardization_in_parts_is_that_of_the_whole(offset):
+    vectors = offset + torch.randn(50, 4)
+    whole, parts = Standardization(4), Standardization(4)
+    whole.partial_fit(vectors)
+    for part in vectors.split([1, 30, 0, 19]):
+        parts.partial_fit(part)
+    torch.testing.assert_close(parts.mean, whole.mean)
+    torch.testing.assert_close(parts.scale, whole.scale, rtol=1e-5, atol=0)
+    torch.testing.assert_close(whole.scale, vectors.std(0, correction=0), rtol=1e-3, atol=0)

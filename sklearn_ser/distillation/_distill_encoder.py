@@ -1,0 +1,366 @@
+"""Small encoders distilled from the layers of a large one."""
+
+import os
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils import Bunch, check_random_state
+
+from sklearn_ser._sklearn import Interval, StrOptions, validate_params
+from sklearn_ser.audio import SAMPLING_RATES, Problems, as_recordings, is_table
+from sklearn_ser.backbones import choose_device, load_speech_backbone
+from sklearn_ser.layers import resolve_layers
+from sklearn_ser.nn import LayerPredictor, Standardization
+from sklearn_ser.training import Samples, TrainingContext
+
+from ._speech_inputs import Reader, SpeechInputs
+from ._students import SpeechStudent, count_parameters, read_speech_student
+
+# As DistilHuBERT was trained.
+_WARMUP, _MAX_GRADIENT = 0.07, 5.0
+# Number of recordings by whose frames the teacher's layers are standardised.
+_MAX_STANDARDIZED = 50
+# Layers of the teacher are kept in memory, in half precision, up to this number of bytes.
+_CACHE_BYTES = 2 * 1024**3
+
+
+@validate_params(
+    {
+        "teacher": [str, os.PathLike],
+        "folder": [str, os.PathLike],
+        "student": [str, os.PathLike, None],
+        "layers": ["array-like"],
+        "n_student_layers": [Interval(Integral, 1, None, closed="left")],
+        "width": [Interval(Integral, 1, None, closed="left"), None],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "max_duration": [Interval(Real, 0, None, closed="neither")],
+        "sampling_rate": [Interval(Integral, *SAMPLING_RATES, closed="both")],
+        "channel": [Integral, None],
+        "on_error": [StrOptions({"raise", "nan"})],
+        "local_files_only": ["boolean"],
+        "device": [str],
+        "dtype": [StrOptions({"float32", "bfloat16", "float16"})],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def distill_encoder(
+    teacher,
+    recordings,
+    folder,
+    *,
+    student=None,
+    layers=(4, 8, 12),
+    n_student_layers=2,
+    width=None,
+    max_epochs=10,
+    batch_size=32,
+    learning_rate=2e-4,
+    max_duration=15.0,
+    sampling_rate=16000,
+    channel=None,
+    on_error="raise",
+    local_files_only=False,
+    device="auto",
+    dtype="float32",
+    random_state=None,
+    n_jobs=None,
+    verbose=0,
+):
+    """Distil a small speech encoder from a large one, without labels, and save it.
+
+    The student is made of the first layers of the teacher, or is another encoder. Linear heads on
+    its last layer are trained to predict several layers of the teacher, as in DistilHuBERT [1]_;
+    the heads are then discarded.
+
+    Parameters
+    ----------
+    teacher : str or path
+        Large encoder: a hub id, such as "facebook/hubert-large-ll60k", or a folder. An encoder of
+        the wav2vec 2.0 family (HuBERT, WavLM, wav2vec 2.0, …) or of Whisper.
+    recordings : sequence of recordings, or array-like of shape (n_recordings, n_samples)
+        Recordings to train on, as the embedders take them.
+    folder : str or path
+        Folder in which the student is saved, in the format of transformers.
+    student : str or path, default=None
+        Encoder to train: a hub id or a folder. If None, it is made of the first
+        `n_student_layers` of the teacher.
+    layers : tuple of int, default=(4, 8, 12)
+        Layers of the teacher to predict. Layer 0 is the input of the first transformer block.
+    n_student_layers : int, default=2
+        Number of the teacher's transformer blocks that the student keeps. Ignored if `student`
+        is given.
+    width : int, default=None
+        Size of the student's hidden states; at most that of the teacher, which is used if None.
+        Narrower students of Whisper are initialised by least squares on the teacher's layers,
+        others by a slice of its weights. Ignored if `student` is given.
+    max_epochs : int, default=10
+        Number of epochs. If 0, the student is saved as it is initialised.
+    batch_size : int, default=32
+        Number of recordings of a batch.
+    learning_rate : float, default=0.0002
+        Highest learning rate of AdamW, after a warm-up over 7 % of the steps.
+    max_duration : float, default=15.0
+        Duration in seconds to which longer recordings are cropped, at random in each epoch.
+    sampling_rate : int, default=16000
+        Sampling rate of arrays that come without one, in Hz.
+    channel : int, default=None
+        Channel to use. If None, channels are averaged.
+    on_error : {"raise", "nan"}, default="raise"
+        "raise" raises an error for a recording that cannot be used. "nan" leaves such recordings
+        out, and lists them in one warning.
+    local_files_only : bool, default=False
+        If True, models of a hub are only looked up on this machine.
+    device : str, default="auto"
+        Device to train on, such as "cpu" or "cuda:1". "auto" is a CUDA GPU if there is one, else
+        the CPU.
+    dtype : {"float32", "bfloat16", "float16"}, default="float32"
+        Precision of autocast in training. Weights are kept in float32.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the heads' weights, the order of the recordings and the crops.
+    n_jobs : int, default=None
+        Number of threads that decode recordings, as in `joblib.Parallel`.
+    verbose : int, default=0
+        If nonzero, the loss of each epoch is printed.
+
+    Returns
+    -------
+    result : `~sklearn.utils.Bunch`
+        Dictionary-like object with the following attributes.
+
+        folder : str
+            The folder. It is a value of ``DistilledRegressor(audio_model=…)`` and a model of
+            `HubertEmbedder`, `WavLMEmbedder` or `WhisperEmbedder`. A student of Whisper is trained
+            on recordings of their own length: use it with ``context="recording"``.
+        loss_curve : list of float
+            Training loss of each epoch.
+        n_parameters, n_teacher_parameters : int
+            Number of parameters of both encoders.
+
+    Raises
+    ------
+    RecordingError
+        If a recording cannot be used, unless ``on_error="nan"``.
+    ValueError
+        If the teacher has no such layer, the student cannot have this size, or the frames of both
+        differ in rate.
+
+    See Also
+    --------
+    sklearn_ser.DistilledRegressor : Train an encoder end to end on arousal, valence and dominance.
+    sklearn_ser.ConcordanceRegressor : Train a head on the frozen encoder.
+
+    Notes
+    -----
+    The layers of the teacher are standardised, dimension by dimension: those of Whisper have a
+    common offset ten times as large as the differences between recordings.
+
+    References
+    ----------
+    .. [1] H.-J. Chang, S. Yang, H. Lee, "DistilHuBERT: Speech Representation Learning by
+       Layer-wise Distillation of Hidden-unit BERT", ICASSP 2022, arXiv 2110.01900.
+
+    Examples
+    --------
+    A small teacher with random weights stands in for a pretrained one:
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn_ser.distillation import distill_encoder
+    >>> from transformers import HubertConfig, HubertModel
+    >>> teacher = tempfile.mkdtemp()
+    >>> small = HubertConfig(
+    ...     hidden_size=24, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32,
+    ...     conv_dim=(16,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
+    ... )
+    >>> HubertModel(small).save_pretrained(teacher)
+    >>> rng = np.random.default_rng(0)
+    >>> recordings = [rng.normal(scale=0.1, size=4000) for _ in range(8)]
+    >>> result = distill_encoder(
+    ...     teacher, recordings, tempfile.mkdtemp(), layers=(2, 4), max_epochs=2, random_state=0
+    ... )
+    >>> len(result.loss_curve), result.n_parameters < result.n_teacher_parameters
+    (2, True)
+    """
+    recordings = _check_recordings(recordings)
+    device = choose_device(device)
+    where = {"local_files_only": local_files_only}
+    if student is None:
+        settings, weights = read_speech_student(
+            teacher, n_layers=n_student_layers, width=width, parameter="teacher", **where
+        )
+    else:
+        settings, weights = read_speech_student(student, parameter="student", **where)
+    network = SpeechStudent(settings)
+    network.load_state_dict(weights)
+    layer_teacher = load_teacher(teacher, layers, network.reading, device=device, **where)
+    rng = check_random_state(random_state)
+    seed, crop_seed = rng.randint(np.iinfo(np.int32).max, size=2)
+    reader = Reader(network.reading, sampling_rate=sampling_rate, channel=channel, n_jobs=n_jobs)
+    inputs = SpeechInputs(
+        recordings,
+        reader,
+        max_seconds=network.reading.check_duration(max_duration),
+        rng=np.random.default_rng(crop_seed),
+        problems=Problems(on_error),
+    )
+    if student is None and width is not None:
+        network.narrow(teacher, inputs.sample_features(np.arange(len(inputs))), **where)
+    inputs.teacher = layer_teacher
+    loss_curve = _predict_layers(
+        network,
+        inputs,
+        seed=int(seed),
+        verbose=verbose,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        dtype=getattr(torch, dtype),
+        device=device,
+    )
+    inputs.warn_skipped()
+    network.save(folder)
+    return Bunch(
+        folder=os.fspath(folder),
+        loss_curve=loss_curve,
+        n_parameters=count_parameters(network),
+        n_teacher_parameters=count_parameters(layer_teacher.backbone),
+    )
+
+
+def _check_recordings(recordings):
+    if is_table(recordings):
+        return np.asarray(recordings, dtype=np.float32)
+    return as_recordings(recordings)
+
+
+def load_teacher(teacher, layers, student, *, device, local_files_only):
+    """Load an encoder whose layers a student is to predict.
+
+    Parameters
+    ----------
+    teacher : str or path
+        Hub id or folder.
+    layers : sequence of int
+        Layers to predict.
+    student : SpeechFeatures
+        Of the student, whose frame rate must be that of the teacher.
+    device : str
+        Device of the teacher.
+    local_files_only : bool
+        Whether to look on this machine only.
+
+    Returns
+    -------
+    teacher : TeacherLayers
+    """
+    backbone = load_speech_backbone(
+        teacher, device=device, local_files_only=local_files_only, parameter="teacher"
+    )
+    wanted = resolve_layers(
+        dict.fromkeys(layers),
+        backbone.n_layers,
+        parameter="layers",
+        explain=lambda layer: ValueError(
+            f"layers={layers!r} must be some of the layers 0 to {backbone.n_layers - 1} "
+            f"of teacher={teacher!r}."
+        ),
+        negative=False,
+    )
+    for name in ("sampling_rate", "stride"):
+        if getattr(backbone, name) != getattr(student, name):
+            raise ValueError(
+                f"The {name} of teacher={teacher!r} is {getattr(backbone, name)}, that of the "
+                f"student {getattr(student, name)}, so that their frames do not match. Choose "
+                "another teacher, or student=None."
+            )
+    return TeacherLayers(backbone, sorted(wanted))
+
+
+class TeacherLayers:
+    """Compute standardised layers of a frozen encoder, and cache them in memory.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The teacher.
+    layers : sequence of int
+        Layers to return.
+    """
+
+    def __init__(self, backbone, layers):
+        self.backbone, self.layers = backbone, list(layers)
+        self.cache: dict[int, torch.Tensor] = {}
+        self.n_bytes = 0
+        self.scaler = Standardization((len(self.layers), backbone.n_dims))
+
+    def fit_scaler(self, inputs):
+        """Fit the mean and standard deviation of each dimension on a sample of recordings."""
+        sample = range(0, len(inputs), -(-len(inputs) // _MAX_STANDARDIZED))
+        batches = inputs.center_crop().batches([[position] for position in sample])
+        self.scaler.partial_fit(torch.cat([batch["teacher"] for _, batch in batches]))
+
+    def layers_of(self, position, waveform, part):
+        """Return the layers of a part of a recording, of shape (n_frames, n_layers, n_dims)."""
+        return self.scaler(self._compute(position, waveform, part))
+
+    def _compute(self, position, waveform, part):
+        if position in self.cache:
+            return self.cache[position].float()
+        prepared = self.backbone.prepare(waveform)[part]
+        missing = self.backbone.min_samples - len(prepared)
+        if missing > 0:
+            prepared = np.pad(prepared, (0, missing))
+        hidden_states = self.backbone.encode([prepared], max(self.layers))
+        wanted = [states[0] for layer, states in enumerate(hidden_states) if layer in self.layers]
+        layers = torch.stack(wanted, dim=1).float().cpu()
+        is_whole = part.start == 0 and part.stop >= len(waveform)
+        if is_whole and self.n_bytes + 2 * layers.numel() <= _CACHE_BYTES:
+            self.cache[position] = layers.half()
+            self.n_bytes += 2 * layers.numel()
+        return layers.clone()  # no inference tensor
+
+
+def _predict_layers(student, inputs, *, seed, verbose, learning_rate, **config):
+    """Train a student in place to predict the layers of a teacher; return the loss curve."""
+    from sklearn_ser.training._loop import TrainingConfig, train
+
+    if not config["max_epochs"]:
+        return []
+    teacher = inputs.teacher
+    teacher.fit_scaler(inputs)
+    context = TrainingContext(seed, config["device"])
+    with context.active():
+        module = LayerPredictor(student, teacher.backbone.n_dims, len(teacher.layers))
+    curves = train(
+        module,
+        TrainingConfig(
+            loss=lambda outputs, targets: outputs.mean(),
+            optimizer=lambda module: torch.optim.AdamW(
+                module.parameters(), learning_rate, fused=True
+            ),
+            warmup=_WARMUP,
+            max_gradient=_MAX_GRADIENT,
+            **config,
+        ),
+        Samples(inputs, np.zeros((len(inputs), 1), dtype=np.float32), np.arange(len(inputs))),
+        rng=np.random.default_rng(seed),
+        context=context,
+    )
+    losses: list[float] = []
+    for curve in curves:
+        losses.append(curve["train_loss"])
+        if verbose:
+            print(f"epoch {len(losses)}: train_loss {losses[-1]:.4g}")
+        if not np.isfinite(losses[-1]):
+            raise ValueError(
+                f"The distillation loss is not finite: lower learning_rate={learning_rate}, or "
+                "look for recordings that are far louder than the others."
+            )
+    student.cpu()
+    return losses

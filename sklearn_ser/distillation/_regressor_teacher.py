@@ -1,0 +1,103 @@
+"""Regressors whose predictions a student learns."""
+
+from contextlib import contextmanager
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import clone
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import has_fit_parameter
+
+from sklearn_ser._sklearn import BaseSearchCV, safe_indexing
+from sklearn_ser._warnings import warn
+
+
+def fit_teacher(teacher, X, y, metadata, rows):
+    """Clone a teacher and fit it; a `FrozenEstimator` stays as it is.
+
+    Parameters
+    ----------
+    teacher : estimator
+        Regressor, or a pipeline or search that ends in one.
+    X, y : array-like
+        Arguments of `fit`.
+    metadata : dict
+        ``sample_weight`` and ``groups``, or None; the teacher gets those that it takes.
+    rows : ndarray of int
+        Indices of the recordings to fit it on.
+
+    Returns
+    -------
+    teacher : estimator
+        The fitted clone.
+    """
+    teacher = clone(teacher)
+    metadata = {name: value for name, value in metadata.items() if value is not None}
+    if get_config()["enable_metadata_routing"]:
+        taken = get_routing_for_object(teacher).consumes("fit", metadata.keys())
+    else:
+        taken = {name for name in metadata if has_fit_parameter(teacher, name)}
+        if isinstance(teacher, BaseSearchCV):  # hands groups on to its splitter
+            taken |= metadata.keys() & {"groups"}
+    metadata = {name: np.asarray(value)[rows] for name, value in metadata.items()}
+    weights = metadata.get("sample_weight")
+    if weights is not None and "sample_weight" not in taken and np.ptp(weights):
+        warn(
+            "teacher= takes no sample_weight, and gives equal weight to all recordings with a "
+            "weight above zero. Metadata routing passes weights to the steps of a pipeline."
+        )
+    with _naming_teacher():
+        return teacher.fit(
+            safe_indexing(X, rows), safe_indexing(y, rows), **{n: metadata[n] for n in taken}
+        )
+
+
+def predict_teacher(teacher, X, rows, n_targets):
+    """Return the predictions of a fitted teacher for some recordings.
+
+    Parameters
+    ----------
+    teacher : estimator
+        The fitted teacher.
+    X : array-like
+        As for `fit`.
+    rows : ndarray of int
+        Indices of the recordings.
+    n_targets : int
+        Number of targets that it must predict.
+
+    Returns
+    -------
+    predictions : ndarray of shape (len(rows), n_targets)
+
+    Raises
+    ------
+    ValueError
+        If it predicts another number of targets, or values that are not finite.
+    """
+    with _naming_teacher():
+        predicted = np.asarray(teacher.predict(safe_indexing(X, rows)), dtype=np.float64)
+    predicted = predicted.reshape(len(rows), -1)
+    if predicted.shape[1] != n_targets:
+        raise ValueError(
+            f"teacher= predicts {predicted.shape[1]} targets, and y has {n_targets}: fit it on the "
+            "same targets."
+        )
+    if not np.isfinite(predicted).all():
+        raise ValueError(
+            "The predictions of teacher= are not finite for some recordings: leave out those "
+            "that it can't use."
+        )
+    return predicted
+
+
+@contextmanager
+def _naming_teacher():
+    try:
+        yield
+    except Exception as error:
+        error.add_note(
+            "This error comes from teacher=, which gets X with all columns of a table: select "
+            "columns by a ColumnTransformer."
+        )
+        raise

@@ -1,0 +1,186 @@
+"""Base class of the torch regressors: targets, concordance loss and score."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_consistent_length
+
+from sklearn_ser._sklearn import Interval, check_sample_weight
+from sklearn_ser.nn import concordance_loss
+
+from ._classifier import check_groups
+from ._estimator import TorchEstimator, TrainingSet
+
+
+class TorchRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
+    """Regressor of one or more targets, trained with the concordance loss.
+
+    A subclass calls `encode_targets` in `fit`, and `_scale_back` on the outputs of its module in
+    `predict`. Columns of the training targets are the standardised targets and the sample weight.
+    """
+
+    _parameter_constraints: dict = {
+        **TorchEstimator._parameter_constraints,
+        # The concordance is that of a batch.
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+    }
+    target_names_: list[str]
+    target_mean_: np.ndarray
+    target_scale_: np.ndarray
+    _has_target_axis: bool
+
+    def _standardize(self, y):
+        return (y - self.target_mean_) / np.where(self.target_scale_ > 0, self.target_scale_, 1)
+
+    def _scale_back(self, outputs):
+        """Return predictions in the units and with the number of axes of `y`."""
+        predictions = outputs.astype(np.float64) * self.target_scale_ + self.target_mean_
+        return predictions if self._has_target_axis else predictions[:, 0]
+
+    def _loss(self, outputs, targets):
+        weights = targets[:, -1]
+        is_varied = torch.from_numpy(self.target_scale_ > 0).to(outputs.device)
+        loss = concordance_loss(outputs[:, is_varied], targets[:, :-1][:, is_varied], weights)
+        # The concordance depends on ratios of weights only; a batch counts by its mean weight.
+        return loss * weights.sum() / (weights > 0).sum().clamp_min(1)
+
+    def _score(self, outputs, targets):
+        is_varied = torch.from_numpy(self.target_scale_ > 0)
+        if not is_varied.any():
+            return 0.0
+        n_targets = len(is_varied)
+        loss = concordance_loss(
+            outputs.float()[:, is_varied],
+            targets[:, :n_targets][:, is_varied],
+            targets[:, n_targets],
+        )
+        return 1 - float(loss) / int(is_varied.sum())
+
+
+def encode_targets(estimator, y, sample_weight, groups, *, n_recordings, n_unlabeled=0, skip=()):
+    """Validate the arguments of `fit` other than `X`, and standardise the targets.
+
+    Sets `target_names_`, and unless it is a warm start `target_mean_` and `target_scale_`.
+
+    Parameters
+    ----------
+    estimator : TorchRegressor
+        The estimator to fit.
+    y, sample_weight, groups : array-like
+        Arguments of `fit`.
+    n_recordings : int
+        Number of recordings in `X`.
+    n_unlabeled : int, default=0
+        Number of recordings that follow them and have no targets.
+    skip : container of int, default=()
+        Indices of recordings that cannot be used.
+
+    Returns
+    -------
+    training_set : TrainingSet
+        With targets of shape (n_recordings + n_unlabeled, n_targets + 1).
+    plan : TrainingPlan
+        Seeds, and the split into a training and a validation set.
+
+    Raises
+    ------
+    ValueError
+        If targets are missing, no recording has a weight above zero, or a warm start has other
+        targets.
+    """
+    values, names, estimator._has_target_axis = read_targets(y, n_recordings)
+    if estimator._is_warm_start and names != estimator.target_names_:
+        raise ValueError(
+            f"warm_start=True can't go on with the targets {names}: the network was trained on "
+            f"{estimator.target_names_}."
+        )
+    estimator.target_names_ = names
+    groups = check_groups(groups, n_recordings)
+    weights = check_sample_weight(sample_weight, values, dtype=np.float64, ensure_non_negative=True)
+    weights = weights / (weights.max(initial=0) or 1)  # so that their sum cannot overflow
+    weights[[position for position in skip if position < n_recordings]] = 0
+    kept = np.flatnonzero(weights)
+    if not len(kept):
+        raise ValueError("No recording is left to train on: none can be used and has a weight.")
+    targets = np.zeros((n_recordings + n_unlabeled, len(names) + 1), dtype=np.float32)
+    targets[kept, -1] = weights[kept] / weights[kept].mean()
+    groups = groups[kept] if groups is not None and estimator.early_stopping else None
+    is_unlabeled = np.arange(len(targets)) >= n_recordings
+    training_set = TrainingSet(targets, kept, groups=groups, balance_by=is_unlabeled)
+    plan = estimator._plan(training_set)
+    if not estimator._is_warm_start:
+        own = plan.training
+        estimator.target_mean_, estimator.target_scale_ = moments(values[own], weights[own])
+    targets[kept, :-1] = estimator._standardize(values[kept])
+    return training_set, plan
+
+
+def read_targets(y, n_recordings):
+    """Validate targets, and find their names.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+        Targets. A Series or data frame has names.
+    n_recordings : int
+        Number of recordings in `X`.
+
+    Returns
+    -------
+    values : ndarray of shape (n_recordings, n_targets)
+        Targets.
+    names : list of str
+        Names of the targets; "target0" and so on if they have none.
+    has_axis : bool
+        Whether `y` has two axes.
+
+    Raises
+    ------
+    ValueError
+        If targets are missing.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None.")
+    names = getattr(y, "columns", None)
+    if names is None and getattr(y, "name", None) is not None:
+        names = [y.name]
+    values = check_array(
+        y, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name="y"
+    )
+    check_consistent_length(values, range(n_recordings))
+    has_axis = values.ndim == 2
+    values = values.reshape(len(values), -1)
+    missing = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(missing):
+        raise ValueError(
+            f"Input y contains NaN or infinity for {len(missing)} recordings, the first at "
+            f"position {missing[0]}: leave them out of X and y. DistilledRegressor with a teacher "
+            "takes recordings without targets as unlabeled=."
+        )
+    if names is None:
+        names = [f"target{number}" for number in range(values.shape[1])]
+    return values, [str(name) for name in names], has_axis
+
+
+def moments(y, weights):
+    """Return the mean and standard deviation of each target; exact for a constant one.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_recordings, n_targets)
+        Targets.
+    weights : ndarray of shape (n_recordings,)
+        Sample weights.
+
+    Returns
+    -------
+    mean, scale : ndarray of shape (n_targets,)
+        The scale of a constant target is 0.
+    """
+    is_constant = (y == y[0]).all(axis=0)
+    mean = np.where(is_constant, y[0], np.average(y, axis=0, weights=weights))
+    variance = np.average((y - mean) ** 2, axis=0, weights=weights)
+    return mean, np.where(is_constant, 0.0, np.sqrt(variance))
