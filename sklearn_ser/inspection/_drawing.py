@@ -1,6 +1,6 @@
 """What the displays draw with: colours, markers, new axes."""
 
-from sklearn_ser._extras import installation
+from sklearn_ser._extras import install_hint
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow that paper
 # swallows. With the five markers they repeat after 35.
@@ -14,6 +14,6 @@ def new_axes(display, width=6.4):
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            f"{type(display).__name__}.plot needs matplotlib. {installation('plot')}"
+            f"{type(display).__name__}.plot needs matplotlib. {install_hint('plot')}"
         ) from error
     return plt.subplots(figsize=(width, 4.8), layout="constrained")[1]

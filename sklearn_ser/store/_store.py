@@ -174,7 +174,7 @@ class EmbeddingStore:
             for file in dict.fromkeys(files):
                 row = connection.execute(
                     "SELECT content FROM files WHERE path = ? AND reading = ? AND stamp = ?",
-                    (encode(file.path), encode(file.reading), encode(file.stamp)),
+                    (encode(file.path), encode(file.decode_options), encode(file.stamp)),
                 ).fetchone()
                 if row is not None:
                     contents[file] = row[0].decode("utf-8", "replace")
@@ -194,7 +194,7 @@ class EmbeddingStore:
             By files as they were before they were read.
         """
         rows = [
-            tuple(map(encode, (file.path, file.reading, file.stamp, content)))
+            tuple(map(encode, (file.path, file.decode_options, file.stamp, content)))
             for file, content in contents.items()
             if file.is_settled()
         ]

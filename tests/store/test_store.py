@@ -741,21 +741,21 @@ def wait_until_settled(path):
     time.sleep(files_module._MARGIN_NS / 1e9 + 0.02)
     stat = path.stat()
     if not all(stamp % 10**9 for stamp in (stat.st_mtime_ns, stat.st_ctime_ns)):
-        time.sleep(files_module._MARGIN_OF_WHOLE_SECONDS_NS / 1e9)
+        time.sleep(files_module._COARSE_MARGIN_NS / 1e9)
 
 
 def test_an_unchanged_file_is_recognised(store, wav, monkeypatch, quiet):
-    version = FileVersion.of(wav, "16000 Hz")
+    version = FileVersion.from_path(wav, "16000 Hz")
     assert store.known_contents([version]) == {}
     store.remember_contents({version: content_key("speech")})
     assert store.known_contents([version]) == {version: content_key("speech")}
     monkeypatch.chdir(wav.parent)
-    again = FileVersion.of("a.wav", "16000 Hz")
+    again = FileVersion.from_path("a.wav", "16000 Hz")
     assert again == version
     assert os.path.isabs(again.path)
     wav.read_bytes()
-    assert FileVersion.of(wav, "16000 Hz") == version
-    assert store.known_contents([FileVersion.of(wav, "8000 Hz")]) == {}
+    assert FileVersion.from_path(wav, "16000 Hz") == version
+    assert store.known_contents([FileVersion.from_path(wav, "8000 Hz")]) == {}
 
 
 def touch(path):
@@ -787,11 +787,11 @@ def append(path):
 
 @pytest.mark.parametrize("alter", [touch, rewrite, replace, append])
 def test_a_changed_file_is_not_taken_for_the_old_one(store, wav, alter):
-    before = FileVersion.of(wav, "")
+    before = FileVersion.from_path(wav, "")
     store.remember_contents({before: "old"})
     alter(wav)
     wait_until_settled(wav)
-    after = FileVersion.of(wav, "")
+    after = FileVersion.from_path(wav, "")
     if alter is not touch:
         assert after.mtime_ns == before.mtime_ns
     assert store.known_contents([after]) == {}
@@ -801,18 +801,18 @@ def test_a_changed_file_is_not_taken_for_the_old_one(store, wav, alter):
 
 def test_a_missing_file_is_an_ordinary_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        FileVersion.of(tmp_path / "none.wav", "")
+        FileVersion.from_path(tmp_path / "none.wav", "")
 
 
 def test_a_file_that_had_just_changed_is_never_remembered(store, wav):
     wav.write_bytes(b"RIFF5678")
-    young = FileVersion.of(wav, "")
+    young = FileVersion.from_path(wav, "")
     # The file may change again at once within one tick of the clock; that it is remembered
     # long after that makes the look at it no later.
     wait_until_settled(wav)
     store.remember_contents({young: "content"})
-    assert store.known_contents([young, FileVersion.of(wav, "")]) == {}
-    settled = FileVersion.of(wav, "")
+    assert store.known_contents([young, FileVersion.from_path(wav, "")]) == {}
+    settled = FileVersion.from_path(wav, "")
     store.remember_contents({settled: "content"})
     assert store.known_contents([settled]) == {settled: "content"}
 
