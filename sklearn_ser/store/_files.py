@@ -58,6 +58,7 @@ class FileVersion(NamedTuple):
         Returns
         -------
         version : FileVersion
+            Version of the file.
 
         Raises
         ------
