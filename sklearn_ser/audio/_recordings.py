@@ -155,7 +155,7 @@ def _check_not_single_recording(X):
         single = all(isinstance(value, (int, float, np.number)) for value in X)
     if single:
         raise ValueError(
-            f"X is one recording by itself ({describe(X)}). "
+            f"X is a single recording ({describe(X)}). "
             "Reshape your data by wrapping it in a list, [X], to pass one recording."
         )
 

@@ -97,7 +97,7 @@ def test_every_container_accepts_channels(container):
 
 
 def test_a_single_recording_raises():
-    with pytest.raises(ValueError, match=r"one recording by itself \('a\.wav'\)"):
+    with pytest.raises(ValueError, match=r"a single recording \('a\.wav'\)"):
         as_recordings(ChannelOfFile("a.wav"))
 
 

@@ -142,8 +142,8 @@ def _torch_objective(layers, targets, kind, alpha):
             loss = torch.nn.functional.cross_entropy(head(mixed), codes)
         else:
             loss = torch.nn.functional.mse_loss(head(mixed), codes) / 2
-        deviation = mixed.std(dim=0, correction=0)
-        return loss + alpha / 2 * ((head.weight * deviation) ** 2).sum()
+        std = mixed.std(dim=0, correction=0)
+        return loss + alpha / 2 * ((head.weight * std) ** 2).sum()
 
     return compute, logits, head
 

@@ -338,11 +338,11 @@ def test_a_killed_writer_leaves_what_was_committed(killed, quiet):
 
 def flip_a_byte(store, column, content):
     """Flip one bit in the middle of a column of one entry."""
-    of_entry = f"id = (SELECT id FROM entries WHERE content = CAST('{content}' AS BLOB))"
-    ((value,),) = read(store, f"SELECT {column} FROM arrays WHERE {of_entry}")
+    condition = f"id = (SELECT id FROM entries WHERE content = CAST('{content}' AS BLOB))"
+    ((value,),) = read(store, f"SELECT {column} FROM arrays WHERE {condition}")
     value = bytearray(value)
     value[len(value) // 2] ^= 1
-    change(store, f"UPDATE arrays SET {column} = ? WHERE {of_entry}", bytes(value))
+    change(store, f"UPDATE arrays SET {column} = ? WHERE {condition}", bytes(value))
 
 
 DAMAGES = {
