@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0.dev0"
 
-# Public name -> the module that holds it. Names load on first use, so that
-# `import sklearn_ser` costs next to nothing and brings no torch.
+# Module of each public name. Names are imported on first use, so that `import sklearn_ser` is fast
+# and does not import torch.
 _MODULE_OF: dict[str, str] = {
     "Codec": "sklearn_ser.backbones",
     "CodecEmbedder": "sklearn_ser.embedders",

@@ -1,4 +1,4 @@
-"""Optional dependencies: importing them, and how to install what is missing."""
+"""Import optional dependencies, with installation instructions if they are missing."""
 
 from importlib import import_module
 from importlib.metadata import version
@@ -7,10 +7,10 @@ from importlib.metadata import version
 _NEED_TORCHAUDIO = ("speechbrain", "encodec")
 
 
-def installation(extra):
-    """Return the sentence that says how to install an extra.
+def install_hint(extra):
+    """Return the instruction to install an extra.
 
-    The package is on no index yet: the command installs it from a checkout.
+    The package is not on PyPI yet, so the command installs it from a checkout.
     """
     return (
         "Install it from the folder of your checkout of sklearn_ser: "
@@ -19,16 +19,16 @@ def installation(extra):
 
 
 def import_extra(module, *, extra, needed_for):
-    """Import a library of one of the package's extras.
+    """Import an optional dependency.
 
     Parameters
     ----------
     module : str
-        The module to import.
+        Module to import.
     extra : str
-        The extra that installs it.
+        Extra that installs it.
     needed_for : str
-        What needs the library; the first words of the error.
+        What needs the module; the error message begins with it.
 
     Returns
     -------
@@ -37,42 +37,43 @@ def import_extra(module, *, extra, needed_for):
     Raises
     ------
     ImportError
-        If the library is not installed or cannot be imported, with the command that installs it.
+        If the module is not installed or cannot be imported. The message has the command that
+        installs it.
     """
     try:
         return import_module(module)
-    # torchaudio beside a torch that it was not built for fails in many ways.
+    # torchaudio may raise any of these with a version of torch that it was not built for.
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        raise ImportError(f"{needed_for} needs {_problem(module, extra, error)}") from error
+        raise ImportError(f"{needed_for} needs {_explain_failure(module, extra, error)}") from error
 
 
-def _problem(module, extra, error):
-    """Return what is missing or broken, and the command that mends it."""
+def _explain_failure(module, extra, error):
+    """Return which package is missing or broken, and the command that fixes it."""
     package = module.partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and error.name == package:
-        return f"the package {package!r}, which is not installed. {installation(extra)}"
+        return f"the package {package!r}, which is not installed. {install_hint(extra)}"
     broken = torchaudio_error() if extra in _NEED_TORCHAUDIO else None
     if broken is not None and not isinstance(broken, ModuleNotFoundError):
         torch, torchaudio = version("torch"), version("torchaudio").partition("+")[0]
-        fitting = _torchaudio_for(torch)
-        if torchaudio != fitting:
+        compatible = _compatible_torchaudio(torch)
+        if torchaudio != compatible:
             return (
-                f"torchaudio, and torchaudio {torchaudio} does not run beside torch {torch}; "
-                f"torchaudio {fitting} does: pip install 'torchaudio=={fitting}' "
+                f"torchaudio, and torchaudio {torchaudio} does not run with torch {torch}; "
+                f"torchaudio {compatible} does: pip install 'torchaudio=={compatible}' "
                 f"({type(broken).__name__}: {broken})"
             )
     return (
         f"the package {package!r}, which cannot be imported ({type(error).__name__}: {error}). "
-        f"{installation(extra)}"
+        f"{install_hint(extra)}"
     )
 
 
-def _torchaudio_for(torch):
-    """Return the version of torchaudio that runs beside a version of torch."""
+def _compatible_torchaudio(torch):
+    """Return the version of torchaudio that runs with a version of torch."""
     major, minor = map(int, torch.split(".")[:2])
     if (major, minor) < (2, 11):
         return f"{major}.{minor}.*"
-    # 2.11.1 needs a symbol that torch has since 2.13; 2.11.0 is refused by torch 2.15.
+    # torchaudio 2.11.1 needs a symbol added in torch 2.13; 2.11.0 does not load with torch 2.15.
     return "2.11.0" if (major, minor) < (2, 13) else "2.11.1"
 
 
@@ -80,6 +81,6 @@ def torchaudio_error():
     """Return the exception that importing torchaudio raises, or None if it can be imported."""
     try:
         import_module("torchaudio")
-    except Exception as error:  # a native library that does not load raises anything
+    except Exception as error:  # a native library may raise anything
         return error
     return None

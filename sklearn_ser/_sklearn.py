@@ -1,4 +1,4 @@
-"""scikit-learn's private names that the package uses, imported in this one place."""
+"""The only imports of private names of scikit-learn."""
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.model_selection._search import BaseSearchCV
@@ -18,12 +18,12 @@ __all__ = [
     "check_sample_weight",
     "check_y",
     "fit_context",
-    "is_data_frame_asked_for",
+    "is_data_frame_requested",
     "safe_indexing",
     "validate_params",
 ]
 
 
-def is_data_frame_asked_for(transformer):
-    """Tell whether `set_output` or the global configuration asks for data frames."""
+def is_data_frame_requested(transformer):
+    """Return whether `set_output` or the global configuration requests data frames."""
     return _get_output_config("transform", transformer)["dense"] != "default"

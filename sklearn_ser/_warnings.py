@@ -1,14 +1,14 @@
-"""Warnings that point at the user's line, not at ours."""
+"""Issue warnings that point to the user's code."""
 
 import inspect
 import warnings
 
-_NOT_THE_USER = ("sklearn_ser.", "sklearn.", "joblib.")
+_INTERNAL_MODULES = ("sklearn_ser.", "sklearn.", "joblib.")
 
 
 def warn(message: str) -> None:
-    """Warn at the line outside this package and scikit-learn that called it."""
+    """Warn with the first stack level outside this package, scikit-learn and joblib."""
     frame, level = inspect.currentframe(), 0
-    while frame and frame.f_globals.get("__name__", "").startswith(_NOT_THE_USER):
+    while frame and frame.f_globals.get("__name__", "").startswith(_INTERNAL_MODULES):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, UserWarning, stacklevel=level + 1)

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sklearn_ser._extras import import_extra, installation
+from sklearn_ser._extras import import_extra, install_hint
 from small_codecs import small_codec
 from small_networks import small_network
 from small_text_networks import small_text_network
@@ -74,10 +74,10 @@ def test_installations_use_the_constraints(page):
 def test_an_extra_is_installed_by_a_command_that_works_in_a_checkout():
     extras = PROJECT["project"]["optional-dependencies"]
     for extra in extras:
-        command = installation(extra)
+        command = install_hint(extra)
         assert command.endswith(f"pip install -c constraints.txt '.[{extra}]'")
     sources = "\n".join(path.read_text() for path in ROOT.glob("sklearn_ser/**/*.py"))
-    used = set(re.findall(r'(?:extra=|installation\()["\'](\w+)', sources))
+    used = set(re.findall(r'(?:extra=|install_hint\()["\'](\w+)', sources))
     assert used
     assert used <= set(extras)
     # The package is on no index: a command that names it finds nothing.
@@ -166,7 +166,7 @@ def test_what_needs_torchaudio_says_which_one_runs(extra, torch, fitting, monkey
     with pytest.raises(ImportError) as caught:
         import_extra(extra, extra=extra, needed_for="This model")
     assert str(caught.value).startswith(
-        f"This model needs torchaudio, and torchaudio 2.11.7 does not run beside torch {torch}; "
+        f"This model needs torchaudio, and torchaudio 2.11.7 does not run with torch {torch}; "
         f"torchaudio {fitting} does: pip install 'torchaudio=={fitting}'"
     )
 
@@ -181,7 +181,7 @@ def test_a_fitting_torchaudio_that_fails_is_not_recommended(monkeypatch):
     with pytest.raises(ImportError, match=r"cannot be imported \(OSError: libcudart") as caught:
         import_extra("speechbrain", extra="speechbrain", needed_for="This model")
     assert "torchaudio==" not in str(caught.value)
-    assert str(caught.value).endswith(installation("speechbrain"))
+    assert str(caught.value).endswith(install_hint("speechbrain"))
 
 
 def test_an_extra_that_is_not_installed_is_not_called_broken():
@@ -189,5 +189,5 @@ def test_an_extra_that_is_not_installed_is_not_called_broken():
         import_extra("no_such_package", extra="snac", needed_for="This codec")
     assert str(caught.value) == (
         f"This codec needs the package 'no_such_package', which is not installed. "
-        f"{installation('snac')}"
+        f"{install_hint('snac')}"
     )

@@ -1,16 +1,16 @@
-"""Recordings to waveforms to spectrograms. Knows NumPy, SciPy, soundfile and soxr; no network."""
+"""Load recordings as waveforms and compute spectrograms. Does not import torch."""
 
 from ._channel import ChannelOfFile
 from ._columns import choose_column, list_columns
 from ._recordings import (
-    Problems,
+    ErrorCollector,
     RecordingError,
     are_recordings,
     as_recordings,
     compute_rows,
-    file_of,
     find_problems,
     is_table,
+    path_and_channel,
     read_each,
 )
 from ._spectrogram import (
@@ -21,20 +21,20 @@ from ._spectrogram import (
     n_frames,
     sample_window,
 )
-from ._waveform import SAMPLING_RATES, UnusableRecording, load_waveform, refuse_too_loud
+from ._waveform import SAMPLING_RATES, UnusableRecording, check_amplitude, load_waveform
 
 __all__ = [
     "SAMPLING_RATES",
     "ChannelOfFile",
-    "Problems",
+    "ErrorCollector",
     "RecordingError",
     "UnusableRecording",
     "are_recordings",
     "as_recordings",
+    "check_amplitude",
     "choose_column",
     "compute_rows",
     "crop_and_pad",
-    "file_of",
     "find_problems",
     "is_table",
     "list_columns",
@@ -43,7 +43,7 @@ __all__ = [
     "mel_filterbank",
     "mel_spectrogram",
     "n_frames",
+    "path_and_channel",
     "read_each",
-    "refuse_too_loud",
     "sample_window",
 ]

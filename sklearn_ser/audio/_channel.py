@@ -1,4 +1,4 @@
-"""One channel of a file with several, as a recording that is read when it is needed."""
+"""A lazily read recording: one channel of a multichannel file."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -10,19 +10,19 @@ from ._waveform import read_file, to_mono
 
 @dataclass(frozen=True)
 class ChannelOfFile:
-    """One channel of an audio file, read when it is needed.
+    """One channel of an audio file, read lazily.
 
-    A recording like a path, for corpora whose channels must not be averaged. It has a single
-    channel, so that a transformer's own ``channel=`` has nothing left to choose.
+    Use it in place of a path for corpora whose channels must not be averaged. The recording has
+    a single channel, so the ``channel`` parameter of a transformer has no effect on it.
 
     Parameters
     ----------
     path : str
-        The file, of any format that libsndfile reads.
+        Path of the file, in any format that libsndfile reads.
 
     channel : int or "louder", default="louder"
-        The channel, counted from 0, negative from the last. "louder" is the one with the most
-        energy in this file, and the first of those that have the same.
+        Index of the channel; negative indices count from the last. "louder" selects the channel
+        with the most energy in this file, the first one in case of a tie.
 
     Examples
     --------
@@ -35,22 +35,23 @@ class ChannelOfFile:
     channel: int | str = "louder"
 
     def __post_init__(self):
-        """Refuse what is no channel."""
+        """Check the channel."""
         if isinstance(self.channel, str) and self.channel != "louder":
             raise ValueError(f"channel={self.channel!r} must be 'louder' or an int.")
 
     def get_all_samples(self):
-        """Read the channel, as torchcodec's ``AudioDecoder`` does.
+        """Read the channel, with the interface of torchcodec's ``AudioDecoder``.
 
         Returns
         -------
         samples : SimpleNamespace
-            With ``data``, a float32 array of shape (1, n_samples), and ``sample_rate`` in Hz.
+            Its attributes are ``data``, a float32 array of shape (1, n_samples), and
+            ``sample_rate``, in Hz.
 
         Raises
         ------
         UnusableRecording
-            If the file is missing, is not audio or has no such channel.
+            If the file is missing, is not audio or does not have the channel.
         """
         samples, rate = read_file(self.path)
         channel = _loudest(samples) if self.channel == "louder" else self.channel
@@ -58,7 +59,7 @@ class ChannelOfFile:
 
 
 def _loudest(samples):
-    """Return the number of the channel with the most energy, and of equals the first."""
+    """Return the index of the channel with the most energy, the first one in case of a tie."""
     if samples.ndim == 1:
         return 0
     return int(np.square(samples, dtype=np.float64).sum(axis=0).argmax())

@@ -1,11 +1,11 @@
-"""Which column of a table holds the recordings, and which what else is known of them."""
+"""Find the columns of a table that hold recordings, transcripts, labels and speakers."""
 
-# Without letter case, "_", "-" and blanks.
-_IGNORED = str.maketrans("", "", "_- ")
-_KINDS = ("", "path", "file")
+# Names are compared in lower case, without "_", "-" and spaces.
+_IGNORED_CHARACTERS = str.maketrans("", "", "_- ")
+_SUFFIXES = ("", "path", "file")
 _USUAL_NAMES = {
     "recording": {"path", "file", "filename", "filepath", "recordings", "speech"}
-    | {name + kind for name in ("recording", "audio", "wav") for kind in _KINDS},
+    | {name + suffix for name in ("recording", "audio", "wav") for suffix in _SUFFIXES},
     "transcript": {"sentence", "text", "transcript", "transcription", "transcripts", "utterance"},
     "label": {"label", "target", "class"}
     | {"emo" + tion + kind for tion in ("", "tion") for kind in ("", "label", "class")},
@@ -18,33 +18,34 @@ _USUAL_NAMES = {
 
 
 def choose_column(names, kind, given=None, *, table, parameter=None, optional=False):
-    """Return the column that the user names, or else the only one with a usual name.
+    """Return the given column, or the only column with a usual name.
 
     Parameters
     ----------
     names : sequence of str or int
-        The table's columns.
+        Names of the columns of the table.
     kind : {"recording", "transcript", "label", "speaker"}
-        What the column holds.
+        Content of the column.
     given : str, int or None, default=None
-        The column that the user names.
+        Name of the column. If None, it is inferred from the usual names.
     table : str
-        What errors call the table.
+        Name of the table in error messages.
     parameter : str, default=None
-        The parameter by which the user names it, for errors. If there is none, they ask for
-        other columns.
+        Name of the parameter that sets `given`, for error messages. If None, there is none, and
+        they ask for other columns.
     optional : bool, default=False
-        Whether a table may lack such a column.
+        Whether the column may be missing.
 
     Returns
     -------
     name : str, int or None
-        None if no column has a usual name and it is optional.
+        Name of the column; None if `optional` and no column has a usual name.
 
     Raises
     ------
     ValueError
-        If `given` is no column, or not exactly one column has a usual name.
+        If `given` is not a column, if several columns have a usual name, or if none has one
+        and the column is not optional.
     """
     listed = list_columns(names)
     if given is not None:
@@ -54,20 +55,20 @@ def choose_column(names, kind, given=None, *, table, parameter=None, optional=Fa
             f"{parameter}={given!r} is no column of {table}, whose columns are {listed}."
         )
     usual = _USUAL_NAMES[kind]
-    fitting = [name for name in names if str(name).translate(_IGNORED).lower() in usual]
-    if len(fitting) == 1:
-        return fitting[0]
-    if optional and not fitting:
+    matches = [name for name in names if str(name).translate(_IGNORED_CHARACTERS).lower() in usual]
+    if len(matches) == 1:
+        return matches[0]
+    if optional and not matches:
         return None
-    problem = f"{list_columns(fitting)} may each be" if fitting else "none has a usual name for"
+    problem = f"{list_columns(matches)} may each be" if matches else "none has a usual name for"
     remedy = (
         f"Rename the column that is meant to '{kind}', and drop the others."
         if parameter is None
-        else f"Name the one that is meant with the parameter `{parameter}`."
+        else f"Choose one with the parameter `{parameter}`."
     )
     raise ValueError(f"Among the columns {listed} of {table}, {problem} the {kind}. {remedy}")
 
 
 def list_columns(names):
-    """List names for a message."""
+    """Format names as a list for a message."""
     return ", ".join(map(repr, names)) or "(none)"

@@ -1,4 +1,4 @@
-"""What `X` may hold: a sequence of recordings, or a table whose rows are waveforms."""
+"""Validate and iterate over `X`: a sequence of recordings, or a table whose rows are waveforms."""
 
 import os
 from collections import deque
@@ -13,23 +13,23 @@ from sklearn_ser._warnings import warn
 from ._channel import ChannelOfFile
 from ._waveform import NO_SUCH_FILE, NOT_FINITE, PATH_TYPES, UnusableRecording, is_decoder, is_pair
 
-_REMEDY = "Correct or leave out what is named, or pass on_error='nan' to get NaN in its place."
+_REMEDY = "Correct or remove these recordings, or pass on_error='nan' to get NaN in their place."
 _MAX_NAMED = 10
 
 
 class RecordingError(ValueError):
-    """One or more recordings that can't be used.
+    """Error raised when one or more recordings can't be used.
 
     Parameters
     ----------
     problems : dict of int to str
-        What is wrong with each of them, by its position in `X`. Each text begins with the
-        recording's path, or says what kind of array or object it is.
+        Description of the problem by the position of the recording in `X`. Each begins with the
+        path of the recording, or with the kind of array or object that it is.
 
     Attributes
     ----------
     problems : dict of int to str
-        As above.
+        Description of the problem by the position of the recording in `X`.
     """
 
     def __init__(self, problems):
@@ -37,7 +37,7 @@ class RecordingError(ValueError):
         self.problems = problems
 
     def __str__(self):
-        """List the first recordings concerned, what is wrong with each, and the remedy."""
+        """List the first problems by position, and the remedy."""
         return f"{_list_problems(self.problems, _MAX_NAMED)} {_REMEDY}"
 
 
@@ -50,14 +50,14 @@ def _list_problems(problems, max_named):
 
 
 def is_table(X):
-    """Tell whether `X` is a 2-D array or data frame of numbers, each row a waveform.
+    """Return whether `X` is a 2-D array or data frame of numbers, with a waveform in each row.
 
-    A list is never a table: its entries are recordings, of equal length or not.
+    A list is never a table: its entries are recordings, even if they have equal lengths.
 
     Parameters
     ----------
     X : object
-        What the user gave.
+        Input passed by the user.
 
     Returns
     -------
@@ -66,39 +66,39 @@ def is_table(X):
     Raises
     ------
     ValueError
-        If `X` is a table, but one with text in it.
+        If `X` is a table that contains text.
     """
     if hasattr(X, "toarray"):
-        return True  # sparse: scikit-learn refuses it in its own words
+        return True  # sparse: rejected by scikit-learn's validation
     if isinstance(X, (list, tuple, Mapping, *PATH_TYPES)) or is_decoder(X):
         return False
     if not hasattr(X, "__array__"):
         return False
     if len(_shape(X)) != 2 or _is_column_of_recordings(X):
         return False
-    _refuse_text(X)
+    _check_no_text(X)
     return True
 
 
 def are_recordings(X):
-    """Tell whether `X` can be nothing but recordings: no numbers in rows of equal length.
+    """Return whether `X` certainly holds recordings, not numbers in rows of equal length.
 
     Parameters
     ----------
     X : object
-        What the user gave.
+        Input passed by the user.
 
     Returns
     -------
     bool
-        False where in doubt, such as for a list of equally long waveforms.
+        False if ambiguous, such as for a list of waveforms of equal length.
     """
     if hasattr(X, "toarray") or is_decoder(X) or isinstance(X, (Mapping, *PATH_TYPES)):
         return False
     if hasattr(X, "__array__") and (len(_shape(X)) != 1 or np.asarray(X).dtype.kind in "biufc"):
         return len(_shape(X)) == 2 and _is_column_of_recordings(X)
     if _is_lazy_sequence(X):
-        entries = [X[position] for position in range(min(2, len(X)))]  # fetching may be costly
+        entries = [X[position] for position in range(min(2, len(X)))]  # indexing may be slow
     else:
         entries = list(X) if hasattr(X, "__iter__") else []
     if any(isinstance(entry, (Mapping, *PATH_TYPES)) for entry in entries):
@@ -110,10 +110,10 @@ def are_recordings(X):
 
 
 def as_recordings(X):
-    """Return `X`, which is no table, as a sequence of recordings.
+    """Convert `X`, which is not a table, to a sequence of recordings.
 
-    Nothing is decoded. What is not held in memory as a list, such as an audio column of
-    Hugging Face's `datasets`, stays as it is, and its entries are fetched one by one.
+    Nothing is decoded. Lazy sequences, such as an audio column of Hugging Face's `datasets`, are
+    returned unchanged.
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ def as_recordings(X):
     Raises
     ------
     ValueError
-        If `X` is one recording by itself, empty, or of no kind known here.
+        If `X` is a single recording, empty, or of an unsupported type.
     """
-    _refuse_single_recording(X)
+    _check_not_single_recording(X)
     shape = _shape(X) if hasattr(X, "__array__") else ()
     if len(shape) > 2:
         raise ValueError(
@@ -146,7 +146,7 @@ def as_recordings(X):
     return recordings
 
 
-def _refuse_single_recording(X):
+def _check_not_single_recording(X):
     single = isinstance(X, (bytes, Mapping, *PATH_TYPES)) or is_decoder(X) or is_pair(X)
     if not single and not isinstance(X, tuple) and hasattr(X, "__array__"):
         values = np.asarray(X)
@@ -155,7 +155,7 @@ def _refuse_single_recording(X):
         single = all(isinstance(value, (int, float, np.number)) for value in X)
     if single:
         raise ValueError(
-            f"X is one recording by itself ({describe(X)}). "
+            f"X is a single recording ({describe(X)}). "
             "Reshape your data by wrapping it in a list, [X], to pass one recording."
         )
 
@@ -184,7 +184,7 @@ def _shape(X):
 
 
 def _is_column_of_recordings(X):
-    """Tell a data frame or array of one column that holds recordings, not numbers."""
+    """Return whether a data frame or array has one column, of recordings and not of numbers."""
     if _shape(X)[1] != 1 or _shape(X)[0] == 0:
         return False
     values = np.asarray(X)
@@ -193,7 +193,7 @@ def _is_column_of_recordings(X):
     return not all(isinstance(value, (int, float, complex, np.number)) for value in values.flat)
 
 
-def _refuse_text(X):
+def _check_no_text(X):
     values = np.asarray(X)
     if values.dtype.kind in "US" or (
         values.dtype.kind == "O" and any(isinstance(value, PATH_TYPES) for value in values.flat)
@@ -201,12 +201,12 @@ def _refuse_text(X):
         columns = ", ".join(map(str, getattr(X, "columns", range(values.shape[1]))))
         raise ValueError(
             f"X is a table with text in its {values.shape[1]} columns ({columns}). Pass the column "
-            "that holds the recordings, such as X['path'], or choose it by a ColumnTransformer."
+            "that holds the recordings, such as X['path'], or select it with a ColumnTransformer."
         )
 
 
 def describe(recording):
-    """Name a recording for a message: its path, or what kind of thing it is."""
+    """Return the path of a recording, or its type, for a message."""
     path = _path_of(recording)
     if path is not None:
         return repr(os.fspath(path))
@@ -220,28 +220,28 @@ def describe(recording):
 
 
 def _path_of(recording):
-    """Return the path of a recording that is a file or a channel of one, else None."""
+    """Return the path of a recording that is a file or a channel of a file, else None."""
     if isinstance(recording, ChannelOfFile):
         return recording.path
     return recording if isinstance(recording, PATH_TYPES) else None
 
 
-def file_of(recordings, position):
-    """Tell which file a recording is, and which of its channels, without reading it.
+def path_and_channel(recordings, position):
+    """Return the path and the channel of a recording without reading it.
 
     Parameters
     ----------
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
-        As `as_recordings` returns them, or a table.
+        Recordings as returned by `as_recordings`, or a table.
     position : int
-        Of the recording.
+        Position of the recording.
 
     Returns
     -------
     path : str or None
-        None where the recording is no file, or can't be known without fetching it.
+        None if the recording is not a file, or if it would have to be fetched first.
     channel : int, str or None
-        The channel that the recording itself asks for.
+        Channel of a `ChannelOfFile`, else None.
     """
     if isinstance(recordings, np.ndarray) or _is_lazy_sequence(recordings):
         return None, None
@@ -252,17 +252,17 @@ def file_of(recordings, position):
 
 
 def find_problems(recordings):
-    """Find what is wrong at a glance, before any work is done.
+    """Find missing files and rows that are not finite, before any recording is read.
 
     Parameters
     ----------
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
-        As `as_recordings` returns them, or a table.
+        Recordings as returned by `as_recordings`, or a table.
 
     Returns
     -------
     problems : dict of int to str
-        By position, files that are not there, and rows of a table that are not finite.
+        Description of the problem by the position of the recording.
     """
     if isinstance(recordings, np.ndarray):
         finite = np.isfinite(recordings).all(axis=1)
@@ -277,19 +277,19 @@ def find_problems(recordings):
 
 
 def compute_rows(function, recordings, row_shape, *, on_error, n_jobs=None):
-    """Apply a function to each recording, in threads.
+    """Apply a function to each recording, in threads, and stack the results.
 
     Parameters
     ----------
     function : callable
-        From a recording to a row; raises `UnusableRecording` where it can't be used.
+        Maps a recording to a row; raises `UnusableRecording` if it can't be used.
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
-        As `as_recordings` returns them, or a table.
+        Recordings as returned by `as_recordings`, or a table.
     row_shape : tuple of int
         Shape of a row.
     on_error : {"raise", "nan"}
-        Whether to raise `RecordingError` at the first recording that can't be used, or to
-        leave NaN in its row and warn once.
+        Whether to raise `RecordingError` at the first recording that can't be used, or to fill
+        its row with NaN and to warn once.
     n_jobs : int, default=None
         Number of threads, as in `joblib.Parallel`.
 
@@ -298,20 +298,20 @@ def compute_rows(function, recordings, row_shape, *, on_error, n_jobs=None):
     rows : ndarray of shape (n_recordings, *row_shape), float32
     """
     rows = np.full((len(recordings), *row_shape), np.nan, dtype=np.float32)
-    problems = Problems(on_error)
+    problems = ErrorCollector(on_error)
     for position, row in read_each(function, recordings, problems, n_jobs=n_jobs):
         rows[position] = row
-    problems.tell()
+    problems.warn()
     return rows
 
 
-class Problems:
-    """The recordings that can't be used: raised at once, or gathered and told together.
+class ErrorCollector:
+    """Raise an error for a recording that can't be used, or collect errors for one warning.
 
     Parameters
     ----------
     on_error : {"raise", "nan"}
-        Whether `add` raises `RecordingError`.
+        Whether `add` raises `RecordingError` at once, or stores the error for `warn`.
     """
 
     def __init__(self, on_error):
@@ -319,14 +319,14 @@ class Problems:
         self.by_position: dict[int, str] = {}
 
     def add(self, position, recording, error):
-        """Take note of a recording and of the `UnusableRecording` that says why."""
+        """Raise or store the `UnusableRecording` of a recording."""
         problem = f"{describe(recording)}: {error}"
         if self.on_error == "raise":
             raise RecordingError({position: problem}) from error
         self.by_position[position] = problem
 
-    def tell(self):
-        """Warn once of all that were gathered."""
+    def warn(self):
+        """Issue one warning that lists all stored errors."""
         if self.by_position:
             problems = dict(sorted(self.by_position.items()))
             listed = _list_problems(problems, max_named=len(problems))
@@ -334,31 +334,30 @@ class Problems:
 
 
 def read_each(function, recordings, problems, *, n_jobs=None, positions=None, n_ahead=None):
-    """Apply a function to one recording after the other, a few ahead of what is taken.
+    """Apply a function to the recordings in order, prefetching a few results.
 
     Parameters
     ----------
     function : callable
-        Of a recording; raises `UnusableRecording` where it can't be used.
+        Maps a recording to a result; raises `UnusableRecording` if it can't be used.
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
-        As `as_recordings` returns them, or a table.
-    problems : Problems
-        Is told of the recordings that can't be used.
+        Recordings as returned by `as_recordings`, or a table.
+    problems : ErrorCollector
+        Receives the errors of recordings that can't be used.
     n_jobs : int, default=None
-        Number of threads, as in `joblib.Parallel`. Each works at one recording, and at most as
-        many results again wait to be taken.
+        Number of threads, as in `joblib.Parallel`.
     positions : iterable of int, default=None
-        The recordings to read; None for all.
+        Positions of the recordings to read; None reads all.
     n_ahead : int, default=None
         Number of results to prefetch in threads, while the caller uses the previous ones. None
-        prefetches `n_jobs` results, and none with one thread.
+        prefetches one per thread, and none with a single thread.
 
     Yields
     ------
     position : int
-        Of the recording, in the order of `positions`.
+        Position of the recording, in the order of `positions`.
     result : object
-        What the function gave.
+        Return value of the function.
     """
 
     def apply(position):
@@ -370,7 +369,7 @@ def read_each(function, recordings, problems, *, n_jobs=None, positions=None, n_
             return recording, None, error
 
     positions = range(len(recordings)) if positions is None else positions
-    results = _ahead(apply, positions, effective_n_jobs(n_jobs), n_ahead)
+    results = _prefetch(apply, positions, effective_n_jobs(n_jobs), n_ahead)
     for position, (recording, result, error) in results:
         if error is None:
             yield position, result
@@ -378,8 +377,8 @@ def read_each(function, recordings, problems, *, n_jobs=None, positions=None, n_
             problems.add(position, recording, error)
 
 
-def _ahead(function, values, n_threads, n_ahead=None):
-    """Apply a function to values in order, prefetching results in threads; yield both."""
+def _prefetch(function, values, n_threads, n_ahead=None):
+    """Yield each value with its result, computed ahead by threads."""
     if n_threads == 1 and n_ahead is None:
         yield from ((value, function(value)) for value in values)
         return
@@ -404,5 +403,5 @@ def _fetch(recordings, position):
         return recordings[position]
     try:
         return recordings[position]
-    except Exception as error:  # the column decodes on access, and says what it likes
+    except Exception as error:  # the column decodes on access and may raise anything
         raise UnusableRecording(f"fetching it failed ({type(error).__name__}: {error})") from error

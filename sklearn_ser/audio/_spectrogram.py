@@ -1,12 +1,12 @@
-"""Waveforms to mel spectrograms, with librosa's conventions and equal to its numbers."""
+"""Compute mel spectrograms with the conventions and the numerical results of librosa."""
 
 import numpy as np
 from scipy import fft, sparse
 
 from sklearn_ser._warnings import warn
 
-# Frames transformed at once: few enough that a block stays in the processor's cache,
-# so that hours of audio need no more memory than their mel bands.
+# Number of frames transformed at once. A block fits into the processor's cache and bounds the
+# memory of long recordings.
 _BLOCK = 128
 
 # Slaney's mel scale (Auditory Toolbox, 1998): linear below 1 kHz, logarithmic above.
@@ -17,7 +17,7 @@ _SLANEY_LOG_STEP = np.log(6.4) / 27.0
 
 
 def hz_to_mel(frequencies, *, htk=False):
-    """Convert Hz to mel, on Slaney's scale or HTK's."""
+    """Convert frequencies in Hz to mel, on the Slaney or the HTK scale."""
     frequencies = np.asarray(frequencies, dtype=np.float64)
     if htk:
         return 2595.0 * np.log10(1.0 + frequencies / 700.0)
@@ -30,7 +30,7 @@ def hz_to_mel(frequencies, *, htk=False):
 
 
 def mel_to_hz(mels, *, htk=False):
-    """Convert mel to Hz, on Slaney's scale or HTK's."""
+    """Convert mel to frequencies in Hz, on the Slaney or the HTK scale."""
     mels = np.asarray(mels, dtype=np.float64)
     if htk:
         return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
@@ -42,27 +42,27 @@ def mel_to_hz(mels, *, htk=False):
 
 
 def mel_filterbank(sampling_rate, n_fft, n_mels, fmin, fmax, htk, norm):
-    """Make triangular filters, equally wide on the mel scale.
+    """Compute triangular filters of equal width on the mel scale.
 
     Parameters
     ----------
     sampling_rate : int
-        In Hz.
+        Sampling rate, in Hz.
     n_fft : int
         Length of the Fourier transform, in samples.
     n_mels : int
-        Number of bands.
+        Number of mel bands.
     fmin, fmax : float
         Lower edge of the lowest band and upper edge of the highest, in Hz.
     htk : bool
-        HTK's mel scale in place of Slaney's.
+        Whether to use the HTK mel scale instead of Slaney's.
     norm : {"slaney", None}
-        Whether each filter has unit area, or unit height.
+        Whether to scale each filter to unit area; None leaves unit height.
 
     Returns
     -------
     filters : csr_array of shape (n_mels, n_fft // 2 + 1), float32
-        Sparse, since a Fourier bin belongs to two bands at most.
+        Filters as a sparse array: each Fourier bin belongs to at most two bands.
     """
     edges = mel_to_hz(
         np.linspace(hz_to_mel(fmin, htk=htk), hz_to_mel(fmax, htk=htk), n_mels + 2), htk=htk
@@ -84,16 +84,16 @@ def mel_filterbank(sampling_rate, n_fft, n_mels, fmin, fmax, htk, norm):
 
 
 def sample_window(window, win_length, n_fft):
-    """Sample a periodic window, with zeros around it.
+    """Sample a periodic window, padded with zeros on both sides.
 
     Parameters
     ----------
     window : str or tuple
-        As in `scipy.signal.get_window`.
+        Window, as in `scipy.signal.get_window`.
     win_length : int
         Length of the window, in samples.
     n_fft : int
-        Length with the zeros around it, in samples.
+        Length after padding, in samples.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def sample_window(window, win_length, n_fft):
     Raises
     ------
     ValueError
-        If SciPy does not know the window.
+        If SciPy does not have the window.
     """
     from scipy.signal import get_window
 
@@ -112,13 +112,13 @@ def sample_window(window, win_length, n_fft):
         samples[left : left + win_length] = get_window(window, win_length, fftbins=True)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"window={window!r} is none that scipy.signal.get_window knows ({error})."
+            f"window={window!r} is not a window of scipy.signal.get_window ({error})."
         ) from error
     return samples
 
 
 def n_frames(n_samples, *, n_fft, hop_length, center):
-    """Count the frames of a waveform of `n_samples` samples."""
+    """Return the number of frames of a waveform of `n_samples` samples."""
     padding = 2 * (n_fft // 2) if center else 0
     return 1 + max(n_samples + padding - n_fft, 0) // hop_length
 
@@ -129,15 +129,15 @@ def mel_spectrogram(waveform, filters, window, *, hop_length, center, power):
     Parameters
     ----------
     waveform : ndarray of shape (n_samples,), float32
-        At least one sample. It is continued with zeros where a frame reaches beyond it.
+        At least one sample. Frames that extend beyond it are padded with zeros.
     filters : csr_array of shape (n_mels, n_fft // 2 + 1)
-        From `mel_filterbank`.
+        Mel filters, from `mel_filterbank`.
     window : ndarray of shape (n_fft,)
-        From `sample_window`.
+        Window, from `sample_window`.
     hop_length : int
-        In samples.
+        Number of samples between the starts of frames.
     center : bool
-        Whether frame `t` is centred at sample ``t * hop_length``, or begins there.
+        If True, frame `t` is centred at sample ``t * hop_length``; if False, it begins there.
     power : float
         Exponent of the magnitude: 1 for amplitude, 2 for power.
 
@@ -163,20 +163,20 @@ def mel_spectrogram(waveform, filters, window, *, hop_length, center, power):
 
 
 def log_scale(spectrogram, *, scale, power, amin, top_db):
-    """Take the logarithm of a spectrogram: in decibel, natural, or none.
+    """Convert a spectrogram to decibel or to natural logarithms.
 
     Parameters
     ----------
     spectrogram : ndarray of shape (n_mels, n_frames)
         Magnitudes raised to `power`.
     scale : {"db", "log", None}
-        Decibel relative to 1; natural logarithm; no logarithm.
+        Decibel relative to 1, natural logarithm, or no scaling.
     power : float
-        The exponent of `spectrogram`.
+        Exponent of the magnitudes in `spectrogram`.
     amin : float
-        Floor of the *power*, below which values are raised to it.
+        Minimum power; lower values are clipped to it.
     top_db : float or None
-        How far below the loudest value the decibel scale ends.
+        Range below the maximum, in decibel; lower values are clipped. None clips nothing.
 
     Returns
     -------
@@ -193,23 +193,23 @@ def log_scale(spectrogram, *, scale, power, amin, top_db):
 
 
 def crop_and_pad(waveform, n_samples, *, crop, pad):
-    """Cut or continue a waveform to a fixed length.
+    """Crop or pad a waveform to a fixed length.
 
     Parameters
     ----------
     waveform : ndarray of shape (length,)
         At least one sample.
     n_samples : int
-        The length asked for.
+        Target length.
     crop : {"start", "center", "end"}
-        The part of a longer waveform that is kept.
+        Part of a longer waveform to keep.
     pad : {"zeros", "repeat"}, or None
-        What follows a shorter waveform: silence, itself again, or nothing.
+        Whether to pad a shorter waveform with zeros, to repeat it, or to leave it unchanged.
 
     Returns
     -------
     waveform : ndarray of shape (n_samples,)
-        Shorter only if `pad` is None.
+        Cropped or padded waveform; it may be shorter if `pad` is None.
     """
     excess = len(waveform) - n_samples
     if excess >= 0:

@@ -1,7 +1,7 @@
-"""One recording, whatever it is kept in, to one waveform.
+"""Load one recording of any supported type as a mono waveform.
 
-Each function here raises `UnusableRecording` with the reason alone; the caller
-knows the recording's position and adds it.
+The functions raise `UnusableRecording` with the reason only; the caller adds the position of the
+recording.
 """
 
 import contextlib
@@ -13,17 +13,17 @@ import numpy as np
 import soundfile
 import soxr
 
-# Full scale of each PCM type: what libsndfile divides by when it reads floats.
+# Full scale of each PCM type, by which libsndfile divides to return floats.
 _PCM_SCALE = {"int16": 2.0**15, "int32": 2.0**31, "uint8": 2.0**7}
 
-# Samples of all channels: about six minutes in mono, from where on files are read in blocks.
-_LONG = 2**24
+# Files with more samples, over all channels, are read in blocks (six minutes of mono at 48 kHz).
+_MAX_SAMPLES_AT_ONCE = 2**24
 _BLOCK = 2**17
 PATH_TYPES = (str, os.PathLike)
-# Hz. Beyond these a rate is a mistake, and resampling from it may take for ever.
+# Range in Hz. Other rates are mistakes, and resampling from them could take extremely long.
 SAMPLING_RATES = (1_000, 1_000_000)
-# Beyond this, sums of squares over a recording overflow, and statistics come out finite but wrong.
-_LOUDEST = 1e12
+# Above this, sums of squares over a recording overflow, and statistics are finite but wrong.
+_MAX_AMPLITUDE = 1e12
 NO_SUCH_FILE = "there is no such file"
 NOT_FINITE = "it has samples that are NaN or infinity"
 
@@ -38,13 +38,14 @@ def load_waveform(recording, *, sampling_rate, target_rate=None, channel=None):
     Parameters
     ----------
     recording : path, array, pair, dict or AudioDecoder
-        One entry of what `X` may hold.
+        One element of `X`.
     sampling_rate : int
-        The rate of an array that comes without one, in Hz.
+        Sampling rate of arrays that are passed without one, in Hz.
     target_rate : int, default=None
-        The rate of the waveform returned, in Hz; `sampling_rate` if None.
+        Sampling rate of the returned waveform, in Hz. None means `sampling_rate`.
     channel : int, default=None
-        The channel to keep, counted from 0, negative from the last; None averages all.
+        Index of the channel to keep; negative indices count from the last. None averages all
+        channels.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def load_waveform(recording, *, sampling_rate, target_rate=None, channel=None):
     Raises
     ------
     UnusableRecording
-        With the reason why this is not a recording that can be used.
+        If the recording can't be used. The message is the reason.
     """
     if isinstance(recording, PATH_TYPES) and _is_long(recording):
         return _check_samples(_load_in_blocks(recording, target_rate or sampling_rate, channel))
@@ -75,7 +76,7 @@ def _resample(waveform, rate, target_rate):
     if rate == target_rate:
         return waveform
     resampled = soxr.resample(waveform, rate, target_rate, quality="HQ")
-    # A recording of one or two samples may round down to none.
+    # Resampling one or two samples may give none.
     return resampled if resampled.size else waveform[:1]
 
 
@@ -100,17 +101,17 @@ def _decode(recording, sampling_rate):
 
 
 def _is_long(path):
-    """Tell whether a file is to be read in blocks; what is wrong with it, reading it will tell."""
+    """Return whether to read a file in blocks; False if it can't be opened."""
     try:
         info = soundfile.info(os.fspath(path))
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError):
         return False
-    return info.frames * info.channels > _LONG
+    return info.frames * info.channels > _MAX_SAMPLES_AT_ONCE
 
 
 def _load_in_blocks(path, target_rate, channel):
-    """Read one mono waveform from a file, never holding its channels or its own rate at whole."""
-    with _told_as_unusable(path), soundfile.SoundFile(os.fspath(path)) as file:
+    """Read, mix and resample a file block by block, to bound memory."""
+    with _raise_unusable(path), soundfile.SoundFile(os.fspath(path)) as file:
         blocks = (to_mono(block, channel) for block in file.blocks(_BLOCK, dtype="float32"))
         if file.samplerate == target_rate:
             return np.concatenate(list(blocks))
@@ -121,13 +122,13 @@ def _load_in_blocks(path, target_rate, channel):
 
 
 def read_file(path):
-    """Return float32 samples, ``(n_samples,)`` or ``(n_samples, n_channels)``, and their rate."""
-    with _told_as_unusable(path):
+    """Return samples, float32 ``(n_samples,)`` or ``(n_samples, n_channels)``, and their rate."""
+    with _raise_unusable(path):
         return soundfile.read(path, dtype="float32")
 
 
 @contextlib.contextmanager
-def _told_as_unusable(path):
+def _raise_unusable(path):
     if os.path.isdir(path):
         raise UnusableRecording("it is a folder")
     if not os.path.exists(path):
@@ -137,7 +138,7 @@ def _told_as_unusable(path):
     except UnusableRecording:
         raise
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError, MemoryError) as error:
-        # The last two: a header that gives no length, or one that cannot be.
+        # ValueError and MemoryError: the header has no length, or an impossible one.
         if os.path.exists(path) and os.path.getsize(path) == 0:
             raise UnusableRecording("the file is empty (0 bytes)") from error
         raise UnusableRecording(f"libsndfile can't read the file as audio ({error})") from error
@@ -157,20 +158,20 @@ def _decode_dict(recording):
 def _decode_decoder(decoder):
     try:
         decoded = decoder.get_all_samples()
-    except UnusableRecording:  # a decoder of this package says what is wrong itself
+    except UnusableRecording:  # raised by ChannelOfFile with its own reason
         raise
-    except Exception as error:  # whatever FFmpeg finds wrong with this one recording
+    except Exception as error:  # FFmpeg may raise anything
         raise UnusableRecording(f"its decoder failed ({type(error).__name__}: {error})") from error
     return _as_samples(decoded.data).T, _check_rate(decoded.sample_rate)
 
 
 def is_decoder(recording):
-    """Tell whether this is a torchcodec ``AudioDecoder``, without importing torchcodec."""
+    """Return whether this is a torchcodec ``AudioDecoder``, without importing torchcodec."""
     return hasattr(recording, "get_all_samples")
 
 
 def is_pair(recording):
-    """Tell whether this is a pair ``(array, sampling_rate)``."""
+    """Return whether this is a pair ``(array, sampling_rate)``."""
     return _is_two(recording, tuple) and _is_array(recording[0]) and _is_number(recording[1])
 
 
@@ -191,15 +192,15 @@ def _check_rate(rate):
     try:
         if low <= rate <= high:
             return float(rate)
-    except TypeError:  # no number at all
+    except TypeError:  # not a number
         pass
     raise UnusableRecording(
-        f"its sampling rate is {rate!r}, which is no number from {low} to {high} Hz"
+        f"its sampling rate is {rate!r}, which is not a number from {low} to {high} Hz"
     )
 
 
-def _explain(recording):
-    """Say what a recording looks like that is none, and what to do."""
+def _explain_unsupported(recording):
+    """Return why an object is not a recording, and what to pass instead."""
     if _is_two(recording, (list, tuple)):
         first, second = recording
         if _is_number(first) and first >= SAMPLING_RATES[0] and _is_array(second):
@@ -210,7 +211,7 @@ def _explain(recording):
         if _is_array(first) and not _is_array(second):
             return "it looks like a pair; make it a tuple of an array and a number of Hz"
         if isinstance(first, PATH_TYPES):
-            return "it looks like a path with something beside it; pass the path alone"
+            return "it looks like a path with another value; pass the path alone"
     return (
         f"it is of type {type(recording).__name__}; a recording is a path, an array of samples, a "
         "pair (array, sampling_rate), a dict with 'array' and 'sampling_rate', or an AudioDecoder"
@@ -218,23 +219,23 @@ def _explain(recording):
 
 
 def _as_samples(array):
-    """Return an array as float32 samples: floats unchanged, integer PCM scaled to [-1, 1]."""
+    """Convert an array to float32 samples: floats unchanged, integer PCM scaled to [-1, 1]."""
     try:
         samples = np.asarray(array)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise UnusableRecording(f"{_explain(array)} ({error})") from error
+        raise UnusableRecording(f"{_explain_unsupported(array)} ({error})") from error
     if samples.ndim == 0 or samples.dtype.kind in "OUST":
-        raise UnusableRecording(_explain(array))
+        raise UnusableRecording(_explain_unsupported(array))
     if samples.dtype.kind not in "fiu":
-        raise UnusableRecording(f"its samples are {samples.dtype}, which are no real numbers")
+        raise UnusableRecording(f"its samples are {samples.dtype}, which are not real numbers")
     if np.ma.is_masked(array):
-        raise UnusableRecording("it has masked samples; fill them, or cut the recording")
+        raise UnusableRecording("it has masked samples; fill them, or crop the recording")
     if samples.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # what overflows is told as infinite
+        with np.errstate(over="ignore"):  # overflow is reported as infinity
             return samples.astype(np.float32, copy=False)
     if samples.dtype.name not in _PCM_SCALE:
         raise UnusableRecording(
-            f"its samples are {samples.dtype.name}, which is no PCM format known here; "
+            f"its samples are {samples.dtype.name}, which is not a supported PCM format; "
             "convert it to int16, int32 or uint8 PCM, or to floats in [-1, 1]"
         )
     scale = np.float32(_PCM_SCALE[samples.dtype.name])
@@ -243,9 +244,9 @@ def _as_samples(array):
 
 
 def _channels_last(samples):
-    """Turn ``(n_channels, n_samples)``, torch's order, into ``(n_samples, n_channels)``.
+    """Transpose ``(n_channels, n_samples)``, the order of torch, to ``(n_samples, n_channels)``.
 
-    The shorter side counts the channels: no recording has fewer samples than channels.
+    The shorter axis is taken for the channels.
     """
     if samples.ndim == 0 or samples.ndim > 2 or (samples.ndim == 2 and len(set(samples.shape)) < 2):
         raise UnusableRecording(
@@ -256,7 +257,7 @@ def _channels_last(samples):
 
 
 def to_mono(samples, channel):
-    """Return one channel of the samples, or the mean of all if `channel` is None."""
+    """Return one channel, or the mean over channels if `channel` is None."""
     if samples.ndim == 1:
         samples = samples[:, np.newaxis]
     n_channels = samples.shape[1]
@@ -267,25 +268,27 @@ def to_mono(samples, channel):
     return np.ascontiguousarray(samples[:, channel])
 
 
-def refuse_too_loud(waveform):
-    """Return the largest magnitude of a waveform, or refuse one that no network can take.
+def check_amplitude(waveform):
+    """Return the largest magnitude of a waveform, and check that it is not too large.
 
     Parameters
     ----------
     waveform : ndarray of shape (n_samples,)
+        Samples.
 
     Returns
     -------
-    loudest : float
+    amplitude : float
+        Largest magnitude.
 
     Raises
     ------
     UnusableRecording
         If sums of squares over the recording would overflow.
     """
-    loudest = max(waveform.max(), -waveform.min())
-    if loudest > _LOUDEST:
+    amplitude = max(waveform.max(), -waveform.min())
+    if amplitude > _MAX_AMPLITUDE:
         raise UnusableRecording(
-            f"its samples reach {loudest:.2g}, too large for a network; scale them to [-1, 1]"
+            f"its samples reach {amplitude:.2g}, too large for a network; scale them to [-1, 1]"
         )
-    return loudest
+    return amplitude

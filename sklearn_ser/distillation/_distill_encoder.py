@@ -8,7 +8,7 @@ import torch
 from sklearn.utils import Bunch, check_random_state
 
 from sklearn_ser._sklearn import Interval, StrOptions, validate_params
-from sklearn_ser.audio import SAMPLING_RATES, Problems, as_recordings, is_table
+from sklearn_ser.audio import SAMPLING_RATES, ErrorCollector, as_recordings, is_table
 from sklearn_ser.backbones import choose_device, load_speech_backbone
 from sklearn_ser.layers import resolve_layers
 from sklearn_ser.nn import LayerPredictor, Standardization
@@ -207,7 +207,7 @@ def distill_encoder(
         reader,
         max_seconds=network.reading.check_duration(max_duration),
         rng=np.random.default_rng(crop_seed),
-        problems=Problems(on_error),
+        problems=ErrorCollector(on_error),
     )
     if student is None and width is not None:
         network.narrow(teacher, inputs.sample_features(np.arange(len(inputs))), **where)

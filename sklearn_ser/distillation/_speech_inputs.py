@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from sklearn_ser._warnings import warn
-from sklearn_ser.audio import load_waveform, read_each, refuse_too_loud
+from sklearn_ser.audio import check_amplitude, load_waveform, read_each
 from sklearn_ser.embedders import tell_cut
 from sklearn_ser.nn import exact_convolutions
 from sklearn_ser.training import call, to_device
@@ -48,7 +48,7 @@ class Reader:
             target_rate=self.network.sampling_rate,
             channel=self.channel,
         )
-        refuse_too_loud(waveform)
+        check_amplitude(waveform)
         return waveform
 
     def read_all(self, recordings, positions, problems, *, n_ahead=None):
@@ -83,7 +83,7 @@ class SpeechInputs:
         Longer recordings are cropped to this duration, at random in each epoch.
     rng : numpy.random.Generator or None
         Draws the crops. If None, they are taken from the centre.
-    problems : Problems
+    problems : ErrorCollector
         Collects recordings that cannot be used.
     token_ids : list of list of int, default=None
         Tokens of each transcript, empty if it is missing.
@@ -249,7 +249,7 @@ def predict_windows(
         Duration of the longest window.
     batch_size : int
         Number of windows of a batch.
-    problems : Problems
+    problems : ErrorCollector
         Collects recordings that cannot be used.
 
     Returns
@@ -276,7 +276,7 @@ def predict_windows(
         weights = np.array(lengths)[:, None]
         np.add.at(sums, list(positions), weights * outputs)
         np.add.at(n_read, list(positions), weights)
-    problems.tell()
+    problems.warn()
     return np.divide(sums, n_read, out=np.full_like(sums, np.nan), where=n_read > 0)
 
 

@@ -13,7 +13,7 @@ from sklearn_ser._sklearn import (
     StrOptions,
     check_feature_names_in,
     fit_context,
-    is_data_frame_asked_for,
+    is_data_frame_requested,
 )
 from sklearn_ser.audio import (
     SAMPLING_RATES,
@@ -159,7 +159,7 @@ def refuse_data_frame(transformer, rows):
     rows : Rows
         The output.
     """
-    if rows.name_columns is None and is_data_frame_asked_for(transformer):
+    if rows.name_columns is None and is_data_frame_requested(transformer):
         raise ValueError(
             f"The output of {type(transformer).__name__} has three axes, and a data frame has two. "
             f"{rows.two_axes_remedy}, or set_output(transform='default')."

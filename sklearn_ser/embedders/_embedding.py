@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_ser.audio import (
-    Problems,
+    ErrorCollector,
     UnusableRecording,
-    file_of,
+    check_amplitude,
     load_waveform,
+    path_and_channel,
     read_each,
-    refuse_too_loud,
 )
 from sklearn_ser.store import FileVersion, content_key
 
@@ -66,7 +66,7 @@ def embed_recordings(
         stored=open_stored_layers(store, pooler, last_layer),
         sampling_rate=sampling_rate,
         channel=channel,
-        problems=Problems(on_error),
+        problems=ErrorCollector(on_error),
         progress=progress,
     )
     return run.embed(recordings, n_jobs)
@@ -113,18 +113,18 @@ class _Run:
                 self._fill(rows, ahead, recordings, files)
                 ahead, n_seconds = {}, 0.0
         self._fill(rows, ahead, recordings, files)
-        self.problems.tell()
+        self.problems.warn()
         return rows
 
     def _file_versions(self, recordings):
         versions = {}
         rate = self.pooler.backbone.sampling_rate
         for position in range(len(recordings)):
-            path, channel = file_of(recordings, position)
+            path, channel = path_and_channel(recordings, position)
             if path is not None:
                 reading = f"{rate} Hz, channel {channel!r}, {self.channel!r}"
                 with contextlib.suppress(OSError):  # reading it will tell what is wrong
-                    versions[position] = FileVersion.of(path, reading)
+                    versions[position] = FileVersion.from_path(path, reading)
         return versions
 
     def _fill_from_known_files(self, rows, files):
@@ -148,7 +148,7 @@ class _Run:
             target_rate=backbone.sampling_rate,
             channel=self.channel,
         )
-        loudest = refuse_too_loud(waveform)
+        loudest = check_amplitude(waveform)
         return _DecodedRecording(
             waveform=backbone.prepare(waveform),
             content=content_key(waveform) if self.stored is not None else "",

@@ -113,7 +113,7 @@ def _network_key(pooler, store):
     key : str
     """
     backbone = pooler.backbone
-    files = [FileVersion.of(path, "whole file") for path in backbone.checkpoint.files]
+    files = [FileVersion.from_path(path, "whole file") for path in backbone.checkpoint.files]
     known = store.known_contents(files)
     contents = {version: known.get(version) or _digest(version.path) for version in files}
     store.remember_contents({v: content for v, content in contents.items() if v not in known})

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ser._sklearn import HasMethods, Interval, StrOptions, fit_context
-from sklearn_ser.audio import SAMPLING_RATES, Problems
+from sklearn_ser.audio import SAMPLING_RATES, ErrorCollector
 from sklearn_ser.distillation._regressor_teacher import fit_teacher, predict_teacher
 from sklearn_ser.distillation._speech_inputs import (
     Reader,
@@ -382,7 +382,7 @@ class DistilledRegressor(TorchRegressor):
             n_outputs=len(self.target_names_),
             max_seconds=self.max_duration,
             batch_size=self.batch_size,
-            problems=Problems(self.on_error),
+            problems=ErrorCollector(self.on_error),
         )
         return self._scale_back(outputs)
 
@@ -425,7 +425,7 @@ class DistilledRegressor(TorchRegressor):
             self._reader(features),
             max_seconds=features.check_duration(self.max_duration),
             rng=np.random.default_rng(seed),
-            problems=Problems(self.on_error),
+            problems=ErrorCollector(self.on_error),
             token_ids=tokenize_transcripts(encoders.text, transcripts, len(recordings)),
         )
 

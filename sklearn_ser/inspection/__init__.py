@@ -1,4 +1,4 @@
-"""Pictures of what a network and its layers hold."""
+"""Displays of layer scores and of hyperbolic embeddings."""
 
 from ._layer_probe import LayerProbeDisplay
 from ._poincare_disk import PoincareDiskDisplay

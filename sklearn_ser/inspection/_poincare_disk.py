@@ -1,4 +1,4 @@
-"""A picture of the points that a hyperbolic classifier makes of recordings."""
+"""Plot the embeddings of a hyperbolic classifier on the Poincaré disk."""
 
 from numbers import Integral
 
@@ -9,83 +9,83 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._drawing import COLORS, MARKERS, new_axes
 
-_NOT_FITTED = "estimator=%(name)s isn't fitted: call its fit before it is drawn."
+_NOT_FITTED = "estimator=%(name)s isn't fitted: call its fit first."
 _STYLES = ("geodesics", "regions", None)
-# Pixels along each side of the picture of the regions, and points along a geodesic.
-_N_PIXELS, _N_STOPS = 201, 40
+# Number of pixels along each side of the image of the regions, and of points along a geodesic.
+_N_PIXELS, _N_GEODESIC_POINTS = 201, 40
 
 
 class PoincareDiskDisplay:
     """Fused points of a `HyperbolicFusionClassifier` on the Poincaré disk.
 
-    The points are taken from the many dimensions of the ball to the two of a disk so that the
-    hyperbolic distances between them change as little as can be; below the picture stands how
-    little that is. The centre of the disk is the origin of the ball. Create it by
-    `from_estimator`; the parameters are stored as attributes.
+    The points of the Poincaré ball are mapped to the two dimensions of a disk so that hyperbolic
+    distances between them are preserved as well as possible. The stress and the rank correlation of
+    the distances are shown below the plot. The centre of the disk is the origin of the ball. Use
+    `from_estimator` to create the display. The parameters are stored as attributes.
 
     Parameters
     ----------
     points : ndarray of shape (n_points, 2)
-        Points on the two-dimensional ball of curvature −`curvature`. They are drawn times
-        √`curvature`, so that the rim is the unit circle.
+        Points in the two-dimensional ball of curvature −`curvature`. They are plotted multiplied
+        by √`curvature`, so that the boundary is the unit circle.
     labels : array-like of shape (n_points,)
-        The class of each point, which is told by its colour and marker.
+        Class of each point, shown by its colour and marker.
     predictions : array-like of shape (n_points,), default=None
-        The class that the estimator predicts for each, by which the regions are drawn. None means
-        `labels`.
+        Predicted class of each point, by which the regions are determined. None means `labels`.
     curvature : float, default=1.0
-        Of the ball: c, 0 or more. 0 is Euclid's plane, which has no rim.
+        Curvature parameter c of the ball, 0 or larger. 0 is the Euclidean plane, which has no
+        boundary.
     stress : float, default=None
-        How much the distances have changed, √(Σ(d − δ)² / Σδ²) with d on the disk and δ on the
-        ball, over all pairs of points, the origin among them.
+        Relative error of the distances, √(Σ(d − δ)² / Σδ²) with d on the disk and δ in the ball,
+        over all pairs of points, including the origin.
     correlation : float, default=None
         Spearman's rank correlation of the same distances.
     n_recordings : int, default=None
-        Of how many recordings these are some. None means that they are all.
+        Number of recordings from which the points were subsampled. None means no subsampling.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes with the picture.
+        Axes with the plot.
     figure_ : matplotlib Figure
-        Figure with the axes.
+        Figure that contains the axes.
     points_ : dict of matplotlib PathCollection
-        The points of each class, by its name.
+        Points of each class, by the name of the class.
     geodesics_ : dict of matplotlib LineCollection
-        The geodesics of each class, with ``style="geodesics"``.
+        Geodesics of each class, with ``style="geodesics"``.
     midpoints_ : dict of matplotlib PathCollection
-        The midpoint of each class, from which its geodesics go: the gyromidpoint of its points
-        on the disk.
+        Midpoint of each class, at which its geodesics begin: the gyromidpoint of its points on the
+        disk.
     regions_ : dict of matplotlib QuadContourSet
-        The region of each class that has one, with ``style="regions"``.
+        Region of each class that has one, with ``style="regions"``.
     origin_ : matplotlib Line2D
-        The cross at the origin.
+        Marker of the origin.
     rim_ : matplotlib Circle or None
-        The rim, which is infinitely far from all points.
+        Boundary of the disk, which is infinitely far from all points.
 
     See Also
     --------
-    sklearn_ser.HyperbolicFusionClassifier : Its `transform` gives the points, and its
-        `distance_to_origin` the distances which this display shows as those to the cross.
+    sklearn_ser.HyperbolicFusionClassifier : Its `transform` returns the points, and its
+        `distance_to_origin` their distances to the origin.
 
     Notes
     -----
-    No map from the ball to a disk keeps all distances. This is hyperbolic multidimensional
-    scaling: the points, and the origin, are moved along the ball until their gyromidpoint is at
-    its origin, are projected on their two principal directions in the tangent space there, and
-    from that start the stress is lowered by L-BFGS. Then the disk is moved so that the origin is
-    its centre. There is no chance in it: the same points give the same picture. Where the points
-    lie on a disk within the ball, it is exact. Else the picture is the best near its start, for
-    the points at hand: it is to be read with its stress, and pictures of other points aren't
-    comparable point by point. A ball of small curvature is nearly flat, and its points lie
-    around the centre of the disk.
+    No map from the ball to a disk preserves all distances. The points are mapped by hyperbolic
+    multidimensional scaling: points and origin are translated so that their gyromidpoint is the
+    origin, and projected on the two principal directions of the tangent space at the origin; then
+    the stress is minimised by L-BFGS. Finally the disk is translated so that the origin is its
+    centre. The procedure is deterministic. It is exact if the points lie on a disk within the ball;
+    otherwise the result is a local minimum of the stress. Plots of different points can't be
+    compared point by point. A ball of small curvature is nearly flat, and its points lie around the
+    centre of the disk.
 
-    What the estimator predicts is not known between the points, as a place on the disk may be
-    many places of the ball. So regions are drawn by neighbours: a place belongs to the class
-    that most of its nearest points, in hyperbolic distance on the disk, are predicted to be of.
+    The prediction of the estimator is not defined between the points, since a location on the disk
+    may correspond to many locations in the ball. Regions are therefore determined by nearest
+    neighbours: each location belongs to the most frequent predicted class among its nearest points,
+    in hyperbolic distance on the disk.
 
-    Where the estimator is Euclid's (``curvature=0`` or ``fusion="concat"``), the same is done in
-    the plane with Euclid's distances, and the picture has no rim.
+    If the estimator is Euclidean (``curvature=0`` or ``fusion="concat"``), Euclidean distances in
+    the plane are used, and the plot has no boundary.
 
     References
     ----------
@@ -143,63 +143,63 @@ class PoincareDiskDisplay:
         scatter_kw=None,
         ax=None,
     ):
-        """Draw the fused points of recordings.
+        """Plot the fused points of recordings.
 
         Parameters
         ----------
         estimator : HyperbolicFusionClassifier, or Pipeline that ends in one
-            What was fitted; or a fitted search over it.
+            Fitted estimator, or a fitted search over it.
         X : array-like of shape (n_recordings, n_features)
-            What `estimator` predicts from.
+            Input of `estimator`.
         y : array-like of shape (n_recordings,), default=None
-            The true classes. None means those that `estimator` predicts.
+            True classes. None means the classes predicted by `estimator`.
         max_points : int, default=1000
-            Of more recordings so many are drawn, evenly spaced in each class. The time goes with
-            its square.
+            Maximum number of points. If there are more recordings, evenly spaced ones of each
+            class are plotted. The run time is quadratic in this number.
         style : {"geodesics", "regions", None}, default="geodesics"
-            What to draw below the points: geodesics from the midpoint of each class, which is
-            drawn large, to its points; the regions of the predicted classes; or nothing.
+            What to draw in addition to the points: geodesics from the midpoint of each class to
+            its points, the regions of the predicted classes, or nothing.
         n_neighbors : int, default=5
-            Number of nearest points that say to which region a place belongs.
+            Number of nearest points that determine the region of a location.
         scatter_kw : dict, default=None
-            Arguments for matplotlib's `scatter` of the points of every class.
+            Keyword arguments passed to matplotlib's `scatter` for every class.
         ax : matplotlib Axes, default=None
-            Axes to draw on. None makes a new figure.
+            Axes to plot on. None creates a new figure.
 
         Returns
         -------
         display : PoincareDiskDisplay
-            The picture and what it shows.
+            Display with the plot.
 
         Raises
         ------
         NotFittedError
             If `estimator` isn't fitted.
         ValueError
-            If `estimator` is another, `y` of another length than `X`, or if fewer than three
-            different points are to be drawn.
+            If `estimator` is of another type, if `X` and `y` differ in length, or if there are
+            fewer than three distinct points.
         """
         if not isinstance(max_points, Integral) or max_points < 3:
-            raise ValueError(f"max_points={max_points!r}; it must be a whole number, 3 or more.")
+            raise ValueError(f"max_points={max_points!r}; it must be an integer, 3 or more.")
         points, predictions, curvature = _fused_points(estimator, X)
         labels = predictions if y is None else _check_labels(y, predictions)
         if len(labels) != len(points):
             raise ValueError(
                 f"y has {len(labels)} classes for {len(points)} recordings of X: pass one for "
-                "each, or y=None for the predicted ones."
+                "each, or y=None to use the predicted classes."
             )
-        drawn = _evenly_spaced(labels, max_points)
-        n_different = len(np.unique(points[drawn], axis=0))
-        if n_different < 3:
+        kept = _subsample(labels, max_points)
+        n_distinct = len(np.unique(points[kept], axis=0))
+        if n_distinct < 3:
             raise ValueError(
-                f"The recordings of X become {n_different} different points, and a picture needs "
-                "3: pass more recordings."
+                f"The recordings of X have {n_distinct} distinct points, but the plot needs at "
+                "least 3: pass more recordings."
             )
-        on_disk, stress, correlation = _scale_to_disk(points[drawn], curvature)
+        on_disk, stress, correlation = _scale_to_disk(points[kept], curvature)
         return cls(
             points=on_disk,
-            labels=labels[drawn],
-            predictions=predictions[drawn],
+            labels=labels[kept],
+            predictions=predictions[kept],
             curvature=curvature,
             stress=stress,
             correlation=correlation,
@@ -207,24 +207,24 @@ class PoincareDiskDisplay:
         ).plot(style=style, n_neighbors=n_neighbors, scatter_kw=scatter_kw, ax=ax)
 
     def plot(self, ax=None, *, style="geodesics", n_neighbors=5, scatter_kw=None):
-        """Draw the picture.
+        """Plot the points.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on. None makes a new figure.
+            Axes to plot on. None creates a new figure.
         style : {"geodesics", "regions", None}, default="geodesics"
-            What to draw below the points: geodesics from the midpoint of each class, which is
-            drawn large, to its points; the regions of the predicted classes; or nothing.
+            What to draw in addition to the points: geodesics from the midpoint of each class to
+            its points, the regions of the predicted classes, or nothing.
         n_neighbors : int, default=5
-            Number of nearest points that say to which region a place belongs.
+            Number of nearest points that determine the region of a location.
         scatter_kw : dict, default=None
-            Arguments for matplotlib's `scatter` of the points of every class.
+            Keyword arguments passed to matplotlib's `scatter` for every class.
 
         Returns
         -------
         display : PoincareDiskDisplay
-            The picture and what it shows.
+            Display with the plot.
 
         Raises
         ------
@@ -232,7 +232,7 @@ class PoincareDiskDisplay:
             If matplotlib is not installed.
         """
         if style not in _STYLES:
-            raise ValueError(f"style={style!r}; it may be 'geodesics', 'regions' or None.")
+            raise ValueError(f"style={style!r}; it must be 'geodesics', 'regions' or None.")
         if n_neighbors < 1:
             raise ValueError(f"n_neighbors={n_neighbors}; it must be 1 or more.")
         self.ax_ = new_axes(self) if ax is None else ax
@@ -251,32 +251,32 @@ class PoincareDiskDisplay:
         if style == "regions":
             self._plot_regions(points, predictions, classes, n_neighbors)
         for number, name in enumerate(classes):
-            of_class = points[labels == name]
-            look = {"color": _color(number), "marker": MARKERS[number % len(MARKERS)]}
-            if style == "geodesics" and len(of_class):
-                self._plot_geodesics(of_class, name, look)
+            class_points = points[labels == name]
+            marker = {"color": _color(number), "marker": MARKERS[number % len(MARKERS)]}
+            if style == "geodesics" and len(class_points):
+                self._plot_geodesics(class_points, name, marker)
             settings = {"s": 22, "edgecolors": "white", "linewidths": 0.4, "zorder": 3}
-            settings |= look | {"label": str(name)}
+            settings |= marker | {"label": str(name)}
             given = normalize_kwargs(scatter_kw or {}, PathCollection)
-            if "c" in given:  # what it says, and not the class, is told by colours
+            if "c" in given:  # the colours of the user replace those of the classes
                 del settings["color"]
             settings = normalize_kwargs(settings, PathCollection) | given
-            self.points_[name] = self.ax_.scatter(*of_class.T, **settings)
+            self.points_[name] = self.ax_.scatter(*class_points.T, **settings)
         self.ax_.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
         return self
 
     def _plot_frame(self, points):
-        """Draw rim and origin, and write below how well distances are kept."""
+        """Draw boundary and origin, and write the stress and the correlation below."""
         from matplotlib.patches import Circle
 
         self.rim_ = None
-        reach = 1.1 * np.abs(points).max()
+        limit = 1.1 * np.abs(points).max()
         if self.curvature > 0:
             self.rim_ = self.ax_.add_patch(Circle((0, 0), 1, fill=False, color="black", zorder=4))
             self.ax_.spines[:].set_visible(False)
-            reach = 1.02
+            limit = 1.02
         (self.origin_,) = self.ax_.plot(0, 0, "+", color="black", markersize=9, zorder=5)
-        self.ax_.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
+        self.ax_.set(aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
         self.ax_.set(xticks=[], yticks=[])
         self.ax_.set_xlabel(self._describe(len(points)), fontsize="x-small")
 
@@ -294,7 +294,7 @@ class PoincareDiskDisplay:
         low, high = self.ax_.get_xlim()
         side = np.linspace(low, high, _N_PIXELS)
         codes = np.searchsorted(classes, predictions)
-        regions = _vote_of_nearest(side, points, codes, self.curvature > 0, n_neighbors)
+        regions = _classify_grid(side, points, codes, self.curvature > 0, n_neighbors)
         for number, name in enumerate(classes):
             if (regions == number).any():
                 region = self.ax_.contourf(
@@ -303,7 +303,7 @@ class PoincareDiskDisplay:
                     regions == number,
                     levels=[0.5, 1.5],
                     colors=[_color(number)],
-                    # Of two classes of one colour, the second is hatched.
+                    # Classes that repeat a colour are hatched.
                     hatches=[None if number < len(COLORS) else "///"],
                     alpha=0.2,
                     zorder=1,
@@ -312,14 +312,14 @@ class PoincareDiskDisplay:
                     region.set_clip_path(self.rim_)
                 self.regions_[name] = region
 
-    def _plot_geodesics(self, points, name, look):
+    def _plot_geodesics(self, points, name, marker):
         from matplotlib.collections import LineCollection
 
         midpoint, lines = _geodesics_from_midpoint(points, self.curvature > 0)
-        lines = LineCollection(lines, colors=look["color"], linewidths=0.6, alpha=0.5, zorder=1)
+        lines = LineCollection(lines, colors=marker["color"], linewidths=0.6, alpha=0.5, zorder=1)
         self.geodesics_[name] = self.ax_.add_collection(lines)
         self.midpoints_[name] = self.ax_.scatter(
-            *midpoint, s=90, edgecolors="black", linewidths=1, zorder=4, **look
+            *midpoint, s=90, edgecolors="black", linewidths=1, zorder=4, **marker
         )
 
 
@@ -328,7 +328,7 @@ def _color(number):
 
 
 def _fused_points(estimator, X):
-    """Return the fused points, the predicted classes, and the curvature of the ball."""
+    """Return the fused points, the predicted classes and the curvature parameter."""
     from sklearn_ser.estimators import HyperbolicFusionClassifier
 
     last, before = estimator, []
@@ -341,7 +341,7 @@ def _fused_points(estimator, X):
             last = last.steps[-1][1]
     if not isinstance(last, HyperbolicFusionClassifier):
         raise ValueError(
-            f"estimator={type(estimator).__name__} is no HyperbolicFusionClassifier, nor a "
+            f"estimator={type(estimator).__name__} is not a HyperbolicFusionClassifier, nor a "
             "Pipeline that ends in one: pass a fitted one."
         )
     check_is_fitted(last, "state_", msg=_NOT_FITTED)
@@ -355,25 +355,25 @@ def _is_search(estimator):
 
 
 def _check_labels(y, predictions):
-    """Return the true classes, of which some at least must be such as are predicted."""
+    """Validate the true classes: none is missing, and they have the type of the predicted ones."""
     labels = column_or_1d(y)
     missing = [position for position, label in enumerate(labels) if label is None or label != label]
     if missing:
         raise ValueError(
             f"y has no class for {len(missing)} recordings, the first at position {missing[0]}: "
-            "leave them out of X and y, or pass y=None for the predicted classes."
+            "remove them from X and y, or pass y=None to use the predicted classes."
         )
     kinds = [np.asarray(list(values)).dtype.kind for values in (labels, predictions)]
     if ("U" in kinds) != (kinds == ["U", "U"]):
         raise ValueError(
-            f"y holds classes such as {labels[0]!r}, and the estimator predicts such as "
-            f"{predictions[0]!r}: pass y as it was in fit."
+            f"y has classes such as {labels[0]!r}, but the estimator predicts classes such as "
+            f"{predictions[0]!r}: pass the same labels as in fit."
         )
     return labels
 
 
-def _evenly_spaced(labels, n_points):
-    """Return the positions of so many recordings, spread over the classes, or all."""
+def _subsample(labels, n_points):
+    """Return the positions of at most `n_points` recordings, evenly spaced over the classes."""
     if len(labels) <= n_points:
         return np.arange(len(labels))
     by_class = np.argsort(labels, kind="stable")
@@ -381,12 +381,12 @@ def _evenly_spaced(labels, n_points):
 
 
 def _scale_to_disk(points, c):
-    """Return points on the disk, its centre the origin, their stress and rank correlation."""
+    """Return points on a disk centred at the origin, their stress and rank correlation."""
     import torch
 
     from sklearn_ser.nn import poincare, poincare_scaling
 
-    # The origin is the first of the points; those of one dimension get a second.
+    # Prepend the origin, and add a second dimension to one-dimensional points.
     points = np.pad(points.astype(float), ((1, 0), (0, max(0, 2 - points.shape[1]))))
     points = torch.from_numpy(points)
     on_disk = poincare_scaling.scale(points, c)
@@ -397,31 +397,31 @@ def _scale_to_disk(points, c):
     return poincare.mobius_add(-on_disk[0], on_disk[1:], c).numpy(), stress, correlation
 
 
-def _vote_of_nearest(side, points, codes, c, n_neighbors):
-    """Return the class that most of the nearest points have, for each place of a square."""
+def _classify_grid(side, points, codes, c, n_neighbors):
+    """Classify each location of a square grid by its nearest points."""
     import torch
 
     from sklearn_ser.nn import poincare
 
     points, side = torch.from_numpy(points), torch.from_numpy(side)
-    ballots = torch.nn.functional.one_hot(torch.from_numpy(codes))
+    votes = torch.nn.functional.one_hot(torch.from_numpy(codes))
     rows = []
     for height in side:  # row by row, to bound memory
-        places = torch.stack([side, height.expand(len(side))], dim=-1)
-        distances = poincare.distance(places.unsqueeze(1), points, float(c))
+        locations = torch.stack([side, height.expand(len(side))], dim=-1)
+        distances = poincare.distance(locations.unsqueeze(1), points, float(c))
         nearest = distances.topk(min(n_neighbors, len(points)), largest=False).indices
-        rows.append(ballots[nearest].sum(1).argmax(1).numpy())
+        rows.append(votes[nearest].sum(1).argmax(1).numpy())
     return np.stack(rows)
 
 
 def _geodesics_from_midpoint(points, c):
-    """Return the midpoint of points, and lines from it to each, (n_points, n_stops, 2)."""
+    """Return the midpoint, and the geodesics to all points, (n_points, n_geodesic_points, 2)."""
     import torch
 
     from sklearn_ser.nn import poincare
 
     points = torch.from_numpy(points)
     midpoint = poincare.gyromidpoint(points, c=float(c))
-    shares = torch.linspace(0, 1, _N_STOPS, dtype=points.dtype).unsqueeze(-1)
-    lines = poincare.geodesic(midpoint, points.unsqueeze(1), shares, float(c))
+    fractions = torch.linspace(0, 1, _N_GEODESIC_POINTS, dtype=points.dtype).unsqueeze(-1)
+    lines = poincare.geodesic(midpoint, points.unsqueeze(1), fractions, float(c))
     return midpoint.numpy(), lines.numpy()

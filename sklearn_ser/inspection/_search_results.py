@@ -1,4 +1,4 @@
-"""From the results of a search, or from a fitted selector, to scores of layers."""
+"""Extract scores of layers from the results of a search or from a fitted selector."""
 
 import re
 from collections.abc import Mapping
@@ -14,30 +14,30 @@ _FIRST_SPLIT = re.compile(r"split0_test_(.+)")
 
 
 class LayerScores(NamedTuple):
-    """One line of the picture: `layers`, and `scores` of shape (n_layers, n_splits)."""
+    """One line of the plot: `layers`, and `scores` of shape (n_layers, n_splits)."""
 
     layers: list
     scores: np.ndarray
 
 
-def results_of(source):
-    """Return `cv_results_` of a fitted search, or the mapping that `source` is."""
+def get_cv_results(source):
+    """Return `cv_results_` of a fitted search, or `source` itself if it is a mapping."""
     results = getattr(source, "cv_results_", source)
     if not isinstance(results, Mapping) or "params" not in results:
         raise ValueError(
-            f"Got {type(source).__name__}, and need a fitted search, or its cv_results_, over the "
-            "parameter layer of a LayerSelector."
+            f"Got {type(source).__name__}, but a fitted search over the parameter layer of a "
+            "LayerSelector, or its cv_results_, is needed."
         )
     if "iter" in results:
         raise ValueError(
-            "The candidates of a halving search were scored on different numbers of recordings: "
-            "search with GridSearchCV."
+            "The candidates of a halving search are scored on different numbers of recordings: "
+            "use GridSearchCV."
         )
     return results
 
 
 def find_parameter(results, param=None):
-    """Return the name of the searched `layer` among the parameters."""
+    """Return the name of the searched parameter `layer`."""
     names = sorted({name for params in results["params"] for name in params})
     found = [name for name in names if name == "layer" or name.endswith("__layer")]
     if param is not None:
@@ -47,30 +47,30 @@ def find_parameter(results, param=None):
             f"{param or 'The parameter layer'} is not one of the parameters searched over, which "
             f"are {names}."
             if not found
-            else f"The search is over {found}: say by param which of them to draw."
+            else f"The search is over {found}: choose one with the parameter param."
         )
     return found[0]
 
 
 def find_metrics(results, metric=None):
-    """Return the names of the metrics to draw: all of them if `metric` is None."""
+    """Return the names of the metrics to plot; all metrics if `metric` is None."""
     metrics = [found.group(1) for name in results if (found := _FIRST_SPLIT.fullmatch(name))]
     if metric is None:
         return metrics
-    asked = [metric] if isinstance(metric, str) else list(metric)
-    if missing := [name for name in asked if name not in metrics]:
+    requested = [metric] if isinstance(metric, str) else list(metric)
+    if missing := [name for name in requested if name not in metrics]:
         raise ValueError(f"metric={missing} was not scored; the search has {metrics}.")
-    return asked
+    return requested
 
 
-def name_of_metric(source, metric):
-    """Return the name of a metric; where a search has only one, that of its `scoring`."""
+def metric_name(source, metric):
+    """Return the name of a metric; if a search has only one, the name of its `scoring`."""
     scoring = getattr(source, "scoring", None)
     return scoring if metric == "score" and isinstance(scoring, str) else metric
 
 
 def other_parameters(results, param):
-    """Return the names of the other parameters that took several values."""
+    """Return the names of the other parameters with several values."""
     values: dict[str, set] = {}
     for params in results["params"]:
         for name, value in params.items():
@@ -78,40 +78,40 @@ def other_parameters(results, param):
     return sorted(name for name, found in values.items() if name != param and len(found) > 1)
 
 
-def scores_of_layers(results, param, metric):
+def collect_layer_scores(results, param, metric):
     """Collect the test scores of each layer.
 
-    Where several candidates have the same layer, those of the highest mean score are taken; a
-    mean that is not a number is the lowest.
+    If several candidates have the same layer, the one with the highest mean score is used; a mean
+    of NaN counts as the lowest.
     """
     n_splits = sum(
         1 for name in results if re.fullmatch(rf"split\d+_test_{re.escape(metric)}", name)
     )
     scores = np.column_stack([results[f"split{split}_test_{metric}"] for split in range(n_splits)])
     best: dict = {}
-    for params, of_candidate in zip(results["params"], scores, strict=True):
+    for params, candidate_scores in zip(results["params"], scores, strict=True):
         if param in params:
             layer = _hashable(params[param])
-            known = best.get(layer)
-            if known is None or np.isnan(known.mean()) or of_candidate.mean() > known.mean():
-                best[layer] = of_candidate
-    layers = sorted(best, key=_order)
+            mean = best[layer].mean() if layer in best else np.nan
+            if np.isnan(mean) or candidate_scores.mean() > mean:
+                best[layer] = candidate_scores
+    layers = sorted(best, key=_sort_key)
     return LayerScores(layers, np.array([best[layer] for layer in layers]))
 
 
 def find_selector(estimator):
-    """Return the fitted `LayerSelector("best")` that an estimator is, or that it holds."""
+    """Return the fitted `LayerSelector("best")` in an estimator."""
     found = list(_selectors(estimator))
     if len(found) != 1:
         raise ValueError(
-            f"{type(estimator).__name__} holds {len(found)} fitted LayerSelector('best'), and "
-            "must hold one."
+            f"{type(estimator).__name__} contains {len(found)} fitted LayerSelector('best'); it "
+            "must contain one."
         )
     return found[0]
 
 
 def _selectors(estimator):
-    estimator = getattr(estimator, "best_estimator_", estimator)  # of a search
+    estimator = getattr(estimator, "best_estimator_", estimator)  # if it is a search
     if isinstance(estimator, Pipeline):
         for _, step in estimator.steps:
             yield from _selectors(step)
@@ -122,14 +122,14 @@ def _selectors(estimator):
 
 
 def _hashable(layer):
-    """Return a layer as an int, a tuple of ints, or a word."""
+    """Convert a layer to an int, a tuple of ints or a str."""
     if isinstance(layer, str):
         return layer
     return int(layer) if isinstance(layer, Integral) else tuple(int(index) for index in layer)
 
 
-def _order(layer):
-    """Sort indices first, then lists, then words."""
+def _sort_key(layer):
+    """Return a key that sorts indices first, then tuples, then words."""
     if isinstance(layer, int):
         return 0, (layer,), ""
     return (1, layer, "") if isinstance(layer, tuple) else (2, (), layer)

@@ -1,4 +1,4 @@
-"""From the layers of a network to one vector per recording. Knows scikit-learn; no network."""
+"""Reduce the layers of a network to one vector per recording. Does not import torch."""
 
 from ._indices import resolve_layers
 from ._selector import LayerSelector

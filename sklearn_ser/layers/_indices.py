@@ -1,4 +1,4 @@
-"""Layers by their indices: the one place that counts them."""
+"""Resolve indices of layers."""
 
 from numbers import Integral
 from typing import Any
@@ -6,45 +6,45 @@ from typing import Any
 import numpy as np
 
 
-def resolve_layers(named, n_layers, *, parameter, explain, negative=True):
-    """Turn an index, or several, into layers counted from 0.
+def resolve_layers(selected, n_layers, *, parameter, explain, negative=True):
+    """Return non-negative indices of the selected layers.
 
     Parameters
     ----------
-    named : int or iterable of int
-        As a user names them.
+    selected : int or iterable of int
+        One index or several.
     n_layers : int
-        How many there are.
+        Number of layers.
     parameter : str
-        The parameter that holds them, for errors to name.
+        Name of the parameter, for error messages.
     explain : callable
-        From an index that names no layer to the exception to raise.
+        Maps an invalid index to the exception to raise.
     negative : bool, default=True
-        Whether negative indices count from the last layer, or name none.
+        If True, negative indices count from the last layer; if False, they are invalid.
 
     Returns
     -------
     layers : list of int
-        In the order in which they were named.
+        Indices in the order of `selected`.
 
     Raises
     ------
     ValueError
-        If there is none, or one twice.
+        If no layer is selected, or one is selected twice.
     """
-    indices: list[Any] = [named] if isinstance(named, Integral) else list(named)
+    indices: list[Any] = [selected] if isinstance(selected, Integral) else list(selected)
     if not indices:
-        raise ValueError(f"{parameter}={named!r} names no layer.")
+        raise ValueError(f"{parameter}={selected!r} names no layer.")
     lowest = -n_layers if negative else 0
     for index in indices:
         if not is_index(index) or not lowest <= index < n_layers:
             raise explain(index)
     layers = [int(index) % n_layers for index in indices]
     if len(set(layers)) < len(layers):
-        raise ValueError(f"{parameter}={named!r} names a layer twice, of {n_layers}.")
+        raise ValueError(f"{parameter}={selected!r} names a layer twice, of {n_layers}.")
     return layers
 
 
 def is_index(value):
-    """Tell an integer from all else, booleans included."""
+    """Return whether a value is an integer and not a boolean."""
     return isinstance(value, Integral) and not isinstance(value, (bool, np.bool))

@@ -1,4 +1,4 @@
-"""Cross-validated scores of single layers, and the targets they are scored on."""
+"""Cross-validated scores of single layers."""
 
 from numbers import Integral
 
@@ -19,72 +19,72 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_consistent_length
 
-# The figure of merit of the field for classes, scikit-learn's own for numbers.
+# By kind of target: the usual metric of the field, and the default of scikit-learn.
 DEFAULT_SCORING = {"classes": "balanced_accuracy", "continuous": "r2"}
 _DEFAULT_N_SPLITS = 5
 
 
 def default_estimator(kind):
-    """Return the linear probe for a kind of target."""
+    """Return the default linear probe for a kind of target."""
     head = LogisticRegression(max_iter=1000) if kind == "classes" else Ridge()
     return make_pipeline(StandardScaler(), head)
 
 
 def split_targets(y, estimator):
-    """Split `y` into its columns.
+    """Split `y` into one array per target.
 
     Returns
     -------
     columns : list of ndarray of shape (n_samples,)
         One array for each target.
     names : list of str or None
-        Names of the targets; None where `y` has one axis.
+        Names of the targets; None if `y` is 1-D.
     """
     targets = check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=estimator)
     if targets.ndim == 1:
-        return [_settle_dtype(targets)], None
+        return [_infer_dtype(targets)], None
     names = getattr(y, "columns", [f"target{number}" for number in range(targets.shape[1])])
-    return [_settle_dtype(column) for column in targets.T], [str(name) for name in names]
+    return [_infer_dtype(column) for column in targets.T], [str(name) for name in names]
 
 
-def _settle_dtype(column):
-    """Give a column of Python objects, as of a data frame of classes and numbers, its dtype."""
+def _infer_dtype(column):
+    """Convert a column of objects, such as from a data frame of mixed types, to its dtype."""
     return np.asarray(column.tolist()) if column.dtype == object else column
 
 
 def kind_of_target(column, target_type):
-    """Return "classes" or "continuous"; refuse what is neither, and a single class."""
+    """Return "classes" or "continuous"; raise for other targets and for a single class."""
     found = type_of_target(column, input_name="y")
     if target_type == "continuous" or (target_type == "auto" and found == "continuous"):
         if not np.issubdtype(column.dtype, np.number):
-            raise ValueError(f"target_type='continuous', and y holds {column.dtype}.")
+            raise ValueError(f"target_type='continuous', but y has dtype {column.dtype}.")
         return "continuous"
     if found not in {"binary", "multiclass"}:
         raise ValueError(
-            f"y is {found}, and target_type={target_type!r}: layers can be told apart by classes "
-            "or, with target_type='continuous', by numbers."
+            f"y is {found}, but target_type={target_type!r}: y must hold classes or, with "
+            "target_type='continuous', numbers."
         )
     if len(np.unique(column)) < 2:
-        raise ValueError(f"y has one class, {column[0]}: layers can't be told apart by it.")
+        raise ValueError(f"y has one class, {column[0]}; at least two are needed.")
     return "classes"
 
 
 def splits_by_groups(cv):
-    """Tell whether a splitter asks for `groups` on its own account."""
+    """Return whether a splitter requests `groups` by default."""
     return bool(get_routing_for_object(cv).consumes("split", {"groups"}))
 
 
 def make_splits(cv, layers, column, kind, metadata):
-    """Return the pairs of training and test rows, the same for every layer.
+    """Return the pairs of training and test indices, which are the same for every layer.
 
-    Where `cv` is a number or None, groups are kept together if they are among the metadata.
+    If `cv` is a number or None and `metadata` has groups, the splits keep groups together.
     """
     groups = metadata.get("groups")
     if groups is None and splits_by_groups(cv):
         raise ValueError(
-            f"cv={cv} splits by groups, and none came. Pass groups to fit; where a pipeline or a "
-            "search calls it, call sklearn.set_config(enable_metadata_routing=True) first, and "
-            "pass groups to that."
+            f"cv={cv} splits by groups, but no groups were passed. Pass groups to fit; within a "
+            "pipeline or a search, call sklearn.set_config(enable_metadata_routing=True) and pass "
+            "groups to its fit."
         )
     if groups is not None:
         check_consistent_length(layers, groups)
@@ -100,13 +100,13 @@ def _group_splitter(n_splits, groups, kind):
         n_splits = max(2, min(_DEFAULT_N_SPLITS, n_groups))
     if n_groups < n_splits:
         raise ValueError(
-            f"groups holds {n_groups} of them, too few for {n_splits} folds of whole groups."
+            f"groups has {n_groups} groups, too few for {n_splits} folds of whole groups."
         )
     return (StratifiedGroupKFold if kind == "classes" else GroupKFold)(n_splits)
 
 
 def score_layers(layers, column, estimator, *, splits, scoring, params, n_jobs):
-    """Score an estimator on each layer.
+    """Compute the cross-validated scores of an estimator on each layer.
 
     Returns
     -------
@@ -136,13 +136,13 @@ def _score_layer(layer, column, estimator, splits, scoring, params):
 
 
 def find_best_layer(scores):
-    """Return the layer of the highest mean score, the lowest of equals.
+    """Return the index of the layer with the highest mean score, the lowest in case of a tie.
 
-    A layer whose mean is not a number, such as a correlation with a constant, comes last.
+    Layers whose mean score is NaN, such as a correlation with a constant, are ignored.
     """
     means = np.mean(scores, axis=1)
     if np.isnan(means).all():
         raise ValueError(
-            "No layer has a score that is a number: choose another scoring, or larger folds."
+            "The scores of all layers are NaN: choose another scoring, or larger folds."
         )
     return int(np.nanargmax(means))

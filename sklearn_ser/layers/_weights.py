@@ -1,7 +1,7 @@
-"""Softmax weights over layers, learned together with a linear head: free functions.
+"""Learn softmax weights over layers together with a linear head.
 
-`layers` is an array of shape (n_samples, n_layers, n_dims). It may be float32 and large: it is
-read in batches of rows, and never copied as a whole.
+`layers` is an array of shape (n_samples, n_layers, n_dims). It may be large and in float32: it is
+processed in batches of rows and never copied as a whole.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from scipy.special import log_softmax, softmax
 from sklearn.preprocessing import LabelBinarizer, StandardScaler, scale
 from sklearn.utils import gen_batches
 
-# Values in one batch of rows: 4 MiB in float64, about what a processor's cache holds.
+# Number of values in a batch of rows: 4 MiB in float64, about the size of a processor's cache.
 _BATCH_VALUES = 2**19
-# Steps that L-BFGS remembers. Its usual 10 took up to four times as many iterations where a layer
-# has about as many dimensions as there are recordings.
+# Number of corrections of L-BFGS. The default of 10 needs up to four times as many iterations if
+# the layers have about as many dimensions as there are recordings.
 _N_CORRECTIONS = 100
 
 
 class LearnedWeights(NamedTuple):
-    """What `learn_weights` found: `weights`, the head, and how the search for them went."""
+    """Result of `learn_weights`: weights, head and convergence of the optimisation."""
 
     weights: np.ndarray
     coef: np.ndarray
@@ -31,15 +31,15 @@ class LearnedWeights(NamedTuple):
 
 
 def batches(layers):
-    """Yield slices of rows that fit into the cache."""
+    """Generate slices of rows that fit into the cache."""
     n_samples, n_layers, n_dims = layers.shape
     return gen_batches(n_samples, max(1, _BATCH_VALUES // (n_layers * n_dims)))
 
 
 def standardization(layers):
-    """Compute mean and scale of each dimension of each layer, both (n_layers, n_dims).
+    """Compute mean and standard deviation of each dimension of each layer, both (n_layers, n_dims).
 
-    The scale of a dimension that does not vary is 1.
+    The standard deviation of a constant dimension is replaced by 1.
     """
     scaler = StandardScaler()
     for rows in batches(layers):
@@ -48,9 +48,10 @@ def standardization(layers):
 
 
 def correlations(layers, mean, scale):
-    """Compute how each dimension correlates between layers, (n_dims, n_layers, n_layers).
+    """Compute the correlations between layers for each dimension, (n_dims, n_layers, n_layers).
 
-    With ``C`` for a dimension, ``w @ C @ w`` is its variance in the sum under weights ``w``.
+    If ``C`` is the matrix of a dimension, ``w @ C @ w`` is its variance in the sum with weights
+    ``w``.
     """
     n_samples, n_layers, n_dims = layers.shape
     total = np.zeros((n_dims, n_layers, n_layers))
@@ -61,21 +62,21 @@ def correlations(layers, mean, scale):
 
 
 def weighted_sum(layers, weights, mean, scale):
-    """Sum the standardised layers under each set of weights.
+    """Compute weighted sums of the standardised layers.
 
     Parameters
     ----------
     layers : ndarray of shape (n_samples, n_layers, n_dims)
-        Layers as they are.
+        Layers, not standardised.
     weights : ndarray of shape (n_sets, n_layers)
         Sets of weights.
     mean, scale : ndarray of shape (n_layers, n_dims)
-        What `standardization` returned.
+        Results of `standardization`.
 
     Returns
     -------
     sums : ndarray of shape (n_samples, n_sets * n_dims), of the dtype of `layers`
-        The sums under the first set, then those under the second, and so on.
+        Sums for each set of weights, concatenated.
     """
     sums = np.empty((len(layers), len(weights) * layers.shape[2]), dtype=layers.dtype)
     for rows in batches(layers):
@@ -85,67 +86,68 @@ def weighted_sum(layers, weights, mean, scale):
 
 
 def cross_entropy(outputs, targets):
-    """Return the sum of the multinomial cross-entropies, and their gradient by `outputs`."""
+    """Return the sum of the cross-entropies and its gradient with respect to `outputs`."""
     log_probabilities = log_softmax(outputs, axis=1)
     return -np.sum(targets * log_probabilities), np.exp(log_probabilities) - targets
 
 
 def squared_error(outputs, targets):
-    """Return half the sum of squared errors, and their gradient by `outputs`."""
+    """Return half the sum of squared errors and its gradient with respect to `outputs`."""
     errors = outputs - targets
     return np.sum(errors**2) / 2, errors
 
 
 def one_hot(labels):
-    """Return a column for each class, also for two of them."""
+    """Encode labels with one column per class, also for two classes."""
     columns = LabelBinarizer().fit_transform(labels).astype(np.float64)
     return np.hstack([1 - columns, columns]) if columns.shape[1] == 1 else columns
 
 
-def standard_column(values):
-    """Return one column of zero mean and unit variance, so that no unit of `y` matters."""
+def standardize_target(values):
+    """Scale a target to zero mean and unit variance, as one column."""
     return scale(np.asarray(values, dtype=np.float64))[:, np.newaxis]
 
 
-# How the head is trained for each kind of target: the target's columns, and the loss.
+# Encoding and loss of each kind of target.
 HEADS: dict[str, tuple[Callable, Callable]] = {
     "classes": (one_hot, cross_entropy),
-    "continuous": (standard_column, squared_error),
+    "continuous": (standardize_target, squared_error),
 }
 
 
 def objective(parameters, layers, mean, scale, correlation, targets, loss, alpha):
-    """Compute mean loss plus penalty, and its gradient.
+    """Compute the mean loss plus penalty, and its gradient.
 
-    With weights ``w = softmax(logits)`` over the standardised layers ``Z``, a head ``W, b`` and
-    `n` samples, this is ``loss((sum_l w_l Z_l) W + b, targets) / n + alpha / 2 * ||s W||^2``,
-    where ``s`` holds the standard deviation of each dimension of the sum. So the penalty is what
-    it would be if the sum were standardised. Without ``s`` it would weigh more on sums of layers
-    that differ, as these have less variance, and would draw all weight to one layer.
+    With weights ``w = softmax(logits)``, standardised layers ``Z``, a head ``W, b`` and `n`
+    samples, the objective is
+    ``loss((sum_l w_l Z_l) W + b, targets) / n + alpha / 2 * ||s W||^2``, where ``s`` are the
+    standard deviations of the dimensions of the sum. The penalty is the same as if the sum were
+    standardised. Without ``s`` it would be larger for sums of dissimilar layers, whose variance is
+    lower, and all weight would go to one layer.
 
     Parameters
     ----------
     parameters : ndarray of shape (n_layers + n_dims * n_outputs + n_outputs,)
         Logits of the layers, coefficients and intercepts of the head.
     layers : ndarray of shape (n_samples, n_layers, n_dims)
-        Layers as they are.
+        Layers, not standardised.
     mean, scale : ndarray of shape (n_layers, n_dims)
-        What `standardization` returned.
+        Results of `standardization`.
     correlation : ndarray of shape (n_dims, n_layers, n_layers)
-        What `correlations` returned.
+        Result of `correlations`.
     targets : ndarray of shape (n_samples, n_outputs)
         One column per class, or the standardised target.
     loss : callable
-        From outputs and targets to the sum of losses and its gradient by the outputs.
+        Maps outputs and targets to the sum of losses and its gradient with respect to the outputs.
     alpha : float
-        Strength of the penalty.
+        Strength of the L2 penalty.
 
     Returns
     -------
     value : float
-        The objective.
+        Value of the objective.
     gradient : ndarray of the shape of `parameters`
-        Its gradient.
+        Gradient of the objective.
     """
     n_samples, n_layers, n_dims = layers.shape
     logits, coef, intercept = _unpack(parameters, n_layers, n_dims)
@@ -162,7 +164,7 @@ def objective(parameters, layers, mean, scale, correlation, targets, loss, alpha
         by_weights += (standardized @ by_mixed[:, :, np.newaxis]).sum(axis=(0, 2))
         by_coef += mixed.T @ residuals
         by_intercept += residuals.sum(axis=0)
-    # The penalty, and what it adds to the sums of gradients over samples.
+    # Add the penalty and its gradient.
     covariance = correlation @ weights
     variance, squares = covariance @ weights, np.sum(coef**2, axis=1)
     value = value / n_samples + alpha / 2 * (variance @ squares)
@@ -174,34 +176,34 @@ def objective(parameters, layers, mean, scale, correlation, targets, loss, alpha
 
 
 def learn_weights(layers, y, mean, scale, correlation, *, kind, alpha, max_iter, tol):
-    """Learn weights over the layers and a linear head together, by L-BFGS in float64.
+    """Learn weights over the layers together with a linear head, by L-BFGS in float64.
 
-    The search begins at equal weights and a head of zeros, and draws nothing at random. The
-    objective is convex in the head alone, not in both: what is found is a local minimum.
+    The optimisation starts from equal weights and a head of zeros, and is deterministic. The
+    objective is convex in the head but not in weights and head, so the result is a local minimum.
 
     Parameters
     ----------
     layers : ndarray of shape (n_samples, n_layers, n_dims)
-        Layers as they are.
+        Layers, not standardised.
     y : ndarray of shape (n_samples,)
         Classes or numbers.
     mean, scale : ndarray of shape (n_layers, n_dims)
-        What `standardization` returned.
+        Results of `standardization`.
     correlation : ndarray of shape (n_dims, n_layers, n_layers)
-        What `correlations` returned.
+        Result of `correlations`.
     kind : {"classes", "continuous"}
-        What `y` holds.
+        Kind of target.
     alpha : float
-        Strength of the penalty on the head's coefficients.
+        Strength of the L2 penalty on the coefficients of the head.
     max_iter : int
-        Largest number of iterations.
+        Maximum number of iterations.
     tol : float
-        Largest entry of the gradient at which the search ends.
+        The optimisation stops when the largest entry of the gradient is at most `tol`.
 
     Returns
     -------
     learned : LearnedWeights
-        Weights of shape (n_layers,), and the head.
+        Weights of shape (n_layers,), head and convergence.
     """
     encode, loss = HEADS[kind]
     targets = encode(y)
@@ -216,7 +218,7 @@ def learn_weights(layers, y, mean, scale, correlation, *, kind, alpha, max_iter,
             "maxiter": max_iter,
             "maxcor": _N_CORRECTIONS,
             "gtol": tol,
-            "ftol": 64 * np.finfo(float).eps,  # so that the gradient decides
+            "ftol": 64 * np.finfo(float).eps,  # so that `gtol` is the stopping criterion
         },
     )
     logits, coef, intercept = _unpack(result.x, n_layers, n_dims)
@@ -224,7 +226,7 @@ def learn_weights(layers, y, mean, scale, correlation, *, kind, alpha, max_iter,
 
 
 def _unpack(parameters, n_layers, n_dims):
-    """Return logits, coefficients (n_dims, n_outputs) and intercepts, as views."""
+    """Return logits, coefficients of shape (n_dims, n_outputs) and intercepts, as views."""
     logits, head = parameters[:n_layers], parameters[n_layers:]
     n_outputs = len(head) // (n_dims + 1)
     return logits, head[: n_dims * n_outputs].reshape(n_dims, n_outputs), head[-n_outputs:]

@@ -1,4 +1,4 @@
-"""Figures of merit of the field, and how sure they are."""
+"""Metrics for speech emotion recognition, and their confidence intervals."""
 
 from ._classification import unweighted_average_recall
 from ._confidence import confidence_interval

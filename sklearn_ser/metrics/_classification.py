@@ -1,4 +1,4 @@
-"""Figures of merit for emotion classes."""
+"""Metrics for emotion classes."""
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
@@ -7,29 +7,30 @@ from sklearn.metrics import confusion_matrix
 def unweighted_average_recall(y_true, y_pred, *, sample_weight=None):
     """Compute the unweighted average recall (UAR): the mean of the recalls of the classes.
 
-    Every class counts the same, however many recordings it has. It is the figure the field
-    reports where classes are uneven. Compute it over pooled predictions rather than as a mean
-    over folds: a speaker who lacks a class has no recall for it.
+    All classes have the same weight, regardless of their number of recordings. It is the standard
+    metric of the field for imbalanced classes. Compute it over pooled predictions rather than as a
+    mean over folds: the recall of a class is undefined for a speaker without recordings of it.
 
     Parameters
     ----------
     y_true : array-like of shape (n_recordings,)
-        True classes. The classes that occur here are averaged over.
+        True classes. The recall is averaged over the classes that occur here.
     y_pred : array-like of shape (n_recordings,)
         Predicted classes.
     sample_weight : array-like of shape (n_recordings,), default=None
-        Weights of the recordings within their class.
+        Sample weights. They affect the recall within each class.
 
     Returns
     -------
     recall : float
-        From 0 to 1; chance is one over the number of classes.
+        Unweighted average recall, from 0 to 1; the chance level is one over the number of
+        classes.
 
     See Also
     --------
-    sklearn.metrics.balanced_accuracy_score : The same number, with a warning for predicted
+    sklearn.metrics.balanced_accuracy_score : The same metric, with a warning for predicted
         classes that do not occur.
-    confidence_interval : How far it would move with other speakers.
+    confidence_interval : Confidence interval over speakers.
 
     References
     ----------
@@ -42,5 +43,5 @@ def unweighted_average_recall(y_true, y_pred, *, sample_weight=None):
     0.5
     """
     matrix = confusion_matrix(y_true, y_pred, sample_weight=sample_weight)
-    spoken = matrix.sum(axis=1) > 0
-    return float(np.mean(np.diag(matrix)[spoken] / matrix[spoken].sum(axis=1)))
+    occurs = matrix.sum(axis=1) > 0
+    return float(np.mean(np.diag(matrix)[occurs] / matrix[occurs].sum(axis=1)))

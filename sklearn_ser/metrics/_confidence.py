@@ -1,4 +1,4 @@
-"""Confidence intervals that respect who spoke."""
+"""Confidence intervals over speakers."""
 
 from numbers import Integral, Real
 
@@ -25,33 +25,33 @@ from sklearn_ser._sklearn import Interval, validate_params
 def confidence_interval(
     metric, y_true, y_pred, *, groups, confidence_level=0.95, n_resamples=1000, random_state=None
 ):
-    """Bootstrap a confidence interval over speakers.
+    """Compute a bootstrap confidence interval over speakers.
 
-    Recordings of one speaker resemble each other, so that it is whole speakers that are drawn
-    with replacement. An interval over recordings would be too narrow. The model is not trained
-    again: the interval tells how far the figure would move with other test speakers.
+    Recordings of the same speaker are not independent, so whole speakers are drawn with
+    replacement. An interval over recordings would be too narrow. The model is not trained again:
+    the interval describes the variation of the metric over test speakers.
 
     Parameters
     ----------
     metric : callable
-        ``metric(y_true, y_pred)`` gives a float.
+        Function ``metric(y_true, y_pred)`` that returns a float.
     y_true : array-like of shape (n_recordings,)
         True targets.
     y_pred : array-like of shape (n_recordings,)
-        Predictions, each made by a model that had not heard the speaker.
+        Predictions. Each must be made by a model that was not trained on the speaker.
     groups : array-like of shape (n_recordings,)
-        The speaker of each recording.
+        Speaker of each recording.
     confidence_level : float, default=0.95
-        Share of resamples inside the interval.
+        Confidence level of the interval.
     n_resamples : int, default=1000
-        Number of times that as many speakers as there are, are drawn.
+        Number of bootstrap resamples. Each draws as many speakers as there are.
     random_state : int, RandomState instance or None, default=None
-        Seed of the drawing.
+        Random state of the resampling.
 
     Returns
     -------
     low, high : tuple of float
-        Percentiles of the metric over the resamples.
+        Bounds of the interval: percentiles of the metric over the resamples.
 
     Raises
     ------
@@ -75,21 +75,21 @@ def confidence_interval(
     """
     check_consistent_length(y_true, y_pred, groups)
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
-    speakers, speaker_of = np.unique(np.asarray(groups), return_inverse=True)
+    speakers, speaker_indices = np.unique(np.asarray(groups), return_inverse=True)
     if len(speakers) < 2:
         raise ValueError(
-            f"groups has {len(speakers)} speaker(s): an interval over speakers needs at least 2."
+            f"groups has {len(speakers)} speaker(s); an interval over speakers needs at least 2."
         )
-    positions = [np.flatnonzero(speaker_of == number) for number in range(len(speakers))]
+    positions = [np.flatnonzero(speaker_indices == number) for number in range(len(speakers))]
 
-    def metric_of(drawn):
+    def resampled_metric(drawn):
         drawn_positions = np.concatenate([positions[int(number)] for number in drawn])
         return metric(y_true[drawn_positions], y_pred[drawn_positions])
 
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     resampled = bootstrap(
         (np.arange(len(speakers)),),
-        metric_of,
+        resampled_metric,
         n_resamples=n_resamples,
         confidence_level=confidence_level,
         method="percentile",

@@ -1,4 +1,4 @@
-"""Figures of merit for arousal, valence, dominance and whatever else is a number."""
+"""Metrics for arousal, valence, dominance and other continuous targets."""
 
 import warnings
 
@@ -24,10 +24,10 @@ def concordance_correlation_coefficient(
 ):
     """Compute the concordance correlation coefficient (CCC).
 
-    It is twice the covariance over the sum of both variances and the squared difference of the
-    means: Pearson's correlation, less what is lost to another mean or another spread. The field
-    reports it for arousal, valence and dominance. Compute it over pooled predictions rather than
-    as a mean over folds: a speaker who is always calm has hardly any variance to agree with.
+    It is twice the covariance, divided by the sum of both variances and the squared difference of
+    the means. It equals Pearson's correlation, reduced by differences in mean and variance. It is
+    the standard metric for arousal, valence and dominance. Compute it over pooled predictions
+    rather than as a mean over folds: the targets of a single speaker may have little variance.
 
     Parameters
     ----------
@@ -37,31 +37,31 @@ def concordance_correlation_coefficient(
         Predicted values.
     multioutput : {"uniform_average", "raw_values"} or array-like of shape (n_targets,), \
             default="uniform_average"
-        Whether to return the mean over targets, one number for each, or a mean with weights.
-        ``[1, 0, 0]`` is the first of three targets alone.
+        How to aggregate the targets: the mean over targets, one value for each target, or a
+        weighted mean. ``[1, 0, 0]`` selects the first of three targets.
     sample_weight : array-like of shape (n_recordings,), default=None
-        Weights of the recordings.
+        Sample weights.
 
     Returns
     -------
     coefficient : float or ndarray of shape (n_targets,)
-        From -1 to 1, which is perfect agreement. 0 if either of both is constant, as it then has
-        nothing in common with the other. NaN, with a warning, if both are constant and equal:
-        Lin's formula is zero over zero there.
+        Coefficient from -1 to 1; 1 is perfect agreement. It is 0 if either true or predicted
+        values are constant, since their covariance is 0. It is NaN, with a warning, if both are
+        constant and equal, since both terms of the fraction are 0.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or values are missing or not finite.
+        If the shapes differ, or if values are missing or not finite.
 
     See Also
     --------
-    confidence_interval : How far it would move with other speakers.
-    concordance_scorer : The same for ``scoring=`` in searches.
+    confidence_interval : Confidence interval over speakers.
+    concordance_scorer : Scorer for the ``scoring`` parameter of searches.
 
     Notes
     -----
-    Variances and covariance are those of the population (divided by n), as in Lin's paper.
+    Variances and covariance are divided by n (population estimates), as in Lin's paper.
 
     References
     ----------
@@ -88,8 +88,8 @@ def concordance_correlation_coefficient(
     true, predicted = (values.reshape(len(values), -1) for values in (true, predicted))
     if true.shape != predicted.shape:
         raise ValueError(
-            f"y_true has {true.shape[1]} targets and y_pred {predicted.shape[1]}: pass the same "
-            "for both."
+            f"y_true has {true.shape[1]} targets and y_pred {predicted.shape[1]}; they must have "
+            "the same number."
         )
     sample_weight = check_sample_weight(sample_weight, true, ensure_non_negative=True)
     coefficients = _coefficients(true, predicted, sample_weight)
@@ -104,15 +104,15 @@ def concordance_correlation_coefficient(
                 f"multioutput={multioutput!r} must have one weight for each of "
                 f"{len(coefficients)} targets, none below zero and not all of them zero."
             )
-    counted = weights != 0  # what has no weight may be undefined
+    counted = weights != 0  # targets without weight may be undefined
     return float(np.average(coefficients[counted], weights=weights[counted]))
 
 
 def _coefficients(true, predicted, weights):
-    # Relative to one recording: large numbers keep their digits, constants become zeros.
-    one = np.argmax(weights)
-    difference = true[one] - predicted[one]
-    true, predicted = true - true[one], predicted - predicted[one]
+    # Subtract one recording: this avoids cancellation for large values, and constants become zero.
+    reference = np.argmax(weights)
+    difference = true[reference] - predicted[reference]
+    true, predicted = true - true[reference], predicted - predicted[reference]
 
     def average(values):
         return np.average(values, axis=0, weights=weights)
@@ -121,22 +121,22 @@ def _coefficients(true, predicted, weights):
     difference = difference + true_mean - predicted_mean
     true, predicted = true - true_mean, predicted - predicted_mean
     covariance = average(true * predicted)
-    spread = average(true**2) + average(predicted**2) + difference**2
-    is_undefined = spread == 0
+    denominator = average(true**2) + average(predicted**2) + difference**2
+    is_undefined = denominator == 0
     if is_undefined.any():
         warnings.warn(
-            "The concordance correlation coefficient is not defined (NaN) where truth and "
-            f"prediction are constant and equal: target {np.flatnonzero(is_undefined).tolist()}.",
+            "The concordance correlation coefficient is not defined (NaN) if true and predicted "
+            f"values are constant and equal: target {np.flatnonzero(is_undefined).tolist()}.",
             UndefinedMetricWarning,
             stacklevel=2,
         )
     with np.errstate(invalid="ignore"):
-        return 2 * covariance / spread
+        return 2 * covariance / denominator
 
 
 concordance_scorer = make_scorer(concordance_correlation_coefficient)
-"""Scorer for ``scoring=``: the mean coefficient over targets.
+"""Scorer for the mean coefficient over targets.
 
-For one target of three, ``make_scorer(concordance_correlation_coefficient,
+For the first of three targets, use ``make_scorer(concordance_correlation_coefficient,
 multioutput=[1, 0, 0])``.
 """

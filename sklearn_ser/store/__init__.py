@@ -1,4 +1,4 @@
-"""Embeddings on disk, by content. Knows NumPy, joblib and SQLite; no recordings, no network."""
+"""Cache embeddings on disk by content. Does not import torch."""
 
 from ._content import content_key
 from ._files import FileVersion

@@ -1,20 +1,20 @@
-"""The name of a content: equal for equal values, whatever file or array they came in."""
+"""Content keys: hashes of values that do not depend on the file or array that held them."""
 
 import hashlib
 
 import numpy as np
 
-_DIGEST_BYTES = 16  # 128 bits: by chance, no two of 10 ** 15 contents share a name
+_DIGEST_BYTES = 16  # 128 bits: collisions are improbable among 10 ** 15 contents
 
 
 def content_key(*parts):
-    """Return a key that names the values of the parts.
+    """Return a hash of the values of the parts.
 
     Parameters
     ----------
     *parts : bytes, str or ndarray
-        What the content consists of. Where one part ends matters, and so do the types of the
-        parts, and the dtype and shape of arrays; byte order and memory layout do not.
+        Content to hash. The key depends on the boundaries and types of the parts, and on the
+        dtype and shape of arrays; it does not depend on byte order and memory layout.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def content_key(*parts):
     Raises
     ------
     TypeError
-        If a part is of another type, or an array holds no numbers.
+        If a part is of another type, or an array is not numeric.
 
     Examples
     --------
@@ -38,15 +38,15 @@ def content_key(*parts):
     """
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for part in parts:
-        # A line that tells how many bytes follow it: nothing else reads as the same bytes.
-        described, values = _describe(part)
-        digest.update(f"{described} {len(values)}\n".encode())
+        # The length in the header separates the parts, so that the encoding is unambiguous.
+        header, values = _describe(part)
+        digest.update(f"{header} {len(values)}\n".encode())
         digest.update(values)
     return digest.hexdigest()
 
 
 def encode(text):
-    """Return the bytes of a text, also of one that is no valid Unicode, as paths may be."""
+    """Encode a string to UTF-8, also one that is not valid Unicode, such as a path."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -59,4 +59,4 @@ def _describe(part):
         values = part.astype(part.dtype.newbyteorder("<"), order="C", copy=False)
         return f"array {values.dtype.str} {part.shape}", values.reshape(-1).view(np.uint8)
     kind = f"an array of {part.dtype}" if isinstance(part, np.ndarray) else type(part).__name__
-    raise TypeError(f"A part is {kind}; bytes, str or arrays of numbers have a content key.")
+    raise TypeError(f"A part is {kind}; bytes, str or arrays of numbers are expected.")

@@ -1,12 +1,11 @@
-"""One SQLite file that is never a reason to fail: what can't be read or written is told, once.
+"""Read and write one SQLite file; failures give one warning instead of an error.
 
-Why SQLite, from Python's standard library: a transaction is written whole or not at all, so
-that a killed writer leaves what was there before; several processes may write; an entry comes
-back in one read, as bytes, without pickles; freed space is given back; and it is as well kept
-as any library. The rollback journal is used, not the write-ahead log, since that needs memory
-shared by all processes, which network file systems lack; their locks are often unsound too, so
-a local disk is the place for a store. A connection lives as long as one call: none is ever
-carried into a forked process, another thread or a pickle.
+SQLite is part of Python's standard library. Its transactions are atomic, so that a killed writer
+leaves the file unchanged; several processes may write; an entry is returned by one read, as bytes,
+without pickle; and freed space is returned to the file system. The rollback journal is used and
+not the write-ahead log, which needs shared memory and so does not work on network file systems.
+Their locks are often unreliable too, so that a store should be on a local disk. Each call opens its
+own connection, so that none is shared with a forked process, another thread or a pickle.
 """
 
 import os
@@ -18,9 +17,11 @@ from sklearn_ser._warnings import warn
 
 FILE = "embeddings.sqlite"
 DAMAGED = f"{FILE}.damaged"
-VERSION = 1  # of the tables; another number is another layout
+VERSION = 1  # of the layout of the tables
 
-# Small rows tell what is there, so that counting, evicting and stamping touch no arrays.
+# Metadata are kept apart from the arrays, so that counting and eviction do not read arrays. The
+# column `network` holds the namespace of an entry, `content` its key, and `reading` the decoding
+# options of a file.
 _TABLES = (
     """CREATE TABLE entries (
         id INTEGER PRIMARY KEY,
@@ -44,42 +45,44 @@ _TABLES = (
         UNIQUE (path, reading))""",
     "CREATE INDEX files_by_content ON files (content)",
 )
-# Arrays of several layers take tens of kB: from the default pages of 4 kB, they come half as fast.
+# Arrays of several layers take tens of kB; reading them from the default pages of 4 kB takes twice
+# as long.
 _PAGE_BYTES = 16384
 
-# Transactions last for milliseconds, so that only a stopped process keeps others waiting for
-# long. Whoever has waited in vain is not to wait as long again at every batch.
-_PATIENCE = 60.0
-_PATIENCE_AFTER_THAT = 1.0
+# Timeouts for locks, in seconds. Transactions take milliseconds, so that only a stopped process
+# holds a lock for long. After a first timeout, later calls wait for a shorter time.
+_TIMEOUT = 60.0
+_TIMEOUT_AFTER_FAILURE = 1.0
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
-_told: dict[tuple[str, str], object] = {}
-_waited_in_vain: set[str] = set()
+_warned: dict[tuple[str, str], object] = {}
+_timed_out: set[str] = set()
 
 
 class _OtherLayoutError(Exception):
-    """The file is sound, but not one that this version writes."""
+    """The file is valid, but of a layout that this version does not support."""
 
 
 class _DamagedTablesError(Exception):
-    """The file has no longer the tables that were made in it."""
+    """The tables of the file are not those that were created."""
 
 
-# Where a message of SQLite quotes what is damaged, Python can't decode it.
+# UnicodeDecodeError: a message of SQLite may quote damaged bytes.
 _FAILURES = (sqlite3.Error, _DamagedTablesError, UnicodeDecodeError)
 
 
 def read(location, work):
-    """Call `work` with a connection for reading, if there is a file and it can be read.
+    """Call a function with a connection for reading, if the file exists and can be read.
 
     Parameters
     ----------
     location : str
         Absolute path of the folder.
     work : callable
-        Takes a `sqlite3.Connection`. It keeps what it finds as it goes, since it may be cut off.
+        Function of a `sqlite3.Connection`. It may be interrupted by an error, so it should store
+        results one by one.
     """
     path = os.path.join(location, FILE)
     if not os.path.exists(path):
@@ -88,12 +91,12 @@ def read(location, work):
     try:
         _read(_connect(location), work)
     except _OtherLayoutError as error:
-        _tell_unread(location, error)
+        _warn_unreadable(location, error)
     except _FAILURES as error:
         if _is_damage(error):
             _set_aside(location, identity, error)
-        elif _is(error, _BUSY) or not _read_unlocked(location, work):
-            _tell_unread(location, error)
+        elif _has_code(error, _BUSY) or not _read_unlocked(location, work):
+            _warn_unreadable(location, error)
 
 
 def _read(connection, work):
@@ -103,9 +106,9 @@ def _read(connection, work):
 
 
 def _read_unlocked(location, work):
-    """Read what can't even be locked, such as a store that was cut off on what is now read-only.
+    """Read a file that can't be locked, such as a read-only one with a leftover journal.
 
-    Whatever half-written state it is in, an entry is served only if its checksum is right.
+    The file may be half-written; entries are returned only if their checksums are correct.
     """
     uri = f"{Path(location, FILE).as_uri()}?mode=ro&immutable=1"
     try:
@@ -116,16 +119,17 @@ def _read_unlocked(location, work):
 
 
 def write(location, work, *, silent=False):
-    """Call `work` with a connection in a transaction for writing, made durable if it returns.
+    """Call a function with a connection in a transaction, and commit if it returns.
 
     Parameters
     ----------
     location : str
-        Absolute path of the folder, which is made if need be.
+        Absolute path of the folder, which is created if needed.
     work : callable
-        Takes a `sqlite3.Connection`. It is called anew on a fresh file if the first is damaged.
+        Function of a `sqlite3.Connection`. If the file is damaged, it is called again on a new
+        file.
     silent : bool, default=False
-        Whether to say nothing if it can't be written.
+        If True, do not warn if the file can't be written.
     """
     identity = None
     try:
@@ -140,19 +144,21 @@ def write(location, work, *, silent=False):
     except (OSError, _OtherLayoutError, *_FAILURES) as error:
         reason = _reason(location, error)
         if not silent:
-            tell_once(
+            warn_once(
                 location,
-                "unwritten",
-                f"Embeddings can't be kept in {location!r} ({reason}). The results are right, but "
-                "will have to be computed again.",
+                "not writable",
+                f"Embeddings can't be kept in {location!r} ({reason}). The results are correct, "
+                "but have to be computed again next time.",
             )
 
 
 def _write(location, work):
     with closing(_connect(location)) as connection:
-        if not _has_tables(connection):  # only now, and outside of a transaction, can these be set
+        if not _has_tables(
+            connection
+        ):  # these can only be set before, and outside of a transaction
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-            connection.execute("PRAGMA auto_vacuum = FULL")  # gives freed space back
+            connection.execute("PRAGMA auto_vacuum = FULL")  # returns freed space
         connection.execute("BEGIN IMMEDIATE")
         if not _has_tables(connection):
             for statement in _TABLES:
@@ -160,31 +166,31 @@ def _write(location, work):
             connection.execute(f"PRAGMA user_version = {VERSION}")
         work(connection)
         connection.execute("COMMIT")
-        _waited_in_vain.discard(location)
-        # Where this is not reached, closing the connection rolls back.
+        _timed_out.discard(location)
+        # On an error, closing the connection rolls back.
 
 
 def _connect(location, uri=None):
     connection = sqlite3.connect(
         uri or os.path.join(location, FILE),
         uri=uri is not None,
-        timeout=_PATIENCE_AFTER_THAT if location in _waited_in_vain else _PATIENCE,
+        timeout=_TIMEOUT_AFTER_FAILURE if location in _timed_out else _TIMEOUT,
         isolation_level=None,
     )
-    connection.text_factory = bytes  # nothing to decode, so that nothing damaged fails to
-    connection.execute("PRAGMA trusted_schema = OFF")  # the file may be someone else's
+    connection.text_factory = bytes  # damaged text may not be valid Unicode
+    connection.execute("PRAGMA trusted_schema = OFF")  # the file may come from someone else
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
 
 
 def _read_layout(connection):
-    """Return the number of the layout, and what made the tables, as they are at one moment."""
+    """Return the version of the layout and the SQL of the tables, read in one transaction."""
     begins = not connection.in_transaction
-    if begins:  # or another process might make the tables in between
+    if begins:  # so that no other process creates the tables between the two queries
         connection.execute("BEGIN")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    made_by = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
-    tables = [sql for (sql,) in connection.execute(made_by)]
+    query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
+    tables = [sql for (sql,) in connection.execute(query)]
     if begins:
         connection.execute("ROLLBACK")
     return version, tables
@@ -196,48 +202,48 @@ def _has_tables(connection):
         return False
     if version == VERSION:
         if tables != [statement.encode() for statement in _TABLES]:
-            raise _DamagedTablesError("its tables are not as they were made")
+            raise _DamagedTablesError("its tables are not those that were created")
         return True
     raise _OtherLayoutError(
         f"{FILE} is of layout {version}, not {VERSION}: another version of sklearn_ser made it. "
-        "It is left alone; choose another folder, or delete it"
+        "It is left unchanged; choose another folder, or delete it"
     )
 
 
 def _set_aside(location, identity, error):
-    """Rename a damaged file, unless another process was quicker; tell whether it is out of the way.
+    """Rename a damaged file unless another process has done so; return whether it is renamed.
 
     Parameters
     ----------
     location : str
         Absolute path of the folder.
     identity : tuple
-        Of the file in which damage was seen.
+        Device and inode of the damaged file.
     error : Exception
-        By which it was seen.
+        Error by which the damage was detected.
     """
     path = os.path.join(location, FILE)
     try:
-        # Of those that saw the damage, one at a time: the second finds another file in place,
-        # and must not set that one aside. This lock ends with its process, however it ends.
-        gate = sqlite3.connect(f"{path}.lock", timeout=_PATIENCE, isolation_level=None)
+        # One process at a time: later ones find a new file in place, which they must not rename.
+        # This lock is released when its process ends for any reason.
+        gate = sqlite3.connect(f"{path}.lock", timeout=_TIMEOUT, isolation_level=None)
         with closing(gate):
             gate.execute("BEGIN EXCLUSIVE")
             if _identity(path) == identity:
                 _rename_when_unused(location)
     except (OSError, sqlite3.Error) as obstacle:
-        tell_once(
+        warn_once(
             location,
-            "unread",
+            "unreadable",
             f"The embeddings kept in {location!r} are damaged ({error}), and can't be set aside "
             f"({_reason(location, obstacle)}). They are computed again.",
         )
         return False
-    tell_once(
+    warn_once(
         location,
         "damaged file",
         f"The embeddings kept in {location!r} are damaged ({error}). The file is set aside as "
-        f"{DAMAGED}; they are computed again and kept in a new one.",
+        f"{DAMAGED}; they are computed again and kept in a new file.",
     )
     return True
 
@@ -245,15 +251,15 @@ def _set_aside(location, identity, error):
 def _rename_when_unused(location):
     with closing(_connect(location)) as connection:
         try:
-            connection.execute("BEGIN EXCLUSIVE")  # waits for those that did not meet the damage
+            connection.execute("BEGIN EXCLUSIVE")  # waits for other users of the file
         except sqlite3.Error as error:
             if not _is_damage(error):
                 raise
-            # What can't be locked can't be in use.
+            # A file that can't be locked is not in use.
         if os.name == "nt":
-            connection.close()  # an open file can't be renamed there, nor one that others use
-        # No journal is left: taking the lock has played it back, or deleted it if it made no
-        # sense. The new file would take it for its own.
+            connection.close()  # Windows can't rename an open file
+        # No journal is left, which SQLite would apply to the new file: taking the lock has replayed
+        # it, or deleted it if it was invalid.
         os.replace(os.path.join(location, FILE), os.path.join(location, DAMAGED))
 
 
@@ -266,33 +272,32 @@ def _identity(path):
 
 
 def _is_damage(error):
-    return isinstance(error, (_DamagedTablesError, UnicodeDecodeError)) or _is(error, _DAMAGE)
+    return isinstance(error, (_DamagedTablesError, UnicodeDecodeError)) or _has_code(error, _DAMAGE)
 
 
-def _is(error, codes):
-    # The low byte is the kind of an error, the rest a detail of it. Errors of the module itself,
-    # not of the library, have none.
+def _has_code(error, codes):
+    # The low byte is the primary result code. Errors of the Python module have no code.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
 
 
 def _reason(location, error):
-    if _is(error, _BUSY):
-        _waited_in_vain.add(location)
+    if _has_code(error, _BUSY):
+        _timed_out.add(location)
         return "another process keeps it locked"
     return str(error)
 
 
-def _tell_unread(location, error):
-    tell_once(
+def _warn_unreadable(location, error):
+    warn_once(
         location,
-        "unread",
+        "unreadable",
         f"The embeddings kept in {location!r} can't be read ({_reason(location, error)}). They "
         "are computed again.",
     )
 
 
-def tell_once(location, what, message):
-    """Warn, if this process has not yet warned of the same about the same folder."""
+def warn_once(location, kind, message):
+    """Warn unless this process has already issued the same kind of warning for the folder."""
     token = object()
-    if _told.setdefault((location, what), token) is token:
+    if _warned.setdefault((location, kind), token) is token:
         warn(message)

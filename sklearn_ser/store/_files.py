@@ -1,93 +1,93 @@
-"""What tells that a file is the one that was read before, without reading it again."""
+"""Detect whether a file has changed, without reading it."""
 
 import os
 import time
 from typing import NamedTuple
 
-# A file that is written twice within one tick of its file system's clock shows the same times
-# after both. So one that had only just changed when it was looked at may change once more and
-# look the same ever after; such a version is never remembered (git calls it racy). Kernels
-# stamp files by the last tick of their clock, which is at most 16 ms back (Windows; 10 ms on
-# Linux): 0.1 s is past that. Times in whole seconds may come from a file system that counts
-# in seconds (HFS+, ext3), or in pairs of them (FAT). All that the margin costs is that a file
-# younger than this is decoded once more.
+# A file that is written twice within one tick of the file system's clock has the same time stamps
+# after both writes. A version of a file that changed only just before is therefore not stored (git
+# calls such a file racy). The resolution of time stamps is at most 16 ms (Windows; 10 ms on Linux),
+# which 0.1 s exceeds. Time stamps in whole seconds may come from a file system with a resolution of
+# one second (HFS+, ext3) or two (FAT). The only cost of the margin is that files younger than this
+# are decoded once more.
 _MARGIN_NS = 100_000_000
-_MARGIN_OF_WHOLE_SECONDS_NS = 2_000_000_000
+_COARSE_MARGIN_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
 _TOO_YOUNG = -1
 
 
 class FileVersion(NamedTuple):
-    """What tells an unchanged file: where it is, how it is read, and what the system says of it.
+    """Identity of an unchanged file: its path, decoding options and file status.
 
     Parameters
     ----------
     path : str
         Absolute path.
-    reading : str
-        How it is read, such as a sampling rate and a channel: another reading gives another
-        content.
+    decode_options : str
+        Options by which the file is decoded, such as a sampling rate and a channel. Other options
+        give other content.
     size : int
-        Size, in bytes.
+        Size of the file, in bytes.
     inode : int
-        Number of the file in its file system, which changes when it is replaced.
+        Inode number, which changes when the file is replaced.
     mtime_ns, ctime_ns : int
-        When its content, and its content or status, last changed, in ns. Both are -1 where
-        that was too short a time ago to tell it from a later change.
+        Times of the last change of the content and of the status, in ns. Both are -1 if they are
+        too recent to be distinguished from a later change.
     """
 
     path: str
-    reading: str
+    decode_options: str
     size: int
     inode: int
     mtime_ns: int
     ctime_ns: int
 
     @classmethod
-    def of(cls, path, reading):
-        """Return the version that a file has now.
+    def from_path(cls, path, decode_options):
+        """Return the current version of a file.
 
-        Take it before the file is read: a change in between is then noticed.
+        Call it before reading the file, so that a change in between is detected.
 
         Parameters
         ----------
         path : str or path-like
-            Of the file.
-        reading : str
-            How it is read.
+            Path of the file.
+        decode_options : str
+            Options by which the file is decoded.
 
         Returns
         -------
         version : FileVersion
+            Version of the file.
 
         Raises
         ------
         OSError
-            If the file can't be found.
+            If the file does not exist.
         """
         path = os.path.abspath(os.fsdecode(path))
         stat = os.stat(path)
-        version = cls(path, reading, stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns)
+        status = (stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns)
+        version = cls(path, decode_options, *status)
         if version.is_settled():
             return version
-        # Told here, since it is what the file may do from now on that matters, not from when
-        # its content is known.
+        # Marked here and not when the content is stored: the file may change from now on.
         return version._replace(mtime_ns=_TOO_YOUNG, ctime_ns=_TOO_YOUNG)
 
     def is_settled(self):
-        """Tell whether any change of the file from now on would show in its times."""
+        """Return whether any later change of the file would change its time stamps."""
         now = time.time_ns()
         return all(
-            stamp != _TOO_YOUNG and stamp + _margin_of(stamp) < now
+            stamp != _TOO_YOUNG and stamp + _margin(stamp) < now
             for stamp in (self.mtime_ns, self.ctime_ns)
         )
 
     @property
     def stamp(self):
-        """What a change of the file changes, as a text."""
-        # Numbers of files may exceed the 63 bits of a database's integers.
+        """File status as a string: size, inode and time stamps."""
+        # A string, since inode numbers may exceed the 63 bits of integers in SQLite.
         return f"{self.size} {self.inode} {self.mtime_ns} {self.ctime_ns}"
 
 
-def _margin_of(stamp_ns):
-    return _MARGIN_NS if stamp_ns % _SECOND_NS else _MARGIN_OF_WHOLE_SECONDS_NS
+def _margin(stamp_ns):
+    return _MARGIN_NS if stamp_ns % _SECOND_NS else _COARSE_MARGIN_NS

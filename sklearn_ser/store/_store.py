@@ -1,4 +1,4 @@
-"""Arrays and what is known of files, kept on disk under the name of their content."""
+"""Cache arrays, and the content keys of files, on disk."""
 
 import os
 import zlib
@@ -14,50 +14,50 @@ from ._content import encode
 
 _ITEM_BYTES = 4  # of a float32
 
-# A number, also where damage has made something else of it.
+# A number even if the column is damaged.
 _N_BYTES = "IFNULL(CAST(n_bytes AS INTEGER), 0)"
 
-# Rows on files take some 300 bytes each; the oldest are dropped beyond this many.
+# Maximum number of rows of the table of files, of some 300 bytes each. The oldest are deleted.
 _MAX_FILES = 1_000_000
 
 
 class EmbeddingStore:
-    """Embeddings on disk, by content.
+    """Cache embeddings on disk by content.
 
-    Each entry is the array that one network made of one content. It is found again whatever
-    file, fold, candidate, order, process or day the content comes from.
+    Each entry is an array, under a namespace that identifies the network and a key that identifies
+    the content, so that a recording is found again in any file, fold, candidate, order or process.
 
     Parameters
     ----------
     location : str or path-like
-        Folder to keep the embeddings in, made at the first `save`. It should be on a local
-        disk. A relative path counts from the working directory at each use.
+        Folder of the embeddings, created by the first `save`. It should be on a local disk. A
+        relative path is resolved against the working directory at each use.
 
     max_bytes : int or float, default=None
-        Bytes of arrays to keep at most. After a `save`, the entries that were least recently
-        saved or loaded are deleted until the rest fits. None keeps everything.
+        Maximum size of the arrays, in bytes. After a `save`, the least recently used entries are
+        deleted until the rest fits. None keeps all entries.
 
     Attributes
     ----------
     n_bytes : int
-        Bytes of the arrays held.
+        Size of the stored arrays, in bytes.
 
     Notes
     -----
-    The folder holds one SQLite file, `embeddings.sqlite`. Several processes and threads may
-    read and write it at a time. A `save` is one transaction: if its process is killed, the
-    file holds what it held before. Arrays come back in one read each, never through pickle, so
-    that a store from someone else runs no code.
+    The folder contains one SQLite file, `embeddings.sqlite`. Several processes and threads may
+    read and write it at the same time. A `save` is one transaction: if its process is killed, the
+    file is unchanged. Arrays are stored without pickle, so that loading a store from someone else
+    runs no code.
 
-    The store may cost time, never a result: nothing here fails because of the disk. An entry
-    whose checksum is wrong is deleted, a file that is damaged as a whole is renamed to
-    `embeddings.sqlite.damaged` (in place of an earlier one), and a folder that is full,
-    read-only, locked, or made by another version of this package is left as it is. A warning
-    says so, once per process and folder.
+    Problems with the disk never raise an error; embeddings are then computed again. An entry with
+    a wrong checksum is deleted, a file that is damaged as a whole is renamed to
+    `embeddings.sqlite.damaged` (replacing an earlier one), and a folder that is full, read-only,
+    locked, or made by another version of this package is left unchanged. A warning is issued once
+    per process and folder.
 
-    Loading needs no right to write, unless `max_bytes` is set: then it notes the use of each
-    entry, if it can. What is loaded through a store without `max_bytes` is not noted, so give
-    all that share a folder the same limit.
+    Loading does not need write permission. With `max_bytes`, loading also records the use of each
+    entry, if the file can be written. Stores without `max_bytes` do not record it, so that all
+    stores that share a folder should have the same limit.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class EmbeddingStore:
     ...     store = EmbeddingStore(folder)
     ...     store.save("wavlm", {"a recording": np.ones((13, 768), dtype=np.float32)})
     ...     found = store.load("wavlm", ["a recording", "another"])
-    ...     print({content: array.shape for content, array in found.items()}, store.n_bytes)
+    ...     print({key: array.shape for key, array in found.items()}, store.n_bytes)
     {'a recording': (13, 768)} 39936
     """
 
@@ -86,121 +86,121 @@ class EmbeddingStore:
         self.max_bytes = max_bytes
 
     def __repr__(self):
-        """Write the call that makes this store."""
+        """Return the call that creates this store."""
         limit = "" if self.max_bytes is None else f", max_bytes={self.max_bytes!r}"
         return f"{type(self).__name__}({os.fspath(self.location)!r}{limit})"
 
-    def load(self, network, contents):
-        """Return the arrays that are held, and sound.
+    def load(self, namespace, keys):
+        """Load the arrays that are found and not damaged.
 
         Parameters
         ----------
-        network : str
-            What made the arrays: the network and all that shapes its output.
-        contents : sequence of str
-            Names of contents, as `content_key` gives them.
+        namespace : str
+            Identifier of the network and of all settings that affect its output.
+        keys : sequence of str
+            Keys of the contents, such as those of `content_key`.
 
         Returns
         -------
         arrays : dict of str to ndarray
-            Read-only, float32, of the contents that were found.
+            Read-only float32 arrays by the keys that were found.
         """
         arrays, damaged = {}, set()
 
         def find(connection):
-            for content in dict.fromkeys(contents):
+            for key in dict.fromkeys(keys):
                 try:
-                    array = _load_entry(connection, network, content)
+                    array = _load_entry(connection, namespace, key)
                 except _DamagedEntryError:
-                    damaged.add(content)
+                    damaged.add(key)
                 else:
                     if array is not None:
-                        arrays[content] = array
+                        arrays[key] = array
 
         _database.read(self._folder, find)
         if damaged:
-            self._drop_damaged(network, damaged)
+            self._delete_damaged(namespace, damaged)
         if arrays and self.max_bytes is not None:
-            stamp = partial(_stamp_entries, network=network, contents=arrays)
-            _database.write(self._folder, stamp, silent=True)
+            record_use = partial(_record_use, namespace=namespace, keys=arrays)
+            _database.write(self._folder, record_use, silent=True)
         return arrays
 
-    def save(self, network, arrays):
-        """Keep arrays, all or none of them.
+    def save(self, namespace, arrays):
+        """Save arrays in one transaction.
 
-        Of two arrays of one network and content, the larger is kept, so that a pass through
-        fewer layers never takes the place of one through more.
+        Of two arrays with the same namespace and key, the larger is kept, so that a pass through
+        fewer layers does not replace one through more.
 
         Parameters
         ----------
-        network : str
-            What made the arrays: the network and all that shapes its output.
+        namespace : str
+            Identifier of the network and of all settings that affect its output.
         arrays : mapping of str to ndarray
-            By the names of their contents, of any shape; kept as float32.
+            Arrays of any shape by their keys; they are stored as float32.
         """
         limit = None if self.max_bytes is None else float(self.max_bytes)
         entries = [
-            (content, _pack(network, content, array))
-            for content, array in arrays.items()
+            (key, _pack(namespace, key, array))
+            for key, array in arrays.items()
             if limit is None or _ITEM_BYTES * np.size(array) <= limit
         ]
 
-        def keep(connection):
+        def insert(connection):
             use = _next_use(connection)
-            for content, packed in entries:
-                _save_entry(connection, network, content, packed, use)
+            for key, packed in entries:
+                _save_entry(connection, namespace, key, packed, use)
             if limit is not None:
                 _evict(connection, limit)
 
         if entries:
-            _database.write(self._folder, keep)
+            _database.write(self._folder, insert)
 
     def known_contents(self, files):
-        """Return the contents of files that are unchanged since they were remembered.
+        """Return the content keys of files that have not changed since they were remembered.
 
         Parameters
         ----------
         files : sequence of FileVersion
-            The files as they are now.
+            Current versions of the files.
 
         Returns
         -------
-        contents : dict of FileVersion to str
-            Of the files that were found.
+        keys : dict of FileVersion to str
+            Content keys of the files that were found.
         """
-        contents = {}
+        keys = {}
 
         def find(connection):
             for file in dict.fromkeys(files):
                 row = connection.execute(
                     "SELECT content FROM files WHERE path = ? AND reading = ? AND stamp = ?",
-                    (encode(file.path), encode(file.reading), encode(file.stamp)),
+                    (encode(file.path), encode(file.decode_options), encode(file.stamp)),
                 ).fetchone()
                 if row is not None:
-                    contents[file] = row[0].decode("utf-8", "replace")
+                    keys[file] = row[0].decode("utf-8", "replace")
 
         _database.read(self._folder, find)
-        return contents
+        return keys
 
-    def remember_contents(self, contents):
-        """Keep the contents of files, for `known_contents`.
+    def remember_contents(self, keys):
+        """Save the content keys of files, for `known_contents`.
 
-        Files that had only just changed when their version was taken are left out: they may
-        change again without its showing.
+        Files that had changed just before their version was determined are skipped, since a later
+        change might not be detected.
 
         Parameters
         ----------
-        contents : mapping of FileVersion to str
-            By files as they were before they were read.
+        keys : mapping of FileVersion to str
+            Content keys by the versions of the files before they were read.
         """
         rows = [
-            tuple(map(encode, (file.path, file.reading, file.stamp, content)))
-            for file, content in contents.items()
+            tuple(map(encode, (file.path, file.decode_options, file.stamp, key)))
+            for file, key in keys.items()
             if file.is_settled()
         ]
 
-        def keep(connection):
-            # A row that is replaced gets a new, higher id.
+        def insert(connection):
+            # A replaced row gets a new, higher id.
             connection.executemany(
                 "INSERT OR REPLACE INTO files (path, reading, stamp, content) VALUES (?, ?, ?, ?)",
                 rows,
@@ -210,10 +210,10 @@ class EmbeddingStore:
             )
 
         if rows:
-            _database.write(self._folder, keep)
+            _database.write(self._folder, insert)
 
     def clear(self):
-        """Delete all embeddings, and what is known of files."""
+        """Delete all embeddings and all content keys of files."""
 
         def delete(connection):
             for table in ("entries", "arrays", "files"):
@@ -223,18 +223,18 @@ class EmbeddingStore:
 
     @property
     def n_bytes(self):
-        """Bytes of the arrays held."""
+        """Size of the stored arrays, in bytes."""
         return self._count("TOTAL(n_bytes)")
 
     def __len__(self):
-        """Count the arrays held."""
+        """Return the number of stored arrays."""
         return self._count("COUNT(*)")
 
-    def _count(self, what):
+    def _count(self, expression):
         counts = [0]
 
         def count(connection):
-            counts.extend(connection.execute(f"SELECT {what} FROM entries").fetchone())
+            counts.extend(connection.execute(f"SELECT {expression} FROM entries").fetchone())
 
         _database.read(self._folder, count)
         return int(counts[-1])
@@ -243,20 +243,20 @@ class EmbeddingStore:
     def _folder(self):
         return os.path.abspath(os.fsdecode(self.location))
 
-    def _drop_damaged(self, network, contents):
-        def drop(connection):
-            for content in contents:
+    def _delete_damaged(self, namespace, keys):
+        def delete(connection):
+            for key in keys:
                 try:
-                    # Another process may have put a sound one in its place by now.
-                    _load_entry(connection, network, content)
+                    # Another process may have replaced it in the meantime.
+                    _load_entry(connection, namespace, key)
                 except _DamagedEntryError as error:
                     _delete_entries(connection, [error.id])
 
-        _database.write(self._folder, drop, silent=True)
-        _database.tell_once(
+        _database.write(self._folder, delete, silent=True)
+        _database.warn_once(
             self._folder,
             "damaged entry",
-            f"{len(contents)} of the embeddings kept in {self._folder!r} are damaged. They are "
+            f"{len(keys)} of the embeddings kept in {self._folder!r} are damaged. They are "
             "deleted and computed again.",
         )
 
@@ -267,51 +267,51 @@ class _DamagedEntryError(Exception):
         self.id = id_
 
 
-def _pack(network, content, array):
-    """Return the shape, the checksum and the bytes of an array."""
+def _pack(namespace, key, array):
+    """Return the shape, the checksum and the data of an array as stored."""
     array = np.asarray(array, dtype="<f4", order="C")
     shape = np.array(array.shape, dtype="<i8").tobytes()
     data = array.tobytes()
-    return shape, _checksum(network, content, shape, data), data
+    return shape, _checksum(namespace, key, shape, data), data
 
 
-def _checksum(network, content, shape, data):
-    # Against accidents, not forgers: a CRC took a ninth of the time of BLAKE2b. With the key in
-    # it, an array that turns up under another key is noticed too.
+def _checksum(namespace, key, shape, data):
+    # Detects accidental damage, not forgery: a CRC takes a ninth of the time of BLAKE2b. It covers
+    # the namespace and the key, so that an array stored under another key is detected too.
     checksum = 0
-    for part in (encode(network), encode(content), shape, data):
+    for part in (encode(namespace), encode(key), shape, data):
         checksum = zlib.crc32(part, checksum)
     return checksum
 
 
-def _load_entry(connection, network, content):
-    """Return an array; None if there is none; raise if it isn't what was saved."""
+def _load_entry(connection, namespace, key):
+    """Return an array, or None if there is none; raise if it is damaged."""
     row = connection.execute(
         "SELECT entries.id, n_bytes, shape, checksum, data FROM entries "
         "LEFT JOIN arrays ON arrays.id = entries.id WHERE content = ? AND network = ?",
-        (encode(content), encode(network)),
+        (encode(key), encode(namespace)),
     ).fetchone()
     if row is None:
         return None
     id_, n_bytes, shape, checksum, data = row
     if not (isinstance(shape, bytes) and isinstance(data, bytes) and len(data) == n_bytes):
         raise _DamagedEntryError(id_)
-    if _checksum(network, content, shape, data) != checksum:
+    if _checksum(namespace, key, shape, data) != checksum:
         raise _DamagedEntryError(id_)
     array = np.frombuffer(data, dtype="<f4").reshape(np.frombuffer(shape, dtype="<i8"))
     return array.astype(np.float32, copy=False)
 
 
-def _save_entry(connection, network, content, packed, use):
+def _save_entry(connection, namespace, key, packed, use):
     n_bytes = len(packed[-1])
     row = connection.execute(
         f"SELECT id, {_N_BYTES} FROM entries WHERE content = ? AND network = ?",
-        (encode(content), encode(network)),
+        (encode(key), encode(namespace)),
     ).fetchone()
     if row is None:
         id_ = connection.execute(
             "INSERT INTO entries (content, network, n_bytes, last_use) VALUES (?, ?, ?, ?)",
-            (encode(content), encode(network), n_bytes, use),
+            (encode(key), encode(namespace), n_bytes, use),
         ).lastrowid
     else:
         id_, held = row
@@ -324,33 +324,33 @@ def _save_entry(connection, network, content, packed, use):
     connection.execute("INSERT OR REPLACE INTO arrays VALUES (?, ?, ?, ?)", (id_, *packed))
 
 
-def _stamp_entries(connection, network, contents):
+def _record_use(connection, namespace, keys):
     use = _next_use(connection)
     connection.executemany(
         "UPDATE entries SET last_use = ? WHERE content = ? AND network = ?",
-        [(use, encode(content), encode(network)) for content in contents],
+        [(use, encode(key), encode(namespace)) for key in keys],
     )
 
 
 def _next_use(connection):
-    # Uses are counted, not timed: clocks of several machines, or one set back, would mislead.
+    # A counter and not a time, since the clocks of several machines may differ.
     (use,) = connection.execute("SELECT COALESCE(MAX(last_use), 0) + 1 FROM entries").fetchone()
     return use
 
 
 def _evict(connection, max_bytes):
-    """Delete the least recently used entries until the rest fits, and forget their files."""
+    """Delete the least recently used entries until the rest fits, and the keys of their files."""
     (held,) = connection.execute("SELECT TOTAL(n_bytes) FROM entries").fetchone()
     excess = held - max_bytes
-    leaving, contents = [], []
+    evicted, contents = [], []
     oldest_first = f"SELECT id, {_N_BYTES}, content FROM entries ORDER BY last_use, id"
     with closing(connection.execute(oldest_first)) as rows:
         while excess > 0 and (row := rows.fetchone()):
             id_, n_bytes, content = row
-            leaving.append(id_)
+            evicted.append(id_)
             contents.append((content,))
             excess -= n_bytes
-    _delete_entries(connection, leaving)
+    _delete_entries(connection, evicted)
     connection.executemany(
         "DELETE FROM files WHERE content = ? "
         "AND content NOT IN (SELECT content FROM entries WHERE entries.content = files.content)",
@@ -364,31 +364,30 @@ def _delete_entries(connection, ids):
 
 
 def as_store(memory):
-    """Return the store that a parameter `memory` stands for.
+    """Convert a parameter `memory` to a store.
 
     Parameters
     ----------
     memory : None, str, path-like, joblib.Memory or EmbeddingStore
-        A folder, or a `joblib.Memory`, in whose folder the store takes a subfolder
-        `sklearn_ser`.
+        Folder of the store, or a `joblib.Memory`, whose subfolder `sklearn_ser` is used.
 
     Returns
     -------
     store : EmbeddingStore or None
-        None if nothing is to be kept.
+        The store, or None if embeddings are not cached.
 
     Raises
     ------
     TypeError
         If `memory` is of another type.
     ValueError
-        If it is an empty path, or a `joblib.Memory` that is not kept in a folder.
+        If `memory` is an empty path, or a `joblib.Memory` with another backend than "local".
     """
     if memory is None or isinstance(memory, EmbeddingStore):
         return memory
     if isinstance(memory, (str, os.PathLike)):
         if not os.fspath(memory):
-            raise ValueError("memory is an empty path; name a folder, or pass None.")
+            raise ValueError("memory is an empty path; pass a folder, or None.")
         return EmbeddingStore(memory)
     if not isinstance(memory, joblib.Memory):
         raise TypeError(

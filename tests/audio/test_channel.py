@@ -1,4 +1,4 @@
-"""One channel of a file: chosen by number or by energy, read late, told by its path."""
+"""ChannelOfFile: selection by index or energy, lazy reading, and error messages."""
 
 import pickle
 
@@ -53,18 +53,18 @@ def test_the_louder_channel_has_more_energy(write, noise, gains, louder):
     np.testing.assert_array_equal(load(write(stereo)), stereo[:, louder])
 
 
-def test_energy_decides_and_not_the_peak(write):
+def test_louder_is_by_energy_and_not_by_peak(write):
     peak, steady = np.zeros(100), np.full(100, 0.5)
     peak[3] = 1.0
     np.testing.assert_array_equal(load(write(np.stack([peak, steady], axis=1))), steady)
 
 
-def test_of_equals_the_first(write, noise):
+def test_louder_is_the_first_of_equal_channels(write, noise):
     stereo = np.stack([noise[:, 0], -noise[:, 0]], axis=1)
     np.testing.assert_array_equal(load(write(stereo)), noise[:, 0])
 
 
-def test_one_channel_is_the_louder_and_the_first(write, noise):
+def test_louder_of_a_mono_file_is_its_only_channel(write, noise):
     path = write(noise[:, 0])
     np.testing.assert_array_equal(load(path), noise[:, 0])
     np.testing.assert_array_equal(load(path, 0), noise[:, 0])
@@ -72,14 +72,14 @@ def test_one_channel_is_the_louder_and_the_first(write, noise):
         load(path, 1)
 
 
-def test_it_speaks_the_decoder_s_protocol(write, noise):
+def test_interface_of_an_audio_decoder(write, noise):
     samples = ChannelOfFile(write(noise), 1).get_all_samples()
     assert samples.data.shape == (1, 4800)
     assert samples.data.dtype == np.float32
     assert samples.sample_rate == 16000
 
 
-def test_it_is_a_value(write):
+def test_equality_hash_pickle_and_repr(write):
     one, same, other = (ChannelOfFile("a.wav", channel) for channel in (0, 0, 1))
     assert one == same != other
     assert len({one, same, other}) == 2
@@ -90,25 +90,25 @@ def test_it_is_a_value(write):
 
 
 @pytest.mark.parametrize("container", [list, tuple, pd.Series, lambda X: pd.DataFrame({"X": X})])
-def test_every_container_holds_it(container):
+def test_every_container_accepts_channels(container):
     channels = [ChannelOfFile("a.wav"), ChannelOfFile("b.wav", 1)]
     assert not is_table(container(channels))
     assert list(as_recordings(container(channels))) == channels
 
 
-def test_by_itself_it_is_refused():
-    with pytest.raises(ValueError, match=r"one recording by itself \('a\.wav'\)"):
+def test_a_single_recording_raises():
+    with pytest.raises(ValueError, match=r"a single recording \('a\.wav'\)"):
         as_recordings(ChannelOfFile("a.wav"))
 
 
-def test_a_missing_file_is_found_before_any_work(write, noise):
+def test_a_missing_file_is_found_before_reading(write, noise):
     recordings = [ChannelOfFile(write(noise)), ChannelOfFile("gone.wav", 1)]
     assert find_problems(recordings) == {1: "'gone.wav': there is no such file"}
     with pytest.raises(RecordingError, match=r"Recording 1: 'gone\.wav': there is no such file\."):
         LogMelSpectrogram().fit_transform(recordings)
 
 
-def test_what_is_wrong_with_the_file_is_told_as_for_a_path(tmp_path, write, noise):
+def test_errors_are_those_of_a_path(tmp_path, write, noise):
     broken = tmp_path / "broken.wav"
     broken.write_text("no audio at all")
     recordings = [ChannelOfFile(write(noise)), ChannelOfFile(str(broken))]
@@ -120,6 +120,6 @@ def test_what_is_wrong_with_the_file_is_told_as_for_a_path(tmp_path, write, nois
     np.testing.assert_array_equal(rows[0], LogMelSpectrogram().fit_transform(recordings[:1])[0])
 
 
-def test_what_is_no_channel_is_refused():
+def test_an_invalid_channel_raises():
     with pytest.raises(ValueError, match="channel='left' must be 'louder' or an int"):
         ChannelOfFile("a.wav", "left")

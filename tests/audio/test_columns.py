@@ -1,4 +1,4 @@
-"""Which column holds what, by its name."""
+"""Columns are found by their names."""
 
 import pytest
 
@@ -23,14 +23,14 @@ def test_usual_names_in_any_spelling(kind, name):
     assert choose(["x", name, 3], kind) == name
 
 
-def test_a_name_that_is_given_wins():
+def test_given_name_takes_precedence():
     assert choose(["path", "x"], given="x") == "x"
     assert choose([0, 1], given=0) == 0
     with pytest.raises(ValueError, match=r"column='y' is no column of X, .* are 'path', 'x'\."):
         choose(["path", "x"], given="y")
 
 
-def test_none_or_several_are_refused():
+def test_no_or_several_matches_raise():
     for optional in (False, True):
         with pytest.raises(ValueError, match=r"'file', 'path' may each be the recording.*`column`"):
             choose(["file", "path"], optional=optional)

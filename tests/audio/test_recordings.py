@@ -1,4 +1,4 @@
-"""What `X` may hold, and how bad entries are told."""
+"""Supported types of `X`, and the errors for recordings that can't be used."""
 
 import pickle
 import threading
@@ -23,7 +23,7 @@ from sklearn_ser.audio._waveform import UnusableRecording
 
 
 class LazyColumn:
-    """An audio column as Hugging Face's `datasets` gives it: decoded on access."""
+    """An audio column as in Hugging Face's `datasets`, decoded on access."""
 
     def __init__(self, recordings, broken=None):
         self.recordings, self.broken, self.fetched = recordings, broken, []
@@ -63,7 +63,7 @@ class LazyColumn:
         (None, False),
     ],
 )
-def test_what_can_be_nothing_but_recordings(X, expected):
+def test_are_recordings(X, expected):
     assert are_recordings(X) is expected
 
 
@@ -86,7 +86,7 @@ def test_what_can_be_nothing_but_recordings(X, expected):
         (pl.DataFrame({"path": ["a.wav", "b.wav"]}), False),
     ],
 )
-def test_tables_are_told_from_lists(X, table):
+def test_is_table(X, table):
     assert is_table(X) is table
 
 
@@ -111,24 +111,24 @@ def test_every_container_gives_the_recordings(X):
 
 
 @pytest.mark.parametrize("X", ["a.wav", b"a.wav", 3.5, np.float32(1), np.zeros(5), [0.1, 0.2]])
-def test_one_recording_by_itself_is_refused(X):
+def test_a_single_recording_raises(X):
     with pytest.raises(ValueError, match=r"\[X\]|sequence of recordings"):
         as_recordings(X)
 
 
 @pytest.mark.parametrize("X", [[], (), np.array([], dtype=str), pd.Series([], dtype=str)])
-def test_no_recordings_are_refused(X):
+def test_an_empty_sequence_raises(X):
     with pytest.raises(ValueError, match="0 sample"):
         as_recordings(X)
 
 
 @pytest.mark.parametrize("X", [{1, 2}, iter(["a.wav"]), None, object()])
-def test_what_is_no_sequence_is_refused(X):
+def test_other_types_raise(X):
     with pytest.raises(ValueError, match=f"{type(X).__name__}.*sequence of recordings"):
         as_recordings(X)
 
 
-def test_spectrograms_are_refused():
+def test_spectrograms_raise():
     with pytest.raises(ValueError, match=r"shape \(2, 3, 4\).*rows are waveforms"):
         as_recordings(np.zeros((2, 3, 4)))
 
@@ -146,13 +146,13 @@ def test_text_is_found_in_any_row_of_a_table():
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
-def test_rows_are_filled_whatever_the_backend_of_the_context(backend):
+def test_rows_are_filled_with_every_joblib_backend(backend):
     with parallel_config(backend=backend, n_jobs=2):
         rows = compute_rows(float, [1, 2, 3], (), on_error="raise")
     np.testing.assert_array_equal(rows, [1, 2, 3])
 
 
-def test_the_warning_points_at_the_line_of_the_user():
+def test_the_warning_points_to_the_line_of_the_user():
     front_end = LogMelSpectrogram(pooling="mean", on_error="nan")
     with pytest.warns(UserWarning, match="Recording 0: 'gone.wav'") as caught:
         front_end.transform(["gone.wav"])
@@ -175,7 +175,7 @@ def test_a_lazy_column_that_fails_names_the_position():
         compute_rows(lambda r: 0.0, as_recordings(column), (), on_error="raise")
 
 
-def test_missing_files_are_found_before_any_work(tmp_path):
+def test_missing_files_are_found_before_reading(tmp_path):
     present = tmp_path / "present.wav"
     present.touch()
     problems = find_problems([str(present), "gone.wav", np.zeros(3), tmp_path / "lost.wav"])
@@ -189,7 +189,7 @@ def test_rows_that_are_not_finite_are_found():
     assert list(find_problems(table)) == [1, 3]
 
 
-def test_one_problem_is_told_in_one_sentence():
+def test_one_problem_is_one_sentence():
     message = str(RecordingError({3: "'a.wav': there is no such file"}))
     assert message.startswith("Recording 3: 'a.wav': there is no such file. ")
     assert "on_error='nan'" in message
@@ -221,16 +221,16 @@ def test_on_error_nan_warns_once_and_lists_all(n_jobs):
     np.testing.assert_array_equal(rows[[0, 2], 0], [0, 4])
 
 
-def test_an_error_that_is_no_recording_s_fault_is_not_swallowed():
+def test_other_errors_are_not_caught():
     def broken(recording):
-        raise ValueError("a mistake in the program")
+        raise ValueError("a bug")
 
-    with pytest.raises(ValueError, match="a mistake in the program") as caught:
+    with pytest.raises(ValueError, match="a bug") as caught:
         compute_rows(broken, [0], (), on_error="nan")
     assert not isinstance(caught.value, RecordingError)
 
 
-def test_threads_decode_side_by_side_and_no_more_than_asked():
+def test_n_jobs_threads_run_at_the_same_time():
     barrier = threading.Barrier(3, timeout=20)
     running, peak, lock = set(), [], threading.Lock()
 

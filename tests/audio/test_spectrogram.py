@@ -1,4 +1,4 @@
-"""The mel front end against librosa, to 1e-6 of the maximum and .01 dB."""
+"""Mel spectrograms against librosa, to 1e-6 of the maximum and .01 dB."""
 
 import warnings
 
@@ -108,24 +108,24 @@ def test_mel_scale_is_librosas(htk):
 @pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize("n_fft", [1024, 1001])
 @pytest.mark.parametrize("n_samples", [1, 2, 100, 255, 256, 1023, 1024, 1025, 33024])
-def test_frames_are_counted_right(n_samples, n_fft, center):
+def test_number_of_frames(n_samples, n_fft, center):
     settings = {"center": center, "n_fft": n_fft, "win_length": n_fft, "n_mels": 40}
     count = ours(buzz(n_samples), settings).shape[1]
     assert count == n_frames(n_samples, n_fft=n_fft, hop_length=256, center=center)
-    if n_samples > 1 and (center or n_samples >= n_fft):  # shorter ones librosa refuses
-        with warnings.catch_warnings(action="ignore"):  # librosa remarks on short ones
+    if n_samples > 1 and (center or n_samples >= n_fft):  # librosa raises for shorter ones
+        with warnings.catch_warnings(action="ignore"):  # librosa warns about short ones
             assert count == librosas(buzz(n_samples), settings).shape[1]
 
 
-def test_blocks_of_frames_do_not_show():
-    # Longer than several blocks; a frame's value depends on its own samples alone.
+def test_results_do_not_depend_on_blocks():
+    # The waveform spans several blocks. A frame depends on its own samples only.
     waveform = buzz(400 * 256)
     whole = ours(waveform, {})
     part = ours(waveform[100 * 256 : 300 * 256], {})
     np.testing.assert_allclose(whole[:, 103:297], part[:, 3:197], rtol=1e-5)
 
 
-def test_empty_bands_are_told_each_time():
+def test_empty_bands_warn_each_time():
     for _ in range(2):
         with pytest.warns(UserWarning, match=r"of 200 mel bands.*Lower n_mels, or raise n_fft"):
             mel_filterbank(16000, 256, 200, 0.0, 8000.0, False, "slaney")

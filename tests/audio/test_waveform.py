@@ -1,4 +1,4 @@
-"""One recording to one waveform: exact reading, resampling, channels, and clear refusals."""
+"""Load recordings as waveforms: exact reading, resampling, channels, and errors."""
 
 import tracemalloc
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_channels_are_averaged_or_picked(tmp_path, noise):
 
 def test_decoder_has_channels_first(noise):
     samples = SimpleNamespace(data=noise[:2].T, sample_rate=16000)
-    # Two samples of two channels: no side is shorter, but the decoder's order is known.
+    # Two samples of two channels: the shape is ambiguous, but the order of decoders is known.
     decoder = SimpleNamespace(get_all_samples=lambda: samples)
     np.testing.assert_allclose(load(decoder), noise[:2].mean(axis=1), rtol=1e-6)
 
@@ -125,9 +125,9 @@ def test_one_sample_is_a_recording(rate):
         (np.array([0.0, np.nan]), "NaN or infinity"),
         (np.array([0.0, -np.inf]), "NaN or infinity"),
         (np.array([1e300]), "NaN or infinity"),
-        (np.array([1, 2], dtype=np.int64), "int64, which is no PCM format.*int16"),
-        (np.array([True, False]), "bool, which are no real numbers"),
-        (np.array([1j]), "complex128, which are no real numbers"),
+        (np.array([1, 2], dtype=np.int64), "int64, which is not a supported PCM format.*int16"),
+        (np.array([True, False]), "bool, which are not real numbers"),
+        (np.array([1j]), "complex128, which are not real numbers"),
         (np.zeros((2, 100)), r"shape \(2, 100\).*\(array, sampling_rate\)"),
         ((np.zeros((3, 3)), 16000), r"shape \(3, 3\), which is neither"),
         ((np.zeros((3, 3, 2)), 16000), r"shape \(3, 3, 2\), which is neither"),
@@ -146,17 +146,17 @@ def test_one_sample_is_a_recording(rate):
         ((np.zeros(9), "16000"), "looks like a pair; make it a tuple"),
         (("a.wav", 16000), "pass the path alone"),
         ({"bytes": b"RIFF", "path": None}, r"cast_column\(\.\.\., Audio\(\)\)"),
-        ((np.zeros(9), 10), "sampling rate is 10, which is no number from 1000 to 1000000 Hz"),
-        ((np.zeros(9), 10**400), "which is no number from 1000"),
+        ((np.zeros(9), 10), "sampling rate is 10, which is not a number from 1000 to 1000000 Hz"),
+        ((np.zeros(9), 10**400), "which is not a number from 1000"),
         (np.ma.masked_less(np.zeros(9), 1), "masked samples"),
     ],
 )
-def test_what_is_wrong_is_told(recording, reason):
+def test_unusable_recordings_raise(recording, reason):
     with pytest.raises(UnusableRecording, match=reason):
         load(recording)
 
 
-def test_what_is_wrong_with_a_file_is_told(tmp_path):
+def test_unusable_files_raise(tmp_path):
     empty, broken, silent, raw = (tmp_path / f"{name}.wav" for name in "abcd")
     empty.touch()
     broken.write_text("no audio at all")
@@ -175,7 +175,7 @@ def test_what_is_wrong_with_a_file_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("n_samples", [0, 2**36 - 1], ids=["unknown", "impossible"])
-def test_a_false_length_in_a_header_is_told(tmp_path, n_samples):
+def test_a_wrong_length_in_a_header_raises(tmp_path, n_samples):
     path = tmp_path / "streamed.flac"
     soundfile.write(path, np.zeros(2000), 16000, subtype="PCM_16")
     content = bytearray(path.read_bytes())
@@ -187,11 +187,11 @@ def test_a_false_length_in_a_header_is_told(tmp_path, n_samples):
         load(path)
 
 
-def test_a_rate_may_be_an_array_of_no_dimension():
+def test_a_rate_may_be_a_zero_dimensional_array():
     np.testing.assert_array_equal(load((np.ones(9), np.array(16000))), np.ones(9))
 
 
-def test_a_failing_decoder_is_told():
+def test_a_failing_decoder_raises():
     def fail():
         raise RuntimeError("could not push packet to decoder")
 
@@ -217,17 +217,17 @@ def test_long_files_are_read_in_blocks_to_the_same_samples(
     path = tmp_path / f"noise.{ending}"
     soundfile.write(path, np.tile(noise, (3, 1)), rate, subtype=subtype)
     expected = load(path, channel=channel)
-    monkeypatch.setattr(_waveform, "_LONG", 20_000)
+    monkeypatch.setattr(_waveform, "_MAX_SAMPLES_AT_ONCE", 20_000)
     monkeypatch.setattr(_waveform, "_BLOCK", 1000)
-    monkeypatch.setattr(soundfile, "read", None)  # all at once
+    monkeypatch.setattr(soundfile, "read", None)  # must not be called
     in_blocks = load(path, channel=channel)
     assert in_blocks.dtype == np.float32
     assert abs(len(in_blocks) - len(expected)) <= 1
     np.testing.assert_allclose(in_blocks[: len(expected)], expected[: len(in_blocks)], atol=1e-6)
 
 
-def test_long_files_that_are_no_good_are_told_like_others(tmp_path, noise, monkeypatch):
-    monkeypatch.setattr(_waveform, "_LONG", 5000)
+def test_long_unusable_files_raise(tmp_path, noise, monkeypatch):
+    monkeypatch.setattr(_waveform, "_MAX_SAMPLES_AT_ONCE", 5000)
     path = tmp_path / "noise.wav"
     soundfile.write(path, noise, 44100)
     with pytest.raises(UnusableRecording, match=r"2 channel\(s\), so there is no channel=2"):
@@ -238,7 +238,7 @@ def test_long_files_that_are_no_good_are_told_like_others(tmp_path, noise, monke
         load(path)
 
 
-def test_long_files_are_never_held_with_all_their_channels(tmp_path):
+def test_memory_of_long_files_is_bounded(tmp_path):
     path = tmp_path / "long.wav"
     n_samples = 3_000_000
     soundfile.write(path, np.zeros((n_samples, 8), dtype=np.int16), 48000)

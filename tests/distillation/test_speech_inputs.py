@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_ser.audio import Problems, RecordingError
+from sklearn_ser.audio import ErrorCollector, RecordingError
 from sklearn_ser.distillation._distill_encoder import load_teacher
 from sklearn_ser.distillation._speech_inputs import Reader, SpeechInputs
 from sklearn_ser.distillation._students import SpeechFeatures, read_speech_student
@@ -31,7 +31,7 @@ def reader():
 
 
 def make_inputs(recordings, reader, *, max_seconds=9, rng=None, on_error="raise"):
-    problems = Problems(on_error)
+    problems = ErrorCollector(on_error)
     return SpeechInputs(recordings, reader, max_seconds=max_seconds, rng=rng, problems=problems)
 
 

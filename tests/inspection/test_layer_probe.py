@@ -1,4 +1,4 @@
-"""LayerProbeDisplay: that the picture shows the numbers it is given."""
+"""LayerProbeDisplay: plotted values, best layers, labels and errors."""
 
 import sys
 
@@ -63,23 +63,23 @@ def _results(scores, **params):
 
 
 def _band(collection):
-    """Return the lower and the upper edge of a band at each place."""
+    """Return the lower and upper edge of a band at each position."""
     corners = collection.get_paths()[0].vertices
-    places = np.unique(corners[:, 0])
-    edges = [corners[corners[:, 0] == place, 1] for place in places]
+    positions = np.unique(corners[:, 0])
+    edges = [corners[corners[:, 0] == position, 1] for position in positions]
     return np.array([[edge.min(), edge.max()] for edge in edges])
 
 
 @pytest.mark.parametrize("as_results", [True, False])
-def test_a_search_is_drawn_as_it_scored(layers, emotions, as_results):
+def test_scores_of_a_search(layers, emotions, as_results):
     search = _search({LAYER: range(N_LAYERS)}, layers, emotions)
     results = search.cv_results_
     display = LayerProbeDisplay.from_cv_results(results if as_results else search)
     (line,) = display.lines_
     np.testing.assert_array_equal(line.get_xdata(), range(N_LAYERS))
     np.testing.assert_allclose(line.get_ydata(), results["mean_test_score"], atol=1e-15)
-    mean, deviation = results["mean_test_score"], results["std_test_score"]
-    expected = np.column_stack([mean - deviation, mean + deviation])
+    mean, std = results["mean_test_score"], results["std_test_score"]
+    expected = np.column_stack([mean - std, mean + std])
     np.testing.assert_allclose(_band(display.fill_between_[0]), expected, atol=1e-15)
     assert display.best_layers_ == {"score": 2}
     assert display.ax_.get_xlabel() == "Layer"
@@ -93,9 +93,9 @@ def test_layers_are_drawn_in_order():
     np.testing.assert_array_equal(line.get_xydata(), [[1, 1], [2, 2], [3, 3]])
 
 
-def test_the_best_layer_is_ringed_and_named():
+def test_the_best_layer_is_marked_and_in_the_legend():
     display = LayerProbeDisplay.from_cv_results(_results([[0, 2], [3, 5], [4, 4]], layer=[4, 5, 6]))
-    assert display.best_layers_ == {"score": 5}, "the lowest of equals"
+    assert display.best_layers_ == {"score": 5}, "the lowest in case of a tie"
     ring = display.ax_.lines[-1]
     np.testing.assert_array_equal(ring.get_xydata(), [[5, 4]])
     assert ring.get_markerfacecolor() == "none"
@@ -149,7 +149,7 @@ def test_each_search_is_a_line(layers, dimensions):
         )
 
 
-def test_searches_may_have_other_layers_and_folds():
+def test_searches_may_have_different_layers_and_folds():
     searches = {
         "whisper": _results([[1, 1], [2, 2]], layer=[0, 1]),
         "wavlm": _results([[1, 1, 1], [2, 2, 2], [1, 2, 3]], layer=[0, 1, 2]),
@@ -162,12 +162,12 @@ def test_searches_may_have_other_layers_and_folds():
 def test_lines_differ_without_colour():
     results = _results([[1, 1], [2, 2]], layer=[0, 1])
     display = LayerProbeDisplay.from_cv_results({f"line{number}": results for number in range(8)})
-    looks = {(line.get_linestyle(), line.get_marker()) for line in display.lines_}
-    assert len(looks) == 8
+    styles = {(line.get_linestyle(), line.get_marker()) for line in display.lines_}
+    assert len(styles) == 8
     assert len({line.get_color() for line in display.lines_}) == 7
 
 
-def test_the_legend_of_many_lines_stands_outside():
+def test_the_legend_of_many_lines_is_outside():
     results = _results([[1, 1], [2, 2]], layer=[0, 1])
     for n_lines, outside in ((3, False), (4, True)):
         lines = {f"line{number}": results for number in range(n_lines)}
@@ -177,15 +177,15 @@ def test_the_legend_of_many_lines_stands_outside():
         assert (left >= display.ax_.get_window_extent().x1) == outside
 
 
-def test_what_is_no_index_stands_beside_the_line():
+def test_combinations_are_drawn_to_the_right_of_the_line():
     results = _results(
         [[1, 3], [2, 2], [4, 6], [3, 3], [0, 1]], layer=["mean", 1, [0, 1], np.int64(0), "weighted"]
     )
     display = LayerProbeDisplay.from_cv_results(results)
     np.testing.assert_array_equal(display.lines_[0].get_xydata(), [[0, 3], [1, 2]])
-    beside = display.ax_.lines[1]
-    assert beside.get_linestyle() == "None"
-    np.testing.assert_array_equal(beside.get_xydata(), [[3, 5], [4, 2], [5, 0.5]])
+    points = display.ax_.lines[1]
+    assert points.get_linestyle() == "None"
+    np.testing.assert_array_equal(points.get_xydata(), [[3, 5], [4, 2], [5, 0.5]])
     ticks = [text.get_text() for text in display.ax_.get_xticklabels()]
     assert ticks == ["0", "1", "0, 1", "mean", "weighted"]
     assert display.best_layers_ == {"score": 0}
@@ -193,7 +193,7 @@ def test_what_is_no_index_stands_beside_the_line():
     np.testing.assert_array_equal(bars[2][0].get_segments()[0], [[3, 4], [3, 6]])
 
 
-def test_words_alone_have_no_best_layer():
+def test_combinations_only_have_no_best_layer():
     display = LayerProbeDisplay.from_cv_results(_results([[1, 1], [2, 2]], layer=["best", "mean"]))
     assert display.best_layers_ == {"score": None}
     assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["score"]
@@ -206,13 +206,13 @@ def test_a_layer_without_score_leaves_a_gap():
     assert display.best_layers_ == {"score": 2}
 
 
-def test_many_layers_have_room_for_their_ticks():
+def test_ticks_of_many_layers_are_thinned():
     results = _results(np.zeros((49, 2)), layer=list(range(49)))
     ticks = LayerProbeDisplay.from_cv_results(results).ax_.get_xticks()
     np.testing.assert_array_equal(ticks, range(0, 49, 3))
 
 
-def test_a_fitted_selector_is_drawn(layers, emotions):
+def test_scores_of_a_fitted_selector(layers, emotions):
     selector = LayerSelector("best").fit(layers, emotions)
     for fitted in (selector, make_pipeline(make_pipeline(selector), LogisticRegression())):
         display = LayerProbeDisplay.from_estimator(fitted)
@@ -235,13 +235,13 @@ def test_each_target_of_a_selector_is_a_line(layers, dimensions):
     assert list(two.scores) == ["one arousal", "one valence", "two arousal", "two valence"]
 
 
-def test_targets_of_two_kinds_share_no_name_of_a_score(layers, dimensions, emotions):
+def test_label_for_targets_with_different_scoring(layers, dimensions, emotions):
     targets = dimensions.assign(emotion=emotions)
     display = LayerProbeDisplay.from_estimator(LayerSelector("best").fit(layers, targets))
     assert display.ax_.get_ylabel() == "Score"
 
 
-def test_errors_are_drawn_with_the_other_sign(layers, dimensions):
+def test_negate_score(layers, dimensions):
     selector = LayerSelector("best", scoring="neg_mean_squared_error")
     selector.fit(layers, dimensions["arousal"])
     display = LayerProbeDisplay.from_estimator(selector, negate_score=True)
@@ -254,7 +254,7 @@ def test_errors_are_drawn_with_the_other_sign(layers, dimensions):
     assert other.ax_.get_ylabel() == "Negative mean squared error"
 
 
-def test_the_spread_may_be_bars_or_nothing():
+def test_std_display_style():
     display = LayerProbeDisplay.from_cv_results(_results([[1, 3], [2, 2]], layer=[0, 1]))
     fig, ax = plt.subplots()
     display.plot(ax, std_display_style="errorbar", score_name="Recall", line_kw={"color": "red"})
@@ -273,7 +273,7 @@ def test_the_spread_may_be_bars_or_nothing():
         display.plot(std_display_style="band")
 
 
-def test_the_parameter_is_found_or_named():
+def test_the_parameter_is_inferred_or_given():
     results = _results([[1, 1], [2, 2]], a__layer=[0, 1], b__layer=[1, 0], n_layers=[2, 2])
     with pytest.raises(ValueError, match=r"search is over \['a__layer', 'b__layer'\].*param"):
         LayerProbeDisplay.from_cv_results(results)
@@ -285,18 +285,18 @@ def test_the_parameter_is_found_or_named():
         LayerProbeDisplay.from_cv_results(_results([[1, 1]], C=[1]))
 
 
-def test_what_holds_no_scores_is_refused(layers, emotions):
-    with pytest.raises(ValueError, match="Got LayerSelector, and need a fitted search"):
+def test_objects_without_scores_raise(layers, emotions):
+    with pytest.raises(ValueError, match="Got LayerSelector, but a fitted search"):
         LayerProbeDisplay.from_cv_results(LayerSelector())
     weighted = make_pipeline(LayerSelector("weighted"), LogisticRegression())
     for other in (weighted.fit(layers, emotions), LayerSelector("best"), LogisticRegression()):
-        with pytest.raises(ValueError, match=r"holds 0 fitted LayerSelector\('best'\)"):
+        with pytest.raises(ValueError, match=r"contains 0 fitted LayerSelector\('best'\)"):
             LayerProbeDisplay.from_estimator(other)
-    with pytest.raises(ValueError, match=r"name=\['a', 'b'\] has not one for each line"):
+    with pytest.raises(ValueError, match=r"name=\['a', 'b'\] needs one name for each line"):
         LayerProbeDisplay.from_cv_results(_results([[1, 1]], layer=[0]), name=["a", "b"])
 
 
-def test_a_halving_search_is_refused(layers, emotions):
+def test_a_halving_search_raises(layers, emotions):
     pipeline = make_pipeline(LayerSelector(), LogisticRegression())
     search = HalvingGridSearchCV(pipeline, {LAYER: range(N_LAYERS)}, cv=2, random_state=0)
     with pytest.raises(ValueError, match="different numbers of recordings"):

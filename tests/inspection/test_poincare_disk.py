@@ -1,4 +1,4 @@
-"""PoincareDiskDisplay: that the picture shows the points, and how well it keeps distances."""
+"""PoincareDiskDisplay: plotted points, preservation of distances, and errors."""
 
 import sys
 
@@ -46,7 +46,7 @@ def _fit(X, y=EMOTIONS, **parameters):
 
 
 def _distances(x, y, c=1.0):
-    """Return hyperbolic distances by their textbook formula; Euclid's, doubled, for c = 0."""
+    """Return hyperbolic distances by the textbook formula; twice Euclidean ones for c = 0."""
     if c == 0:
         return 2 * cdist(x, y)
     gaps = np.outer(1 - c * (x**2).sum(1), 1 - c * (y**2).sum(1))
@@ -54,7 +54,7 @@ def _distances(x, y, c=1.0):
 
 
 def _pairs(points, c=1.0):
-    """Return the distances of all pairs of points and of each to the origin."""
+    """Return the distances between all pairs of points, including the origin."""
     points = np.vstack([np.zeros((1, points.shape[1])), points]).astype(float)
     return _distances(points, points, c)[np.triu_indices(len(points), 1)]
 
@@ -74,7 +74,7 @@ def _offsets(collections):
         {"n_dims": 1},
     ],
 )
-def test_two_dimensions_are_drawn_as_they_are(X, parameters):
+def test_two_dimensional_points_keep_their_distances(X, parameters):
     classifier = _fit(X, **({"n_dims": 2} | parameters))
     display = PoincareDiskDisplay.from_estimator(classifier, X)
     c = display.curvature
@@ -86,7 +86,7 @@ def test_two_dimensions_are_drawn_as_they_are(X, parameters):
 
 
 @pytest.mark.parametrize("c", [0.3, 1.0])
-def test_stress_and_correlation_are_those_of_the_points(X, c):
+def test_stress_and_correlation(X, c):
     classifier = _fit(X, curvature=c)
     display = PoincareDiskDisplay.from_estimator(classifier, X)
     on_disk, fused = _pairs(display.points, c), _pairs(classifier.transform(X), c)
@@ -114,19 +114,19 @@ def test_the_points_of_each_class_are_drawn_on_the_unit_disk(X):
     assert [text.get_text() for text in legend.get_texts()] == ["anger", "fear", "joy"]
 
 
-def test_points_lie_as_far_from_the_centre_as_from_the_origin(X, classifier):
+def test_distances_to_the_origin_are_preserved(X, classifier):
     display = PoincareDiskDisplay.from_estimator(classifier, X)
     from_centre = 2 * np.arctanh(np.linalg.norm(display.points, axis=1))
     distances = classifier.distance_to_origin(X)
     assert np.abs(from_centre / distances - 1).mean() < 0.1
     assert np.linalg.norm(classifier.transform(X).mean(axis=0)) > 0.05, (
-        "their midpoint is elsewhere"
+        "the midpoint is not the origin"
     )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parameters", [{"curvature": 0}, {"fusion": "concat"}])
-def test_euclid_has_no_rim(X, parameters):
+def test_the_euclidean_plane_has_no_boundary(X, parameters):
     classifier = _fit(X, **parameters)
     for style in ("geodesics", "regions"):
         display = PoincareDiskDisplay.from_estimator(classifier, X, style=style)
@@ -142,7 +142,7 @@ def test_euclid_has_no_rim(X, parameters):
             np.testing.assert_allclose(line[0], display.midpoints_[emotion].get_offsets()[0])
 
 
-def test_geodesics_go_the_shortest_way_from_the_midpoint(X, classifier):
+def test_geodesics_are_shortest_paths_from_the_midpoint(X, classifier):
     display = PoincareDiskDisplay.from_estimator(classifier, X, EMOTIONS, style="geodesics")
     assert list(display.geodesics_) == list(display.points_)
     for emotion, lines in display.geodesics_.items():
@@ -151,12 +151,12 @@ def test_geodesics_go_the_shortest_way_from_the_midpoint(X, classifier):
         assert len(lines.get_segments()) == len(points)
         for line, point in zip(lines.get_segments(), points, strict=True):
             np.testing.assert_allclose(line[[0, -1]], [midpoint, point], atol=1e-9)
-            way = np.diagonal(_distances(line[:-1], line[1:])).sum()
-            assert way == pytest.approx(_distances(line[:1], line[-1:]).item(), rel=1e-6)
+            length = np.diagonal(_distances(line[:-1], line[1:])).sum()
+            assert length == pytest.approx(_distances(line[:1], line[-1:]).item(), rel=1e-6)
     assert not display.regions_
 
 
-def test_the_midpoint_is_as_far_from_two_points():
+def test_the_midpoint_of_two_points_is_equidistant():
     points = np.array([[0.5, 0.1], [-0.2, 0.8], [0.1, 0.2]])
     display = PoincareDiskDisplay(points=points, labels=["a", "a", "b"]).plot(style="geodesics")
     midpoint = display.midpoints_["a"].get_offsets()
@@ -165,11 +165,11 @@ def test_the_midpoint_is_as_far_from_two_points():
     assert first + second == pytest.approx(_distances(points[:1], points[1:2]).item())
 
 
-def test_a_place_belongs_to_the_class_of_its_nearest_points():
+def test_regions_follow_the_nearest_points():
     rng = np.random.default_rng(0)
     points = rng.uniform(-0.6, 0.6, size=(40, 2))
-    predictions = np.array(["left", "right", "strewn"])[(points[:, 0] > 0).astype(int)]
-    predictions[:5] = "strewn"
+    predictions = np.array(["left", "right", "mixed"])[(points[:, 0] > 0).astype(int)]
+    predictions[:5] = "mixed"
     for n_neighbors in (1, 7):
         display = PoincareDiskDisplay(points=points, labels=predictions)
         display.plot(style="regions", n_neighbors=n_neighbors)
@@ -184,11 +184,11 @@ def test_a_place_belongs_to_the_class_of_its_nearest_points():
         }
         found = [[name for name in is_within if is_within[name][place]] for place in range(300)]
         hits = [names == [name] for names, name in zip(found, expected, strict=True)]
-        assert np.mean(hits) > 0.95, "but for places at a border"
+        assert np.mean(hits) > 0.95, "except for locations at a border"
 
 
 @pytest.mark.slow
-def test_regions_are_of_what_is_predicted(X, classifier):
+def test_regions_follow_the_predictions(X, classifier):
     wrong = np.roll(EMOTIONS, 1)
     right, other = (
         PoincareDiskDisplay.from_estimator(classifier, X, y, style="regions")
@@ -204,12 +204,12 @@ def test_regions_are_of_what_is_predicted(X, classifier):
     assert all(region.get_clip_path() is not None for region in right.regions_.values())
 
 
-def test_predicted_classes_are_drawn_where_no_true_ones_are_given(X, classifier):
+def test_predicted_classes_are_the_default_labels(X, classifier):
     display = PoincareDiskDisplay.from_estimator(classifier, X)
     np.testing.assert_array_equal(display.labels, classifier.predict(X))
 
 
-def test_a_class_without_points_has_its_colour(X, classifier):
+def test_a_class_without_points_is_in_the_legend(X, classifier):
     true = np.where(EMOTIONS == "fear", "anger", EMOTIONS)
     display = PoincareDiskDisplay.from_estimator(classifier, X, true, style="geodesics")
     assert list(display.points_) == ["anger", "fear", "joy"]
@@ -223,11 +223,11 @@ def test_classes_differ_without_colour(n_classes):
     labels = np.repeat(np.arange(n_classes), 5)
     display = PoincareDiskDisplay(points=points, labels=labels).plot(style="regions", n_neighbors=1)
     assert list(display.points_) == list(range(n_classes))
-    looks = {
+    styles = {
         (tuple(drawn.get_facecolor()[0]), drawn.get_paths()[0].vertices.tobytes())
         for drawn in display.points_.values()
     }
-    assert len(looks) == n_classes
+    assert len(styles) == n_classes
     regions = {
         (tuple(region.get_facecolor()[0]), region.hatches[0])
         for region in display.regions_.values()
@@ -256,7 +256,7 @@ def test_a_pipeline_transforms_once(X, classifier):
     np.testing.assert_allclose(display.points, expected.points, atol=1e-6)
 
 
-def test_a_search_and_data_frames_are_drawn(X):
+def test_a_search_and_data_frames(X):
     frame = pd.DataFrame(X, columns=[f"a__{i}" if i < 6 else f"b__{i}" for i in range(N_FEATURES)])
     classifier = HyperbolicFusionClassifier(branch="mlp", random_state=0, device="cpu")
     classifier.set_output(transform="pandas")
@@ -265,7 +265,7 @@ def test_a_search_and_data_frames_are_drawn(X):
     np.testing.assert_array_equal(display.labels, EMOTIONS)
 
 
-def test_a_pipeline_that_ends_in_a_search_is_drawn(X):
+def test_a_pipeline_that_ends_in_a_search(X):
     search = GridSearchCV(
         HyperbolicFusionClassifier([N_FEATURES], branch="mlp", max_epochs=1, random_state=0),
         {"n_dims": [4]},
@@ -275,13 +275,13 @@ def test_a_pipeline_that_ends_in_a_search_is_drawn(X):
     assert len(PoincareDiskDisplay.from_estimator(pipeline, X).points) == len(X)
 
 
-def test_short_names_of_settings_count(X, classifier):
+def test_aliases_in_scatter_kw(X, classifier):
     display = PoincareDiskDisplay.from_estimator(classifier, X, scatter_kw={"lw": 2, "ec": "red"})
     assert next(iter(display.points_.values())).get_linewidths()[0] == 2
     PoincareDiskDisplay.from_estimator(classifier, X, scatter_kw={"c": "red"})
 
 
-def test_of_many_recordings_some_of_each_class_are_drawn(X, classifier):
+def test_many_recordings_are_subsampled_by_class(X, classifier):
     display = PoincareDiskDisplay.from_estimator(classifier, X, EMOTIONS, max_points=30)
     assert len(display.points) == 30
     assert dict(zip(*np.unique(display.labels, return_counts=True), strict=True)) == {
@@ -297,7 +297,7 @@ def test_of_many_recordings_some_of_each_class_are_drawn(X, classifier):
     assert "recordings" not in all_of_them.ax_.get_xlabel()
 
 
-def test_a_picture_can_be_drawn_again(X, classifier):
+def test_plotting_again(X, classifier):
     first = PoincareDiskDisplay.from_estimator(classifier, X, EMOTIONS)
     again = PoincareDiskDisplay(
         points=first.points.tolist(),
@@ -318,7 +318,7 @@ def test_a_picture_can_be_drawn_again(X, classifier):
     assert bare.ax_.get_xlabel() == ""
 
 
-def test_what_cannot_be_drawn_is_refused(X, classifier):
+def test_invalid_input_raises(X, classifier):
     draw = PoincareDiskDisplay.from_estimator
     with pytest.raises(NotFittedError, match=r"estimator=Hyperbolic.* isn't fitted: call its fit"):
         draw(make_pipeline(HyperbolicFusionClassifier()), X)
@@ -326,29 +326,29 @@ def test_what_cannot_be_drawn_is_refused(X, classifier):
         LogisticRegression().fit(X, EMOTIONS),
         make_pipeline(classifier, StandardScaler()),
     ):
-        with pytest.raises(ValueError, match=r"is no HyperbolicFusionClassifier.*pass a fitted"):
+        with pytest.raises(ValueError, match=r"is not a HyperbolicFusionClassifier.*pass a fitted"):
             draw(other, X)
     with pytest.raises(NotFittedError, match="estimator=GridSearchCV isn't fitted"):
         draw(GridSearchCV(HyperbolicFusionClassifier(), {"n_dims": [2]}), X)
-    with pytest.raises(ValueError, match="the estimator predicts such as"):
+    with pytest.raises(ValueError, match="the estimator predicts classes such as"):
         draw(classifier, X, np.arange(60) % 3)
     with pytest.raises(
         ValueError, match="y has no class for 1 recordings, the first at position 4"
     ):
         draw(classifier, X, [None if i == 4 else name for i, name in enumerate(EMOTIONS)])
-    with pytest.raises(ValueError, match=r"max_points=10\.5; it must be a whole number"):
+    with pytest.raises(ValueError, match=r"max_points=10\.5; it must be an integer"):
         draw(classifier, X, max_points=10.5)
     with pytest.raises(ValueError, match="y has 59 classes for 60 recordings of X: pass one for"):
         draw(classifier, X, EMOTIONS[1:])
-    with pytest.raises(ValueError, match=r"The recordings of X become 2 different .*: pass more"):
+    with pytest.raises(ValueError, match=r"The recordings of X have 2 distinct .*: pass more"):
         draw(classifier, X[[0, 1, 0, 1]])
     assert len(draw(classifier, X[:3]).points) == 3
-    with pytest.raises(ValueError, match="max_points=2; it must be a whole number, 3 or more"):
+    with pytest.raises(ValueError, match="max_points=2; it must be an integer, 3 or more"):
         draw(classifier, X, max_points=2)
     with pytest.raises(ValueError, match="n_neighbors=0; it must be 1 or more"):
         draw(classifier, X, n_neighbors=0)
     with pytest.raises(
-        ValueError, match="style='region'; it may be 'geodesics', 'regions' or None"
+        ValueError, match="style='region'; it must be 'geodesics', 'regions' or None"
     ):
         draw(classifier, X, style="region")
 

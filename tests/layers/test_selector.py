@@ -1,4 +1,4 @@
-"""LayerSelector: what comes out, what it is called, and where the groups go."""
+"""LayerSelector: output, feature names and routing of groups."""
 
 import pickle
 
@@ -43,7 +43,7 @@ def speakers():
 
 @pytest.fixture
 def emotions(layers):
-    """Return classes that stand in layer 2, in its first dimension."""
+    """Return classes that are encoded in the first dimension of layer 2."""
     emotions = np.array(["anger", "fear"])[np.arange(N) % 2]
     layers[:, 2, 0] += np.where(emotions == "anger", 2, -2)
     return emotions
@@ -51,7 +51,7 @@ def emotions(layers):
 
 @pytest.fixture
 def dimensions(layers):
-    """Return arousal, which stands in layer 0, and valence, which stands in layer 3."""
+    """Return arousal, encoded in layer 0, and valence, encoded in layer 3."""
     noise = np.random.default_rng(1).normal(scale=0.1, size=(N, 2))
     return pd.DataFrame({"arousal": layers[:, 0, 1], "valence": layers[:, 3, 2]}) + noise
 
@@ -63,13 +63,13 @@ def routing():
 
 
 def _table(layers):
-    """Return the columns that an embedder's `flatten=True` gives, with its names."""
+    """Return a table with the columns and names of an embedder with `flatten=True`."""
     columns = [f"wavlm_layer{i:02d}_dim{j:04d}" for i in range(N_LAYERS) for j in range(N_DIMS)]
     return pd.DataFrame(layers.reshape(N, -1), columns=columns, index=range(100, 100 + N))
 
 
 class SplitterSpy(GroupKFold):
-    """Remember the groups of every split."""
+    """Record the groups of every split."""
 
     splits = []
 
@@ -83,7 +83,7 @@ class SplitterSpy(GroupKFold):
 
 
 @pytest.mark.parametrize("layer", [0, 2, -1, -N_LAYERS, np.int64(3), np.int32(-2)])
-def test_an_index_is_the_layer_itself(layers, layer):
+def test_an_index_selects_the_layer(layers, layer):
     selector = LayerSelector(layer)
     np.testing.assert_array_equal(selector.fit_transform(layers), layers[:, layer])
     assert selector.layer_indices_.tolist() == [layer % N_LAYERS]
@@ -116,7 +116,7 @@ def test_a_table_without_n_layers_is_one_layer(layers, layer):
     np.testing.assert_array_equal(LayerSelector(layer).fit_transform(table), table)
 
 
-def test_the_mean_is_that_of_the_layers_as_they_are(layers):
+def test_the_mean_is_not_standardised(layers):
     expected = sum(layers[:, index] for index in range(N_LAYERS)) / N_LAYERS
     np.testing.assert_allclose(LayerSelector("mean").fit_transform(layers), expected, atol=1e-15)
 
@@ -130,7 +130,7 @@ def test_dtypes_are_kept(layers, emotions, dtype, layer):
     np.testing.assert_allclose(selector.transform(layers.astype(dtype)), expected, atol=1e-6)
 
 
-def test_the_output_is_no_view(layers):
+def test_the_output_is_a_copy(layers):
     for layer in (0, [0, 1], "mean"):
         kept = layers.copy()
         for given in (layers, layers.reshape(N, -1)):
@@ -144,7 +144,7 @@ def test_the_output_is_no_view(layers):
 # Best
 
 
-def test_best_is_the_layer_that_holds_the_emotions(layers, emotions):
+def test_best_finds_the_layer_of_the_emotions(layers, emotions):
     selector = LayerSelector("best").fit(layers, emotions)
     assert selector.best_layer_ == 2
     assert type(selector.best_layer_) is int
@@ -199,19 +199,19 @@ def test_all_layers_are_scored_on_the_same_folds(layers, emotions):
     np.testing.assert_array_equal(scores, np.tile(scores[0], (N_LAYERS, 1)))
 
 
-def test_folds_given_as_an_iterator_serve_every_target(layers, dimensions):
+def test_folds_from_an_iterator_are_used_for_every_target(layers, dimensions):
     folds = list(KFold(4).split(layers))
     once = LayerSelector("best", cv=iter(folds)).fit(layers, dimensions)
     again = LayerSelector("best", cv=folds).fit(layers, dimensions)
     np.testing.assert_array_equal(once.layer_scores_, again.layer_scores_)
 
 
-def test_of_equal_layers_the_lowest_is_best(layers, emotions):
+def test_ties_give_the_lowest_layer(layers, emotions):
     layers[:, 1] = layers[:, 2]
     assert LayerSelector("best").fit(layers, emotions).best_layer_ == 1
 
 
-def test_a_score_that_is_no_number_comes_last(layers, dimensions):
+def test_nan_scores_are_ignored(layers, dimensions):
     def score(estimator, X, y):
         predicted = estimator.predict(X)
         return np.nan if np.ptp(predicted) == 0 else np.corrcoef(predicted, y)[0, 1]
@@ -222,14 +222,14 @@ def test_a_score_that_is_no_number_comes_last(layers, dimensions):
     assert np.isnan(selector.layer_scores_[1]).all()
     assert selector.best_layer_ == 0
     layers[:] = 0
-    with pytest.raises(ValueError, match="No layer has a score that is a number"):
+    with pytest.raises(ValueError, match="The scores of all layers are NaN"):
         selector.fit(layers, arousal)
 
 
 # Weighted
 
 
-def test_weights_lie_on_the_layer_that_holds_the_emotions(layers, emotions):
+def test_weights_are_highest_for_the_layer_of_the_emotions(layers, emotions):
     layers[:, 0] *= 1e4
     selector = LayerSelector("weighted").fit(layers, emotions)
     assert selector.layer_weights_.shape == (N_LAYERS,)
@@ -249,7 +249,7 @@ def test_the_scale_of_a_layer_does_not_matter(layers, emotions):
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
-def test_each_target_has_weights_of_its_own(layers, dimensions, emotions, n_jobs):
+def test_each_target_has_its_own_weights(layers, dimensions, emotions, n_jobs):
     targets = dimensions.assign(emotion=emotions)
     selector = LayerSelector("weighted", n_jobs=n_jobs).fit(layers, targets)
     assert selector.layer_weights_.argmax(axis=1).tolist() == [0, 3, 2]
@@ -269,7 +269,7 @@ def test_the_unit_of_a_number_does_not_matter(layers, dimensions):
     np.testing.assert_allclose(first.layer_weights_, second.layer_weights_, atol=1e-6)
 
 
-def test_whole_numbers_are_classes_unless_told_otherwise(layers):
+def test_integers_are_classes_by_default(layers):
     ratings = np.clip(np.round(2 * layers[:, 1, 0] + 4), 1, 7)
     np.testing.assert_array_equal(ratings, ratings.astype(int))
     auto, continuous = (
@@ -283,7 +283,7 @@ def test_whole_numbers_are_classes_unless_told_otherwise(layers):
     assert learned.layer_weights_[1] > 0.9
 
 
-def test_too_few_iterations_are_told(layers, emotions):
+def test_too_few_iterations_warn(layers, emotions):
     with pytest.warns(ConvergenceWarning, match=r"did not converge in 2 iterations.*max_iter=2"):
         LayerSelector("weighted", max_iter=2).fit(layers, emotions)
 
@@ -304,7 +304,7 @@ def test_only_the_training_rows_are_learned_from(layers, emotions, layer):
 # Every fit sets every attribute
 
 
-def test_a_second_fit_leaves_nothing_of_the_first(layers, emotions, dimensions):
+def test_a_second_fit_resets_all_attributes(layers, emotions, dimensions):
     selector = LayerSelector("weighted").fit(layers, dimensions)
     assert selector.n_iter_ > 1
     assert selector.best_layer_ is selector.layer_scores_ is selector.layer_indices_ is None
@@ -347,7 +347,7 @@ def test_clones_and_pickles(layers, emotions, layer):
         ("best", [f"wavlm_layer02_dim000{number}" for number in range(3)]),
     ],
 )
-def test_names_of_a_data_frame_follow(layers, emotions, layer, expected):
+def test_names_of_a_data_frame(layers, emotions, layer, expected):
     selector = LayerSelector(layer, n_layers=N_LAYERS).fit(_table(layers), emotions)
     assert selector.get_feature_names_out().tolist() == expected
 
@@ -361,17 +361,17 @@ def test_names_of_a_data_frame_follow(layers, emotions, layer, expected):
         ("weighted", ["layerweighted_dim0", "layerweighted_dim1", "layerweighted_dim2"]),
     ],
 )
-def test_three_axes_are_given_names(layers, emotions, layer, expected):
+def test_names_without_feature_names_in(layers, emotions, layer, expected):
     selector = LayerSelector(layer).fit(layers, emotions)
     assert selector.get_feature_names_out().tolist() == expected
     given = [f"hubert_layer{i}_d{j}" for i in range(N_LAYERS) for j in range(N_DIMS)]
     renamed = [name.replace("layer", "hubert_layer").replace("dim", "d") for name in expected]
     assert selector.get_feature_names_out(given).tolist() == renamed
-    with pytest.raises(ValueError, match="input_features has length 1, and X had 4 layers of 3"):
+    with pytest.raises(ValueError, match="input_features has length 1, but X had 4 layers of 3"):
         selector.get_feature_names_out(["one"])
 
 
-def test_numbers_in_names_are_as_wide_as_the_largest():
+def test_numbers_in_names_are_padded_to_the_largest():
     selector = LayerSelector([3, 12]).fit(np.zeros((1, 13, 1024), dtype=np.float32))
     assert selector.get_feature_names_out()[[12, -1]].tolist() == [
         "layer03_dim0012",
@@ -387,7 +387,7 @@ def test_a_table_without_names_is_named_as_scikit_learn_does(layers):
 
 
 @pytest.mark.parametrize("layer", ["weighted", "best"])
-def test_names_of_several_targets_lead(layers, dimensions, layer):
+def test_names_of_several_targets_are_prefixes(layers, dimensions, layer):
     names = LayerSelector(layer).fit(layers, dimensions).get_feature_names_out().tolist()
     word = {"weighted": ("weighted", "weighted"), "best": ("0", "3")}[layer]
     assert names[0] == f"arousal_layer{word[0]}_dim0"
@@ -438,15 +438,15 @@ def test_a_union_of_layers(layers):
 
 
 @pytest.mark.parametrize("layer", [4, -5, [0, 4], 13])
-def test_an_index_out_of_range_is_refused(layers, layer):
+def test_an_index_out_of_range_raises(layers, layer):
     with pytest.raises(ValueError, match=r"out of range: X has 4 layer\(s\).*from -4 to 3\.$"):
         LayerSelector(layer).fit(layers)
 
 
-def test_a_table_taken_for_one_layer_points_at_n_layers(layers):
+def test_a_table_of_several_layers_without_n_layers_raises(layers):
     with pytest.raises(ValueError, match=r"has 1 layer\(s\).*from -1 to 0\. .*needs n_layers"):
         LayerSelector(3).fit(layers.reshape(N, -1))
-    with pytest.raises(ValueError, match=r"columns of X name 4 layers.*give n_layers=4"):
+    with pytest.raises(ValueError, match=r"columns of X name 4 layers.*pass n_layers=4"):
         LayerSelector().fit(_table(layers))
 
 
@@ -456,36 +456,36 @@ def test_a_table_taken_for_one_layer_points_at_n_layers(layers):
         ([], ValueError, r"layer=\[\] names no layer"),
         ([0, 0], ValueError, "names a layer twice"),
         ([3, -1], ValueError, "names a layer twice"),
-        ([0, 1.5], TypeError, "holds 1.5"),
-        (["mean"], TypeError, "holds 'mean'"),
-        ([True, False], TypeError, "holds True"),
-        (True, TypeError, "holds True"),
+        ([0, 1.5], TypeError, "got 1.5"),
+        (["mean"], TypeError, "got 'mean'"),
+        ([True, False], TypeError, "got True"),
+        (True, TypeError, "got True"),
         (1.0, ValueError, "The 'layer' parameter"),
         ("last", ValueError, "The 'layer' parameter"),
     ],
 )
-def test_other_layers_are_refused(layers, layer, error, message):
+def test_invalid_layers_raise(layers, layer, error, message):
     with pytest.raises(error, match=message):
         LayerSelector(layer).fit(layers)
 
 
-def test_columns_that_do_not_divide_are_refused(layers):
-    with pytest.raises(ValueError, match="X has 12 columns, which don't divide into n_layers=5"):
+def test_a_wrong_number_of_columns_raises(layers):
+    with pytest.raises(ValueError, match="X has 12 columns, which is not a multiple of n_layers=5"):
         LayerSelector(n_layers=5).fit(layers.reshape(N, -1))
 
 
-def test_a_second_axis_that_contradicts_n_layers_is_refused(layers):
-    with pytest.raises(ValueError, match=r"n_layers=5, and X of shape \(80, 4, 3\) has 4"):
+def test_a_second_axis_that_contradicts_n_layers_raises(layers):
+    with pytest.raises(ValueError, match=r"n_layers=5, but X of shape \(80, 4, 3\) has 4"):
         LayerSelector(n_layers=5).fit(layers)
 
 
 @pytest.mark.parametrize("shape", [(5, 2, 3, 4), (5, 0, 3), (5, 2, 0)])
-def test_other_shapes_are_refused(shape):
+def test_other_shapes_raise(shape):
     with pytest.raises(ValueError, match=r"must be \(n_recordings, n_layers, n_dims\)"):
         LayerSelector().fit(np.zeros(shape))
 
 
-def test_another_shape_in_transform_is_refused(layers):
+def test_another_shape_in_transform_raises(layers):
     selector = LayerSelector().fit(layers)
     for other in (layers[:, :3], layers[:, :, :2], layers.reshape(N, -1), layers[:, 0]):
         with pytest.raises(ValueError, match=r"in fit it had \(n_recordings, 4, 3\)"):
@@ -508,7 +508,7 @@ def test_rows_of_nan_pass(layers, layer):
 
 
 @pytest.mark.parametrize("layer", ["weighted", "best"])
-def test_nothing_is_learned_from_nan(layers, emotions, layer):
+def test_learning_from_nan_raises(layers, emotions, layer):
     selector = LayerSelector(layer).fit(layers, emotions)
     layers[3] = np.nan
     with pytest.raises(ValueError, match="contains NaN"):
@@ -548,15 +548,15 @@ def test_targets_may_come_in_any_table(layers, dimensions, emotions, layer):
         ([np.nan] * N, "contains NaN"),
     ],
 )
-def test_targets_that_cannot_serve_are_refused(layers, layer, y, message):
+def test_invalid_targets_raise(layers, layer, y, message):
     with pytest.raises(ValueError, match=message):
         LayerSelector(layer).fit(layers, y)
 
 
-def test_a_target_type_that_contradicts_y_is_refused(layers, emotions, dimensions):
-    with pytest.raises(ValueError, match="target_type='continuous', and y holds <U5"):
+def test_a_target_type_that_contradicts_y_raises(layers, emotions, dimensions):
+    with pytest.raises(ValueError, match="target_type='continuous', but y has dtype <U5"):
         LayerSelector("weighted", target_type="continuous").fit(layers, emotions)
-    with pytest.raises(ValueError, match="y is continuous, and target_type='multiclass'"):
+    with pytest.raises(ValueError, match="y is continuous, but target_type='multiclass'"):
         LayerSelector("weighted", target_type="multiclass").fit(layers, dimensions)
 
 
@@ -564,7 +564,7 @@ def test_a_target_type_that_contradicts_y_is_refused(layers, emotions, dimension
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_search_over_layers_finds_the_one_that_holds_the_emotions(layers, emotions, n_jobs):
+def test_a_search_over_layers_finds_the_layer_of_the_emotions(layers, emotions, n_jobs):
     pipeline = make_pipeline(LayerSelector(), StandardScaler(), LogisticRegression())
     grid = {"layerselector__layer": [*range(N_LAYERS), np.int64(0), [0, 1], "mean"]}
     search = GridSearchCV(pipeline, grid, n_jobs=n_jobs).fit(layers, emotions)
@@ -591,7 +591,7 @@ def test_a_number_of_folds_keeps_groups_whole(
     layers, emotions, dimensions, speakers, cv, n_splits, kind
 ):
     codes = np.unique(speakers, return_inverse=True)[1]
-    layers[:, :, -1] = codes[:, np.newaxis]  # lets a scorer see who is tested
+    layers[:, :, -1] = codes[:, np.newaxis]  # so that the scorer gets the speakers
     tested = []
 
     def score(estimator, X, y):
@@ -606,31 +606,31 @@ def test_a_number_of_folds_keeps_groups_whole(
     assert tested == folds * N_LAYERS
 
 
-def test_fewer_groups_than_five_are_as_many_folds(layers, emotions):
+def test_number_of_folds_with_fewer_than_five_groups(layers, emotions):
     selector = LayerSelector("best").fit(layers, emotions, groups=np.arange(N) // 30)
     assert selector.layer_scores_.shape == (N_LAYERS, 3)
     for cv, groups in ((4, np.arange(N) // 30), (None, np.zeros(N))):
-        with pytest.raises(ValueError, match=r"groups holds \d of them, too few for \d folds"):
+        with pytest.raises(ValueError, match=r"groups has \d groups, too few for \d folds"):
             LayerSelector("best", cv=cv).fit(layers, emotions, groups=groups)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         LayerSelector("best").fit(layers, emotions, groups=[0, 1])
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_groups_that_are_missing_are_told(layers, emotions, enabled):
+def test_missing_groups_raise(layers, emotions, enabled):
     with (
         sklearn.config_context(enable_metadata_routing=enabled),
-        pytest.raises(ValueError, match=r"cv=LeaveOneGroupOut\(\) splits by groups, and none came"),
+        pytest.raises(ValueError, match=r"cv=LeaveOneGroupOut\(\) splits by groups, but no groups"),
     ):
         LayerSelector("best", cv=LeaveOneGroupOut()).fit(layers, emotions)
 
 
-def test_other_metadata_are_refused(layers, emotions, routing):
+def test_other_metadata_raise(layers, emotions, routing):
     with pytest.raises(TypeError, match="unexpected argument"):
         LayerSelector("best").fit(layers, emotions, speakers=emotions)
     with (
         sklearn.config_context(enable_metadata_routing=False),
-        pytest.raises(TypeError, match=r"got \['speakers'\], and takes nothing but groups"),
+        pytest.raises(TypeError, match=r"got \['speakers'\], but accepts only groups"),
     ):
         LayerSelector("best").fit(layers, emotions, speakers=emotions)
 
@@ -707,7 +707,7 @@ def test_the_routing_does_not_depend_on_the_layer():
     assert not LayerSelector(cv=[]).get_metadata_routing().consumes("fit", ["groups"])
 
 
-def test_metadata_of_the_estimator_and_the_scorer_arrive(layers, emotions, speakers, routing):
+def test_metadata_are_passed_to_the_estimator_and_the_scorer(layers, emotions, speakers, routing):
     weight = np.random.default_rng(5).random(N)
     probe = LogisticRegression().set_fit_request(sample_weight=True)
     scorer = get_scorer("accuracy").set_score_request(sample_weight="test_weight")
@@ -724,7 +724,7 @@ def test_metadata_of_the_estimator_and_the_scorer_arrive(layers, emotions, speak
 
 
 @pytest.mark.parametrize("layer", [2, "weighted", "best"])
-def test_metadata_for_other_steps_are_let_by(layers, emotions, speakers, routing, layer):
+def test_metadata_for_other_steps_are_accepted(layers, emotions, speakers, routing, layer):
     head = LogisticRegression().set_fit_request(sample_weight=True)
     pipeline = make_pipeline(LayerSelector(layer), head)
     pipeline.fit(layers, emotions, sample_weight=np.ones(N), groups=speakers)

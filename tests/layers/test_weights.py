@@ -1,4 +1,4 @@
-"""The arithmetic of "weighted": gradients, and what other implementations find."""
+"""Weighted sums of layers: gradients, and results of other implementations."""
 
 import tracemalloc
 
@@ -18,8 +18,8 @@ from sklearn_ser.layers._weights import (
     learn_weights,
     objective,
     one_hot,
-    standard_column,
     standardization,
+    standardize_target,
     weighted_sum,
 )
 
@@ -37,7 +37,7 @@ def layers():
 
 @pytest.fixture
 def targets(layers):
-    """Return a target of each kind: the one in layer 1, the other in layers 2 and 3."""
+    """Return classes encoded in layer 1, and numbers encoded in layers 2 and 3."""
     rng = np.random.default_rng(1)
     standardized = (layers - layers.mean(axis=0)) / layers.std(axis=0)
     scores = standardized[:, 1, :3] + 0.5 * rng.normal(size=(N_SAMPLES, 3))
@@ -142,8 +142,8 @@ def _torch_objective(layers, targets, kind, alpha):
             loss = torch.nn.functional.cross_entropy(head(mixed), codes)
         else:
             loss = torch.nn.functional.mse_loss(head(mixed), codes) / 2
-        deviation = mixed.std(dim=0, correction=0)
-        return loss + alpha / 2 * ((head.weight * deviation) ** 2).sum()
+        std = mixed.std(dim=0, correction=0)
+        return loss + alpha / 2 * ((head.weight * std) ** 2).sum()
 
     return compute, logits, head
 
@@ -203,7 +203,7 @@ def test_the_joint_optimum_is_torchs(layers, targets, kind):
 
 @pytest.fixture
 def equal_sum(layers):
-    """Return the sum under equal weights and its deviation, which the penalty goes by."""
+    """Return the standardised sum with equal weights, and its standard deviations."""
     mean, scale = standardization(layers)
     equal = ((layers - mean) / scale).mean(axis=1)
     return StandardScaler().fit_transform(equal), equal.std(axis=0)
@@ -212,12 +212,12 @@ def equal_sum(layers):
 def test_under_equal_weights_the_head_is_logistic_regression(
     layers, targets, equal_sum, monkeypatch
 ):
-    standardized, deviation = equal_sum
+    standardized, std = equal_sum
     expected = LogisticRegression(C=1 / (0.05 * N_SAMPLES), tol=1e-10, max_iter=10000)
     expected.fit(standardized, targets["classes"])
     learned = _learn_head_alone(layers, targets, "classes", monkeypatch)
     np.testing.assert_array_equal(learned.weights, 1 / N_LAYERS)
-    np.testing.assert_allclose(learned.coef.T * deviation, expected.coef_, atol=1e-6)
+    np.testing.assert_allclose(learned.coef.T * std, expected.coef_, atol=1e-6)
     np.testing.assert_allclose(
         learned.intercept - learned.intercept.mean(),
         expected.intercept_ - expected.intercept_.mean(),
@@ -226,11 +226,11 @@ def test_under_equal_weights_the_head_is_logistic_regression(
 
 
 def test_under_equal_weights_the_head_is_ridge_regression(layers, targets, equal_sum, monkeypatch):
-    standardized, deviation = equal_sum
-    number = standard_column(targets["continuous"])[:, 0]
+    standardized, std = equal_sum
+    number = standardize_target(targets["continuous"])[:, 0]
     expected = Ridge(alpha=0.05 * N_SAMPLES).fit(standardized, number)
     learned = _learn_head_alone(layers, targets, "continuous", monkeypatch)
-    np.testing.assert_allclose(learned.coef[:, 0] * deviation, expected.coef_, atol=1e-6)
+    np.testing.assert_allclose(learned.coef[:, 0] * std, expected.coef_, atol=1e-6)
 
 
 def test_layers_that_agree_share_the_weight():
@@ -251,7 +251,7 @@ def test_layers_that_agree_share_the_weight():
 
 
 def _learn_head_alone(layers, targets, kind, monkeypatch):
-    """Learn with the logits held at zero."""
+    """Learn the head with the logits fixed at zero."""
 
     def frozen(parameters, *arguments):
         value, gradient = objective(parameters, *arguments)
@@ -270,14 +270,14 @@ def _learn_head_alone(layers, targets, kind, monkeypatch):
     )
 
 
-def test_classes_and_numbers_become_columns():
+def test_encoding_of_targets():
     np.testing.assert_array_equal(one_hot(["b", "a"]), [[0, 1], [1, 0]])
     np.testing.assert_array_equal(one_hot([3, 1, 2]), [[0, 0, 1], [1, 0, 0], [0, 1, 0]])
-    np.testing.assert_allclose(standard_column([1, 3])[:, 0], [-1, 1], atol=1e-15)
-    np.testing.assert_array_equal(standard_column([4.0, 4.0])[:, 0], [0, 0])
+    np.testing.assert_allclose(standardize_target([1, 3])[:, 0], [-1, 1], atol=1e-15)
+    np.testing.assert_array_equal(standardize_target([4.0, 4.0])[:, 0], [0, 0])
 
 
-def test_no_layer_is_copied_as_a_whole():
+def test_memory_is_bounded():
     rng = np.random.default_rng(0)
     layers = rng.standard_normal((8000, 10, 64), dtype=np.float32)
     labels = rng.integers(0, 2, 8000)
@@ -289,5 +289,5 @@ def test_no_layer_is_copied_as_a_whole():
     weighted_sum(layers, np.full((1, 10), 0.1), mean, scale)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # A copy would take the 20 MB that the layers take, or twice that in float64.
+    # A copy of the layers would need 20 MB, or twice that in float64.
     assert peak < 0.75 * layers.nbytes

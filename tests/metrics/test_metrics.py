@@ -1,4 +1,4 @@
-"""The unweighted average recall and its interval over speakers."""
+"""Unweighted average recall, and confidence intervals over speakers."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_equal_to_scikit_learns(predictions):
     )
 
 
-def test_classes_never_spoken_do_not_count():
+def test_classes_not_in_y_true_do_not_count():
     assert unweighted_average_recall(["anger", "fear"], ["anger", "disgust"]) == 0.5
 
 
@@ -36,19 +36,19 @@ def test_classes_without_weight_do_not_count():
 
 
 @pytest.mark.parametrize("y_true", [[], [1.0, np.nan]])
-def test_nothing_and_missing_labels_are_refused(y_true):
+def test_empty_and_missing_labels_raise(y_true):
     with pytest.raises(ValueError, match=r"empty|NaN"):
         unweighted_average_recall(y_true, y_true)
 
 
-def test_lengths_must_agree():
+def test_inconsistent_lengths_raise():
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         unweighted_average_recall(["anger"], ["anger", "fear"])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         confidence_interval(unweighted_average_recall, ["anger"], ["fear"], groups=[1, 2])
 
 
-def test_interval_is_repeatable_and_holds_the_figure(predictions):
+def test_interval_is_reproducible_and_contains_the_metric(predictions):
     y_true, y_pred, speakers = predictions
     first, second = (
         confidence_interval(
@@ -67,7 +67,7 @@ def test_interval_is_repeatable_and_holds_the_figure(predictions):
 
 @pytest.mark.slow
 def test_interval_is_over_speakers_not_recordings():
-    # Five speakers all right, five all wrong: recordings are many, speakers few.
+    # All recordings of five speakers are correct, those of five others wrong.
     y_true = np.zeros(1000)
     speakers = np.repeat(np.arange(10), 100)
     y_pred = np.where(speakers < 5, 0, 1)
@@ -78,6 +78,6 @@ def test_interval_is_over_speakers_not_recordings():
     assert (low, high) == (0.2, 0.8)
 
 
-def test_one_speaker_has_no_interval():
+def test_interval_of_one_speaker_raises():
     with pytest.raises(ValueError, match=r"groups has 1 speaker\(s\).*at least 2"):
         confidence_interval(unweighted_average_recall, [0, 1], [0, 1], groups=["03", "03"])

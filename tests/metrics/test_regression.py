@@ -1,4 +1,4 @@
-"""The concordance correlation coefficient against a direct computation, and its properties."""
+"""Concordance correlation coefficient: exact computation and properties."""
 
 from fractions import Fraction
 
@@ -21,7 +21,7 @@ VALUES = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=2,
 
 
 def exact(true, predicted, weights=None):
-    """Compute it in fractions, with the moments of the population; None where undefined."""
+    """Compute the coefficient in fractions, with population moments; None if undefined."""
     weights = [1] * len(true) if weights is None else weights
     total = Fraction(sum(weights))
 
@@ -37,8 +37,8 @@ def exact(true, predicted, weights=None):
         average([(value - mean) ** 2 for value in values])
         for values, mean in zip((true, predicted), means, strict=True)
     ]
-    spread = sum(variances) + (means[0] - means[1]) ** 2
-    return None if spread == 0 else float(2 * covariance / spread)
+    denominator = sum(variances) + (means[0] - means[1]) ** 2
+    return None if denominator == 0 else float(2 * covariance / denominator)
 
 
 @given(VALUES, st.data())
@@ -66,12 +66,12 @@ def test_constants():
     assert concordance_correlation_coefficient([1, 1, 1], [0, 1, 2]) == 0
     assert concordance_correlation_coefficient([0, 1, 2], [0.1, 0.1, 0.1]) == 0
     assert concordance_correlation_coefficient([1, 1], [2, 2]) == 0
-    # 0.1 has no exact mean in floating point; it is constant nevertheless.
+    # The mean of 0.1 is not exact in floating point, but the values are constant.
     with pytest.warns(UndefinedMetricWarning, match="constant and equal"):
         assert np.isnan(concordance_correlation_coefficient([0.1] * 7, [0.1] * 7))
 
 
-def test_a_recording_without_weight_makes_no_constant_vary():
+def test_constants_are_found_among_weighted_recordings_only():
     weights = [0] + [1] * 10
     with pytest.warns(UndefinedMetricWarning):
         found = concordance_correlation_coefficient(
@@ -80,7 +80,7 @@ def test_a_recording_without_weight_makes_no_constant_vary():
     assert np.isnan(found)
 
 
-def test_far_from_zero_nothing_is_lost():
+def test_large_values_lose_no_precision():
     rng = np.random.default_rng(0)
     true = rng.integers(0, 8, 50)
     predicted = true + rng.integers(-2, 3, 50)
@@ -89,7 +89,7 @@ def test_far_from_zero_nothing_is_lost():
     assert far == pytest.approx(near, abs=1e-12)
 
 
-def test_another_mean_or_spread_costs_what_correlation_forgives():
+def test_differences_in_mean_and_variance_reduce_the_coefficient():
     true = np.arange(10.0)
     assert concordance_correlation_coefficient(true, true) == pytest.approx(1, abs=1e-15)
     assert concordance_correlation_coefficient(true, true + 3) < 0.7
@@ -128,15 +128,15 @@ def test_several_targets(targets):
     assert weighted == pytest.approx(np.average(each, weights=[2, 1, 1]))
 
 
-def test_an_undefined_target_without_weight_does_no_harm(targets):
+def test_an_undefined_target_without_weight_is_ignored(targets):
     true, predicted = (values.copy() for values in targets)
     true[:, 2] = predicted[:, 2] = 1
     with pytest.warns(UndefinedMetricWarning, match=r"target \[2\]"):
-        of_two = concordance_correlation_coefficient(true, predicted, multioutput=[1, 1, 0])
-    assert of_two == concordance_correlation_coefficient(true[:, :2], predicted[:, :2])
+        found = concordance_correlation_coefficient(true, predicted, multioutput=[1, 1, 0])
+    assert found == concordance_correlation_coefficient(true[:, :2], predicted[:, :2])
 
 
-def test_bad_input_is_refused(targets):
+def test_invalid_input_raises(targets):
     true, predicted = targets
     with pytest.raises(ValueError, match="y_true has 3 targets and y_pred 2"):
         concordance_correlation_coefficient(true, predicted[:, :2])
@@ -156,15 +156,15 @@ def test_bad_input_is_refused(targets):
         concordance_correlation_coefficient(true, predicted, multioutput="variance_weighted")
 
 
-def test_scorers_choose_in_searches(targets):
+def test_scorers_in_searches(targets):
     y, X = targets
     per_target = {
         name: make_scorer(concordance_correlation_coefficient, multioutput=np.eye(3)[target])
         for target, name in enumerate(("arousal", "valence", "dominance"))
     }
     scores = cross_validate(Ridge(), X, y, scoring={"mean": concordance_scorer, **per_target})
-    of_targets = np.mean([scores[f"test_{name}"] for name in per_target], axis=0)
-    np.testing.assert_allclose(scores["test_mean"], of_targets)
+    mean_score = np.mean([scores[f"test_{name}"] for name in per_target], axis=0)
+    np.testing.assert_allclose(scores["test_mean"], mean_score)
     search = GridSearchCV(Ridge(), {"alpha": [0.1, 1e6]}, scoring=concordance_scorer).fit(X, y)
     assert search.best_params_ == {"alpha": 0.1}
 

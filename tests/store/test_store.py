@@ -1,4 +1,4 @@
-"""Embeddings on disk: found again as they were, whatever happens to the disk meanwhile."""
+"""EmbeddingStore: exact round trips, concurrency, damaged files and unwritable disks."""
 
 import copy
 import os
@@ -25,15 +25,15 @@ from sklearn_ser.store import _database as database
 from sklearn_ser.store import _files as files_module
 from sklearn_ser.store import _store as store_module
 
-NETWORK = "wavlm-base, revision 1, float32"
+NAMESPACE = "wavlm-base, revision 1, float32"
 SETTLED = 10**18 + 1  # a time in 2001, with a fraction of a second
 
 
 @pytest.fixture(autouse=True)
-def untold(monkeypatch):
-    """Let each test be told anew what a process is told once."""
-    monkeypatch.setattr(database, "_told", {})
-    monkeypatch.setattr(database, "_waited_in_vain", set())
+def fresh_warnings(monkeypatch):
+    """Forget which warnings this process has issued."""
+    monkeypatch.setattr(database, "_warned", {})
+    monkeypatch.setattr(database, "_timed_out", set())
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def quiet():
 
 
 def make(*names, shape=(13, 768)):
-    """Return an array for each name, another for each."""
+    """Return a different array for each name."""
     return {
         name: np.random.default_rng(list(name.encode())).standard_normal(shape).astype(np.float32)
         for name in names
@@ -70,7 +70,7 @@ def path_of(store):
 
 
 def change(store, statement, *values):
-    """Change the file behind the back of the store."""
+    """Change the file without the store."""
     with closing(sqlite3.connect(path_of(store))) as connection, connection:
         changed = connection.execute(statement, values)
         assert changed.rowcount != 0
@@ -83,11 +83,11 @@ def read(store, query):
 
 @contextmanager
 def warns_once(pattern):
-    """Require exactly one warning, however many calls there are within."""
-    with warnings.catch_warnings(record=True) as told:
+    """Require exactly one warning over all calls in the block."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    (warning,) = told
+    (warning,) = caught
     assert re.search(pattern, str(warning.message))
     assert warning.filename == __file__
 
@@ -109,91 +109,91 @@ def finish(process):
     return output.split()
 
 
-# --- What is kept -----------------------------------------------------------------------------
+# --- Saving and loading -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(13, 768), (768,), (1,), (), (0,), (3, 0, 2), (2, 3, 5, 7)])
-def test_an_array_comes_back_bit_by_bit(store, quiet, shape):
+def test_arrays_round_trip_exactly(store, quiet, shape):
     arrays = make("a", shape=shape)
-    store.save(NETWORK, arrays)
-    assert_same(store.load(NETWORK, ["a"]), arrays)
+    store.save(NAMESPACE, arrays)
+    assert_same(store.load(NAMESPACE, ["a"]), arrays)
 
 
-def test_what_no_number_equals_comes_back_too(store):
+def test_nan_infinity_and_subnormal_numbers_round_trip(store):
     array = np.array([np.nan, -np.nan, np.inf, -np.inf, -0.0, 1e-45], dtype=np.float32)
-    store.save(NETWORK, {"a": array})
-    assert_same(store.load(NETWORK, ["a"]), {"a": array})
+    store.save(NAMESPACE, {"a": array})
+    assert_same(store.load(NAMESPACE, ["a"]), {"a": array})
 
 
 def test_memory_layout_does_not_matter(store):
     array = make("a")["a"]
-    store.save(NETWORK, {"fortran": np.asfortranarray(array), "strided": array[::2, ::-3]})
+    store.save(NAMESPACE, {"fortran": np.asfortranarray(array), "strided": array[::2, ::-3]})
     expected = {"fortran": array, "strided": array[::2, ::-3].copy()}
-    assert_same(store.load(NETWORK, ["fortran", "strided"]), expected)
+    assert_same(store.load(NAMESPACE, ["fortran", "strided"]), expected)
 
 
-def test_only_what_is_held_is_found(store, quiet):
-    assert store.load(NETWORK, ["a"]) == {}
+def test_only_saved_keys_are_found(store, quiet):
+    assert store.load(NAMESPACE, ["a"]) == {}
     assert not path_of(store).exists()
     arrays = make("a", "b")
-    store.save(NETWORK, arrays)
-    assert_same(store.load(NETWORK, ["b", "c", "a", "b"]), arrays)
-    assert store.load("another network", ["a"]) == {}
-    assert store.load(NETWORK, []) == {}
+    store.save(NAMESPACE, arrays)
+    assert_same(store.load(NAMESPACE, ["b", "c", "a", "b"]), arrays)
+    assert store.load("another namespace", ["a"]) == {}
+    assert store.load(NAMESPACE, []) == {}
 
 
 def test_entries_and_bytes_are_counted(store, quiet):
     assert (len(store), store.n_bytes) == (0, 0)
-    store.save(NETWORK, make("a", "b", shape=(13, 5)))
-    store.save("another network", make("a", shape=(5,)))
+    store.save(NAMESPACE, make("a", "b", shape=(13, 5)))
+    store.save("another namespace", make("a", shape=(5,)))
     assert (len(store), store.n_bytes) == (3, 4 * (13 * 5 * 2 + 5))
 
 
-def test_nothing_to_keep_touches_no_disk(store):
-    store.save(NETWORK, {})
+def test_saving_nothing_creates_no_folder(store):
+    store.save(NAMESPACE, {})
     store.remember_contents({})
     assert not os.path.exists(store.location)
 
 
-def test_clearing_deletes_all_and_gives_the_space_back(store):
-    store.save(NETWORK, make(*map(str, range(20))))
+def test_clearing_deletes_all_entries_and_frees_space(store):
+    store.save(NAMESPACE, make(*map(str, range(20))))
     file = FileVersion("/a.wav", "", 1, 1, SETTLED, SETTLED)
     store.remember_contents({file: "0"})
     full = path_of(store).stat().st_size
     store.clear()
     assert (len(store), store.n_bytes, store.known_contents([file])) == (0, 0, {})
     assert path_of(store).stat().st_size < full / 5
-    store.save(NETWORK, make("a"))
-    assert_same(store.load(NETWORK, ["a"]), make("a"))
+    store.save(NAMESPACE, make("a"))
+    assert_same(store.load(NAMESPACE, ["a"]), make("a"))
 
 
 def test_the_larger_of_two_arrays_is_kept(store):
     deep, shallow = make("a", shape=(13, 8)), make("a", shape=(7, 8))
-    store.save(NETWORK, shallow)
-    store.save(NETWORK, deep)
-    assert_same(store.load(NETWORK, ["a"]), deep)
-    store.save(NETWORK, shallow)
-    assert_same(store.load(NETWORK, ["a"]), deep)
+    store.save(NAMESPACE, shallow)
+    store.save(NAMESPACE, deep)
+    assert_same(store.load(NAMESPACE, ["a"]), deep)
+    store.save(NAMESPACE, shallow)
+    assert_same(store.load(NAMESPACE, ["a"]), deep)
     assert store.n_bytes == deep["a"].nbytes
 
 
 @pytest.mark.slow
 def test_thousands_of_keys_are_one_call(store):
     arrays = make(*map(str, range(33_000)), shape=(2,))
-    store.save(NETWORK, arrays)
-    assert_same(store.load(NETWORK, list(arrays)), arrays)
+    store.save(NAMESPACE, arrays)
+    assert_same(store.load(NAMESPACE, list(arrays)), arrays)
 
 
 def test_no_pickle_is_written_or_read(store, monkeypatch):
-    def refuse(*args, **kwargs):
+    def fail(*args, **kwargs):
         raise AssertionError("pickled")
 
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     with monkeypatch.context() as patch:
         for name in ("dump", "dumps", "load", "loads", "Pickler", "Unpickler"):
-            patch.setattr(pickle, name, refuse)
-        store.save(NETWORK, {"a": array})
-        assert_same(store.load(NETWORK, ["a"]), {"a": array})
+            patch.setattr(pickle, name, fail)
+        store.save(NAMESPACE, {"a": array})
+        assert_same(store.load(NAMESPACE, ["a"]), {"a": array})
     assert read(store, "SELECT data FROM arrays") == [(array.astype("<f4").tobytes(),)]
     # Every protocol since 2 begins so, and every pickle ends in a dot.
     stored = path_of(store).read_bytes()
@@ -204,14 +204,14 @@ def test_no_pickle_is_written_or_read(store, monkeypatch):
 @pytest.mark.parametrize(
     "duplicate", [copy.deepcopy, lambda store: pickle.loads(pickle.dumps(store))]
 )
-def test_a_copy_of_the_store_is_the_same_place(store, duplicate):
-    store.save(NETWORK, make("a"))
+def test_a_copy_of_the_store_uses_the_same_folder(store, duplicate):
+    store.save(NAMESPACE, make("a"))
     other = duplicate(EmbeddingStore(store.location, max_bytes=10**6))
     assert vars(other) == {"location": store.location, "max_bytes": 10**6}
-    assert_same(other.load(NETWORK, ["a"]), make("a"))
+    assert_same(other.load(NAMESPACE, ["a"]), make("a"))
 
 
-def test_the_text_of_a_store_is_the_call_that_makes_it(tmp_path):
+def test_repr_is_the_call_that_creates_the_store(tmp_path):
     assert repr(EmbeddingStore("cache")) == "EmbeddingStore('cache')"
     assert (
         repr(EmbeddingStore(Path("cache"), max_bytes=7)) == "EmbeddingStore('cache', max_bytes=7)"
@@ -219,24 +219,24 @@ def test_the_text_of_a_store_is_the_call_that_makes_it(tmp_path):
 
 
 @pytest.mark.parametrize("max_bytes", [-1, "1 GB", float("nan")])
-def test_a_limit_that_is_none_is_refused(max_bytes):
+def test_an_invalid_limit_raises(max_bytes):
     with pytest.raises(ValueError, match=r"max_bytes is .*at least 0, or None"):
         EmbeddingStore("cache", max_bytes=max_bytes)
 
 
-def test_a_location_that_is_none_is_refused():
+def test_an_invalid_location_raises():
     with pytest.raises(TypeError, match="location is of type NoneType"):
         EmbeddingStore(None)
 
 
-def test_odd_names_are_names_like_others(tmp_path):
+def test_special_characters_in_names(tmp_path):
     store = EmbeddingStore(tmp_path / "50% #1? ü")
-    network = os.fsdecode(b"/models/\xff")
-    store.save(network, make("a"))
-    assert_same(store.load(network, ["a"]), make("a"))
+    namespace = os.fsdecode(b"/models/\xff")
+    store.save(namespace, make("a"))
+    assert_same(store.load(namespace, ["a"]), make("a"))
 
 
-# --- Several at a time ------------------------------------------------------------------------
+# --- Concurrency ------------------------------------------------------------------------------
 
 SAVE_HUNDREDS = """
 first = int(sys.argv[2])
@@ -247,8 +247,8 @@ for i in range(first, first + 150, 5):
 
 
 @pytest.mark.slow
-def test_processes_may_write_at_a_time(store):
-    # Each pair overlaps in half of its keys; all begin without a file.
+def test_processes_may_write_at_the_same_time(store):
+    # Neighbours share half of their keys; no file exists at the start.
     for process in [start(SAVE_HUNDREDS, store.location, 75 * i) for i in range(4)]:
         finish(process)
     expected = {str(k): np.full((13, 64), k, dtype=np.float32) for k in range(375)}
@@ -258,7 +258,7 @@ def test_processes_may_write_at_a_time(store):
 
 
 @pytest.mark.slow
-def test_processes_that_meet_damage_at_a_time_lose_nothing_new(store):
+def test_processes_that_find_damage_at_the_same_time_lose_no_new_entry(store):
     Path(store.location).mkdir()
     path_of(store).write_bytes(b"garbage" * 1000)
     for process in [start(SAVE_HUNDREDS, store.location, 150 * i) for i in range(4)]:
@@ -276,8 +276,8 @@ def test_threads_may_share_a_store(store):
     def work(first):
         try:
             for name in map(str, range(first, first + 10)):
-                store.save(NETWORK, {name: arrays[name]})
-                assert_same(store.load(NETWORK, [name]), {name: arrays[name]})
+                store.save(NAMESPACE, {name: arrays[name]})
+                assert_same(store.load(NAMESPACE, [name]), {name: arrays[name]})
         except BaseException as error:
             failures.append(error)
 
@@ -287,7 +287,7 @@ def test_threads_may_share_a_store(store):
     for thread in threads:
         thread.join()
     assert not failures
-    assert_same(store.load(NETWORK, list(arrays)), arrays)
+    assert_same(store.load(NAMESPACE, list(arrays)), arrays)
 
 
 STOP_IN_THE_MIDDLE = """
@@ -315,7 +315,7 @@ def killed(store):
     """Return a store whose writer was killed in the middle of a transaction."""
     process = start(STOP_IN_THE_MIDDLE, store.location)
     assert process.stdout.readline() == "now\n"
-    # More was changed than SQLite keeps in memory: the file itself is half-written.
+    # More was changed than SQLite buffers in memory: the file itself is half-written.
     assert Path(f"{path_of(store)}-journal").stat().st_size > 0
     assert path_of(store).stat().st_size > 1.3 * 100 * 13 * 768 * 4
     os.kill(process.pid, signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
@@ -326,7 +326,7 @@ def killed(store):
 COMMITTED = {str(k): np.full((13, 768), k, dtype=np.float32) for k in range(100)}
 
 
-def test_a_writer_that_is_killed_leaves_what_was_committed(killed, quiet):
+def test_a_killed_writer_leaves_what_was_committed(killed, quiet):
     assert_same(killed.load("n", list(map(str, range(300)))), COMMITTED)
     assert read(killed, "PRAGMA integrity_check") == [("ok",)]
     killed.save("n", make("200"))
@@ -338,11 +338,11 @@ def test_a_writer_that_is_killed_leaves_what_was_committed(killed, quiet):
 
 def flip_a_byte(store, column, content):
     """Flip one bit in the middle of a column of one entry."""
-    of_entry = f"id = (SELECT id FROM entries WHERE content = CAST('{content}' AS BLOB))"
-    ((value,),) = read(store, f"SELECT {column} FROM arrays WHERE {of_entry}")
+    condition = f"id = (SELECT id FROM entries WHERE content = CAST('{content}' AS BLOB))"
+    ((value,),) = read(store, f"SELECT {column} FROM arrays WHERE {condition}")
     value = bytearray(value)
     value[len(value) // 2] ^= 1
-    change(store, f"UPDATE arrays SET {column} = ? WHERE {of_entry}", bytes(value))
+    change(store, f"UPDATE arrays SET {column} = ? WHERE {condition}", bytes(value))
 
 
 DAMAGES = {
@@ -363,38 +363,38 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_entry_is_noticed_told_once_and_replaced(store, damage):
+def test_a_damaged_entry_warns_once_and_is_replaced(store, damage):
     arrays = make("a", "b", "c")
-    store.save(NETWORK, arrays)
+    store.save(NAMESPACE, arrays)
     sound = {name: arrays[name] for name in "ac"}
     damage(store)
     with warns_once(r"1 of the embeddings kept in '.*store' are damaged"):
-        assert_same(store.load(NETWORK, ["a", "b", "c"]), sound)
+        assert_same(store.load(NAMESPACE, ["a", "b", "c"]), sound)
     assert len(store) == 2
-    store.save(NETWORK, {"b": arrays["b"]})
-    assert_same(store.load(NETWORK, ["a", "b", "c"]), arrays)
+    store.save(NAMESPACE, {"b": arrays["b"]})
+    assert_same(store.load(NAMESPACE, ["a", "b", "c"]), arrays)
     flip_a_byte(store, "data", "a")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert_same(store.load(NETWORK, ["a"]), {})
+        assert_same(store.load(NAMESPACE, ["a"]), {})
 
 
-def test_damage_that_another_process_has_mended_is_left_alone(store, monkeypatch):
+def test_an_entry_repaired_by_another_process_is_kept(store, monkeypatch):
     arrays = make("a")
-    store.save(NETWORK, arrays)
+    store.save(NAMESPACE, arrays)
     flip_a_byte(store, "data", "a")
     write = database.write
 
-    def mend_first(location, work, **kwargs):
+    def repair_first(location, work, **kwargs):
         monkeypatch.setattr(database, "write", write)
         store.clear()
-        store.save(NETWORK, arrays)
+        store.save(NAMESPACE, arrays)
         write(location, work, **kwargs)
 
-    monkeypatch.setattr(database, "write", mend_first)
+    monkeypatch.setattr(database, "write", repair_first)
     with pytest.warns(UserWarning, match="damaged"):
-        assert store.load(NETWORK, ["a"]) == {}
-    assert_same(store.load(NETWORK, ["a"]), arrays)
+        assert store.load(NAMESPACE, ["a"]) == {}
+    assert_same(store.load(NAMESPACE, ["a"]), arrays)
 
 
 def spoil_garbage(path):
@@ -418,28 +418,28 @@ def spoil_the_pages(path):
     "spoil", [spoil_garbage, spoil_by_truncation, spoil_to_one_page, spoil_the_pages]
 )
 @pytest.mark.parametrize("first", ["load", "save"])
-def test_a_damaged_file_is_set_aside_and_begun_anew(store, spoil, first):
-    store.save(NETWORK, make(*map(str, range(50))))
+def test_a_damaged_file_is_set_aside_and_replaced(store, spoil, first):
+    store.save(NAMESPACE, make(*map(str, range(50))))
     spoil(path_of(store))
     Path(f"{path_of(store)}-journal").write_bytes(b"")
     spoilt = path_of(store).read_bytes()
     with warns_once(r"damaged \(.*set aside as embeddings\.sqlite"):
         if first == "load":
-            assert store.load(NETWORK, ["0", "1"]) == {}
-        store.save(NETWORK, make("a"))
-    assert_same(store.load(NETWORK, ["0", "a"]), make("a"))
+            assert store.load(NAMESPACE, ["0", "1"]) == {}
+        store.save(NAMESPACE, make("a"))
+    assert_same(store.load(NAMESPACE, ["0", "a"]), make("a"))
     set_aside = Path(store.location, "embeddings.sqlite.damaged").read_bytes()
     assert content_key(set_aside) == content_key(spoilt)
-    # Once more, in the same process: nothing new to tell.
+    # The same process does not warn again.
     spoil_garbage(path_of(store))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert store.known_contents([FileVersion("/a", "", 1, 1, 1, 1)]) == {}
-        store.save(NETWORK, make("b"))
-    assert_same(store.load(NETWORK, ["a", "b"]), make("b"))
+        store.save(NAMESPACE, make("b"))
+    assert_same(store.load(NAMESPACE, ["a", "b"]), make("b"))
 
 
-def test_the_journal_of_a_damaged_file_is_not_left_to_the_new_one(killed):
+def test_the_journal_of_a_damaged_file_is_not_applied_to_the_new_one(killed):
     os.truncate(path_of(killed), 100 * 16384)
     path_of(killed).write_bytes(b"garbage" + path_of(killed).read_bytes()[7:])
     journal = Path(f"{path_of(killed)}-journal")
@@ -451,34 +451,34 @@ def test_the_journal_of_a_damaged_file_is_not_left_to_the_new_one(killed):
     assert_same(killed.load("n", ["1", "2"]), make("1"))
 
 
-def test_who_comes_late_sets_no_sound_file_aside(store):
-    store.save(NETWORK, make("a"))
+def test_a_late_process_does_not_set_aside_the_new_file(store):
+    store.save(NAMESPACE, make("a"))
     spoil_garbage(path_of(store))
     seen = database._identity(path_of(store))
     with pytest.warns(UserWarning, match="set aside"):
-        store.save(NETWORK, make("b"))
-    database._told.clear()
-    # Another process that saw the same damage, and was held up until now.
+        store.save(NAMESPACE, make("b"))
+    database._warned.clear()
+    # Another process that saw the same damage, and was delayed.
     with pytest.warns(UserWarning, match="set aside"):
         database._set_aside(os.fspath(store.location), seen, sqlite3.DatabaseError("late"))
-    assert_same(store.load(NETWORK, ["b"]), make("b"))
+    assert_same(store.load(NAMESPACE, ["b"]), make("b"))
     assert path_of(store).with_suffix(".sqlite.damaged").read_bytes().startswith(b"no database")
 
 
-def test_a_damaged_file_that_cannot_be_set_aside_costs_no_result(store, monkeypatch):
-    store.save(NETWORK, make("a"))
+def test_a_damaged_file_that_cannot_be_set_aside_raises_no_error(store, monkeypatch):
+    store.save(NAMESPACE, make("a"))
     spoil_garbage(path_of(store))
 
-    def refuse(*args):
+    def fail(*args):
         raise PermissionError("no right to rename")
 
-    monkeypatch.setattr(database.os, "replace", refuse)
+    monkeypatch.setattr(database.os, "replace", fail)
     with warns_once(r"not a database.*can't be set aside \(no right"):
-        assert store.load(NETWORK, ["a"]) == {}
-        assert store.load(NETWORK, ["a"]) == {}
+        assert store.load(NAMESPACE, ["a"]) == {}
+        assert store.load(NAMESPACE, ["a"]) == {}
         assert len(store) == 0
     with pytest.warns(UserWarning, match=r"can't be kept in .*not a database"):
-        store.save(NETWORK, make("a"))
+        store.save(NAMESPACE, make("a"))
 
 
 @pytest.mark.slow
@@ -486,14 +486,14 @@ def test_flipped_bytes_anywhere_give_no_wrong_array_and_no_error(tmp_path):
     arrays = make(*(f"recording {i}" for i in range(40)), shape=(3, 200))
     file = FileVersion("/a.wav", "16000 Hz", 1, 1, SETTLED, SETTLED)
     sound = EmbeddingStore(tmp_path / "sound")
-    sound.save(NETWORK, arrays)
+    sound.save(NAMESPACE, arrays)
     sound.remember_contents({file: "recording 1"})
     sound = path_of(sound).read_bytes()
     for seed in range(12):
         rng = np.random.default_rng(seed)
         store = EmbeddingStore(tmp_path / str(seed), max_bytes=10**6)
         spoilt = np.frombuffer(sound, dtype=np.uint8).copy()
-        # The beginnings of pages, where the structure is, as well as any other place.
+        # The headers of pages, and random positions.
         starts = rng.integers(1, spoilt.size // 16384, 5) * 16384 + rng.integers(0, 60, 5)
         where = np.concatenate([starts, rng.integers(100, spoilt.size, 20)])
         spoilt[where] ^= rng.integers(1, 256, where.size, dtype=np.uint8)
@@ -501,25 +501,25 @@ def test_flipped_bytes_anywhere_give_no_wrong_array_and_no_error(tmp_path):
         path_of(store).write_bytes(spoilt.tobytes())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Each round finds damage that the one before it did not get to.
+            # Each iteration may find damage that earlier ones did not reach.
             for _ in range(8):
-                found = store.load(NETWORK, list(arrays))
+                found = store.load(NAMESPACE, list(arrays))
                 assert_same(found, {name: arrays[name] for name in found})
                 store.known_contents([file])
                 store.remember_contents({file: "recording 1"})
-                store.save(NETWORK, arrays)
+                store.save(NAMESPACE, arrays)
                 assert len(store) >= 0
-        assert_same(store.load(NETWORK, list(arrays)), arrays)
+        assert_same(store.load(NAMESPACE, list(arrays)), arrays)
 
 
-# --- Disks that can't be written, or not read -------------------------------------------------
+# --- Disks that can't be written or read ------------------------------------------------------
 
 
 @contextmanager
 def without_privileges():
-    """Act as a user whom a folder's mode concerns: the superuser may write everywhere."""
+    """Act as another user than the superuser, who may write everywhere."""
     if os.name != "posix":
-        pytest.skip("a folder's mode keeps nobody from writing to it here")
+        pytest.skip("the permissions of folders have no effect on this system")
     if os.geteuid():
         yield
         return
@@ -532,7 +532,7 @@ def without_privileges():
 
 @pytest.fixture
 def read_only(killed):
-    """Return a store in a folder, and in one left by a killed writer, that can't be written."""
+    """Return a store of a killed writer in a read-only folder."""
     folder = Path(tempfile.mkdtemp())
     for suffix in ("", "-journal"):
         shutil.copy(f"{path_of(killed)}{suffix}", folder)
@@ -544,41 +544,41 @@ def read_only(killed):
     shutil.rmtree(folder)
 
 
-def assert_kept_nothing_but_went_on(store):
+def assert_not_saved_with_one_warning(store):
     file = FileVersion("/a", "", 1, 1, SETTLED, SETTLED)
     where = re.escape(repr(os.fspath(store.location)))
-    with warns_once(rf"can't be kept in {where} \(.+\)\. The results are right"):
-        store.save(NETWORK, make("new"))
-        store.save(NETWORK, make("new"))
+    with warns_once(rf"can't be kept in {where} \(.+\)\. The results are correct"):
+        store.save(NAMESPACE, make("new"))
+        store.save(NAMESPACE, make("new"))
         store.remember_contents({file: "content"})
         store.clear()
-    assert store.load(NETWORK, ["new"]) == {}
+    assert store.load(NAMESPACE, ["new"]) == {}
     assert store.known_contents([file]) == {}
 
 
-def test_a_read_only_store_serves_what_it_holds(read_only):
+def test_a_read_only_store_can_be_loaded(read_only):
     with without_privileges():
         with pytest.raises(PermissionError):
             Path(read_only.location, "probe").touch()
-        # The journal of the killed writer can't be played back: sound entries come none the less.
+        # The journal of the killed writer can't be replayed; undamaged entries are still loaded.
         found = read_only.load("n", list(COMMITTED))
         assert_same(found, {name: COMMITTED[name] for name in found})
         assert len(found) >= 90
-        assert_kept_nothing_but_went_on(read_only)
+        assert_not_saved_with_one_warning(read_only)
         assert_same(read_only.load("n", ["7"]), {"7": COMMITTED["7"]})
 
 
-def test_a_read_only_store_that_is_whole_is_read_in_silence(read_only, quiet):
+def test_an_undamaged_read_only_store_loads_without_warning(read_only, quiet):
     Path(f"{path_of(read_only)}-journal").unlink()
     path_of(read_only).unlink()
-    EmbeddingStore(read_only.location).save(NETWORK, make("a"))
+    EmbeddingStore(read_only.location).save(NAMESPACE, make("a"))
     os.chmod(path_of(read_only), 0o444)
     with without_privileges():
-        assert_same(read_only.load(NETWORK, ["a", "b"]), make("a"))
+        assert_same(read_only.load(NAMESPACE, ["a", "b"]), make("a"))
         assert len(read_only) == 1
 
 
-def test_a_store_that_may_not_be_read_costs_no_result(read_only):
+def test_a_store_without_read_permission_raises_no_error(read_only):
     path_of(read_only).chmod(0)
     with without_privileges(), warns_once(r"can't be read \(unable to open"):
         assert read_only.load("n", ["1"]) == {}
@@ -586,142 +586,142 @@ def test_a_store_that_may_not_be_read_costs_no_result(read_only):
 
 
 @pytest.mark.parametrize("where", ["file", "file/below", "file/far/below"])
-def test_a_location_that_is_no_folder_costs_no_result(tmp_path, where):
+def test_a_location_that_is_not_a_folder_raises_no_error(tmp_path, where):
     (tmp_path / "file").write_text("not a folder")
-    assert_kept_nothing_but_went_on(EmbeddingStore(tmp_path / where))
+    assert_not_saved_with_one_warning(EmbeddingStore(tmp_path / where))
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no such file system here")
-def test_a_file_system_that_takes_no_folders_costs_no_result():
-    assert_kept_nothing_but_went_on(EmbeddingStore("/proc/store"))
+def test_a_file_system_without_new_folders_raises_no_error():
+    assert_not_saved_with_one_warning(EmbeddingStore("/proc/store"))
 
 
-def test_a_full_disk_costs_no_result(store, monkeypatch):
-    store.save(NETWORK, make("a"))
+def test_a_full_disk_raises_no_error(store, monkeypatch):
+    store.save(NAMESPACE, make("a"))
     connect = database._connect
 
     def connect_to_full_disk(*args):
         connection = connect(*args)
-        connection.execute("PRAGMA max_page_count = 1")  # no fewer than there are
+        connection.execute("PRAGMA max_page_count = 1")  # SQLite raises it to the current size
         return connection
 
     with monkeypatch.context() as patch:
         patch.setattr(database, "_connect", connect_to_full_disk)
         with warns_once(r"can't be kept in .*disk is full"):
-            store.save(NETWORK, make(*"bcdef"))
-            store.save(NETWORK, make(*"bcdef"))
-        assert_same(store.load(NETWORK, list("abcdef")), make("a"))
-    store.save(NETWORK, make("b"))
-    assert_same(store.load(NETWORK, ["a", "b"]), make("a", "b"))
+            store.save(NAMESPACE, make(*"bcdef"))
+            store.save(NAMESPACE, make(*"bcdef"))
+        assert_same(store.load(NAMESPACE, list("abcdef")), make("a"))
+    store.save(NAMESPACE, make("b"))
+    assert_same(store.load(NAMESPACE, ["a", "b"]), make("a", "b"))
 
 
-def test_a_lock_that_is_never_released_costs_no_result(store, monkeypatch):
-    monkeypatch.setattr(database, "_PATIENCE", 0.5)
-    monkeypatch.setattr(database, "_PATIENCE_AFTER_THAT", 0.01)
-    store.save(NETWORK, make("a"))
+def test_a_lock_that_is_never_released_raises_no_error(store, monkeypatch):
+    monkeypatch.setattr(database, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(database, "_TIMEOUT_AFTER_FAILURE", 0.01)
+    store.save(NAMESPACE, make("a"))
     with closing(sqlite3.connect(path_of(store), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
         with pytest.warns(UserWarning, match=r"can't be kept in .*another process keeps it locked"):
-            store.save(NETWORK, make("b"))
+            store.save(NAMESPACE, make("b"))
         waited = time.monotonic() - began
         assert waited >= 0.5
-        # It has waited once: not that long again at each batch.
+        # After the first timeout, later calls wait for a shorter time.
         with pytest.warns(UserWarning, match=r"can't be read \(another process keeps it locked"):
-            assert store.load(NETWORK, ["a"]) == {}
-        store.save(NETWORK, make("b"))
+            assert store.load(NAMESPACE, ["a"]) == {}
+        store.save(NAMESPACE, make("b"))
         assert time.monotonic() - began < waited + 0.4
-    store.save(NETWORK, make("b"))
-    assert_same(store.load(NETWORK, ["a", "b"]), make("a", "b"))
-    assert not database._waited_in_vain
+    store.save(NAMESPACE, make("b"))
+    assert_same(store.load(NAMESPACE, ["a", "b"]), make("a", "b"))
+    assert not database._timed_out
 
 
 def test_a_lock_that_is_released_is_waited_for(store, quiet):
-    store.save(NETWORK, make("a"))
+    store.save(NAMESPACE, make("a"))
     other = sqlite3.connect(path_of(store), isolation_level=None, check_same_thread=False)
     other.execute("BEGIN EXCLUSIVE")
     timer = threading.Timer(0.3, other.close)
     timer.start()
-    store.save(NETWORK, make("b"))
+    store.save(NAMESPACE, make("b"))
     timer.join()
-    assert_same(store.load(NETWORK, ["a", "b"]), make("a", "b"))
+    assert_same(store.load(NAMESPACE, ["a", "b"]), make("a", "b"))
 
 
 @pytest.mark.parametrize(
     "script", ["PRAGMA user_version = 99", "DROP TABLE files; PRAGMA user_version = 0"]
 )
-def test_a_file_of_another_layout_is_left_alone(store, script):
-    store.save(NETWORK, make("a"))
+def test_a_file_of_another_layout_is_left_unchanged(store, script):
+    store.save(NAMESPACE, make("a"))
     with closing(sqlite3.connect(path_of(store))) as connection:
         connection.executescript(script)
     before = content_key(path_of(store).read_bytes())
     with warns_once(r"can't be read .*another version of sklearn_ser made it"):
-        assert store.load(NETWORK, ["a"]) == {}
+        assert store.load(NAMESPACE, ["a"]) == {}
         assert len(store) == 0
     with warns_once(r"can't be kept .*another version of sklearn_ser made it"):
-        store.save(NETWORK, make("b"))
+        store.save(NAMESPACE, make("b"))
         store.clear()
     assert content_key(path_of(store).read_bytes()) == before
     assert os.listdir(store.location) == ["embeddings.sqlite"]
 
 
-# --- A limit ----------------------------------------------------------------------------------
+# --- Limited size -----------------------------------------------------------------------------
 
 N_BYTES = 13 * 768 * 4
 
 
 def held(store, names):
-    return "".join(sorted(EmbeddingStore(store.location).load(NETWORK, list(names))))
+    return "".join(sorted(EmbeddingStore(store.location).load(NAMESPACE, list(names))))
 
 
 def test_the_least_recently_used_are_evicted(store):
     store = EmbeddingStore(store.location, max_bytes=3 * N_BYTES)
     for name in "abc":
-        store.save(NETWORK, make(name))
-    store.load(NETWORK, ["a"])
-    store.save(NETWORK, make("d"))
+        store.save(NAMESPACE, make(name))
+    store.load(NAMESPACE, ["a"])
+    store.save(NAMESPACE, make("d"))
     assert held(store, "abcd") == "acd"
-    # A use counts in whichever object or process it is.
+    # Uses by other objects and processes count.
     code = "EmbeddingStore(sys.argv[1], max_bytes=1e9).load(sys.argv[2], ['c'])"
-    finish(start(code, store.location, NETWORK))
-    store.save(NETWORK, make("e"))
+    finish(start(code, store.location, NAMESPACE))
+    store.save(NAMESPACE, make("e"))
     assert held(store, "abcde") == "cde"
-    # So does saving it again; loading without a limit does not.
-    EmbeddingStore(store.location).load(NETWORK, ["d"])
-    store.save(NETWORK, make("c"))
-    store.save(NETWORK, make("f"))
+    # Saving an entry again counts as a use; loading without a limit does not.
+    EmbeddingStore(store.location).load(NAMESPACE, ["d"])
+    store.save(NAMESPACE, make("c"))
+    store.save(NAMESPACE, make("f"))
     assert held(store, "abcdef") == "cef"
 
 
 def test_the_limit_holds_and_the_file_shrinks(store):
-    store.save(NETWORK, make(*map(str, range(40))))
-    store.save("another network", make("0", shape=(13, 768)))
+    store.save(NAMESPACE, make(*map(str, range(40))))
+    store.save("another namespace", make("0", shape=(13, 768)))
     large = path_of(store).stat().st_size
     limited = EmbeddingStore(store.location, max_bytes=5.5 * N_BYTES)
-    limited.save(NETWORK, make("x"))
+    limited.save(NAMESPACE, make("x"))
     assert (len(store), store.n_bytes) == (5, 5 * N_BYTES)
     assert read(store, "SELECT COUNT(*) FROM arrays") == [(5,)]
     assert path_of(store).stat().st_size < large / 5
     for name in map(str, range(20)):
-        limited.save(NETWORK, make(name))
+        limited.save(NAMESPACE, make(name))
         assert store.n_bytes <= limited.max_bytes
     assert path_of(store).stat().st_size < large / 5
 
 
-def test_what_exceeds_the_limit_by_itself_is_not_kept_and_evicts_nothing(store, quiet):
+def test_an_array_larger_than_the_limit_is_not_saved_and_evicts_nothing(store, quiet):
     store = EmbeddingStore(store.location, max_bytes=2 * N_BYTES)
-    store.save(NETWORK, make("a", "b"))
-    store.save(NETWORK, make("c", shape=(27, 768)))
+    store.save(NAMESPACE, make("a", "b"))
+    store.save(NAMESPACE, make("c", shape=(27, 768)))
     assert held(store, "abc") == "ab"
     nothing = EmbeddingStore(store.location, max_bytes=0)
-    nothing.save(NETWORK, make("c"))
+    nothing.save(NAMESPACE, make("c"))
     assert held(store, "abc") == "ab"
 
 
-def test_of_a_save_larger_than_the_limit_a_part_is_kept(store):
+def test_a_save_larger_than_the_limit_is_saved_in_part(store):
     limited = EmbeddingStore(store.location, max_bytes=2 * N_BYTES)
-    limited.save(NETWORK, make(*"abcde"))
+    limited.save(NAMESPACE, make(*"abcde"))
     assert held(store, "abcde") == "de"
 
 
@@ -730,7 +730,7 @@ def test_of_a_save_larger_than_the_limit_a_part_is_kept(store):
 
 @pytest.fixture
 def wav(tmp_path):
-    """Return a file that is old enough to be remembered."""
+    """Return a file that is old enough for its key to be saved."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"RIFF1234")
     wait_until_settled(path)
@@ -741,21 +741,21 @@ def wait_until_settled(path):
     time.sleep(files_module._MARGIN_NS / 1e9 + 0.02)
     stat = path.stat()
     if not all(stamp % 10**9 for stamp in (stat.st_mtime_ns, stat.st_ctime_ns)):
-        time.sleep(files_module._MARGIN_OF_WHOLE_SECONDS_NS / 1e9)
+        time.sleep(files_module._COARSE_MARGIN_NS / 1e9)
 
 
 def test_an_unchanged_file_is_recognised(store, wav, monkeypatch, quiet):
-    version = FileVersion.of(wav, "16000 Hz")
+    version = FileVersion.from_path(wav, "16000 Hz")
     assert store.known_contents([version]) == {}
     store.remember_contents({version: content_key("speech")})
     assert store.known_contents([version]) == {version: content_key("speech")}
     monkeypatch.chdir(wav.parent)
-    again = FileVersion.of("a.wav", "16000 Hz")
+    again = FileVersion.from_path("a.wav", "16000 Hz")
     assert again == version
     assert os.path.isabs(again.path)
     wav.read_bytes()
-    assert FileVersion.of(wav, "16000 Hz") == version
-    assert store.known_contents([FileVersion.of(wav, "8000 Hz")]) == {}
+    assert FileVersion.from_path(wav, "16000 Hz") == version
+    assert store.known_contents([FileVersion.from_path(wav, "8000 Hz")]) == {}
 
 
 def touch(path):
@@ -786,12 +786,12 @@ def append(path):
 
 
 @pytest.mark.parametrize("alter", [touch, rewrite, replace, append])
-def test_a_changed_file_is_not_taken_for_the_old_one(store, wav, alter):
-    before = FileVersion.of(wav, "")
+def test_a_changed_file_is_not_recognised(store, wav, alter):
+    before = FileVersion.from_path(wav, "")
     store.remember_contents({before: "old"})
     alter(wav)
     wait_until_settled(wav)
-    after = FileVersion.of(wav, "")
+    after = FileVersion.from_path(wav, "")
     if alter is not touch:
         assert after.mtime_ns == before.mtime_ns
     assert store.known_contents([after]) == {}
@@ -799,20 +799,20 @@ def test_a_changed_file_is_not_taken_for_the_old_one(store, wav, alter):
     assert store.known_contents([before, after]) == {after: "new"}
 
 
-def test_a_missing_file_is_an_ordinary_error(tmp_path):
+def test_a_missing_file_raises(tmp_path):
     with pytest.raises(FileNotFoundError):
-        FileVersion.of(tmp_path / "none.wav", "")
+        FileVersion.from_path(tmp_path / "none.wav", "")
 
 
-def test_a_file_that_had_just_changed_is_never_remembered(store, wav):
+def test_a_recently_changed_file_is_never_remembered(store, wav):
     wav.write_bytes(b"RIFF5678")
-    young = FileVersion.of(wav, "")
-    # The file may change again at once within one tick of the clock; that it is remembered
-    # long after that makes the look at it no later.
+    young = FileVersion.from_path(wav, "")
+    # The file may change again within the same tick of the clock. What counts is when its version
+    # was determined, not when its key is saved.
     wait_until_settled(wav)
     store.remember_contents({young: "content"})
-    assert store.known_contents([young, FileVersion.of(wav, "")]) == {}
-    settled = FileVersion.of(wav, "")
+    assert store.known_contents([young, FileVersion.from_path(wav, "")]) == {}
+    settled = FileVersion.from_path(wav, "")
     store.remember_contents({settled: "content"})
     assert store.known_contents([settled]) == {settled: "content"}
 
@@ -822,7 +822,7 @@ def test_a_file_that_had_just_changed_is_never_remembered(store, wav):
     [(50e6, False, False), (150e6, False, True), (1.5e9, True, False), (2.5e9, True, True)],
 )
 @pytest.mark.parametrize("field", ["mtime_ns", "ctime_ns"])
-def test_the_margin_is_as_wide_as_the_clock_is_coarse(
+def test_the_margin_depends_on_the_resolution_of_time_stamps(
     store, monkeypatch, age_ns, whole_seconds, remembered, field
 ):
     stamp = SETTLED - (1 if whole_seconds else 0)
@@ -833,7 +833,7 @@ def test_the_margin_is_as_wide_as_the_clock_is_coarse(
     assert (store.known_contents([file]) != {}) is remembered
 
 
-def test_each_thing_that_a_change_changes_counts(store):
+def test_every_field_of_a_version_is_compared(store):
     file = FileVersion("/a.wav", "", 1, 2, SETTLED, SETTLED)
     store.remember_contents({file: "content"})
     others = [
@@ -847,7 +847,7 @@ def test_each_thing_that_a_change_changes_counts(store):
     assert store.known_contents([file, *others]) == {file: "content"}
 
 
-def test_numbers_of_files_may_exceed_what_a_database_holds(store):
+def test_inode_numbers_may_exceed_the_integers_of_sqlite(store):
     file = FileVersion("/a.wav", "", 1, 2**64 - 1, SETTLED, SETTLED)
     store.remember_contents({file: "content"})
     assert store.known_contents([file]) == {file: "content"}
@@ -860,25 +860,25 @@ def test_the_path_of_a_file_need_not_be_unicode(store):
     assert store.known_contents([file]) == {file: "content"}
 
 
-def test_eviction_forgets_the_files_of_what_it_deletes(store):
+def test_eviction_deletes_the_keys_of_files(store):
     store = EmbeddingStore(store.location, max_bytes=2 * N_BYTES)
     files = {
         name: FileVersion(f"/{name}.wav", "", 1, 1, SETTLED, SETTLED) for name in ("a", "b", "x")
     }
-    store.save("another network", make("b", shape=(1,)))
+    store.save("another namespace", make("b", shape=(1,)))
     store.remember_contents({file: name for name, file in files.items()})
-    store.save(NETWORK, make("a"))
-    store.save(NETWORK, make("b"))
-    # The other network's entry has gone, but its content is still in use.
-    assert store.load("another network", ["b"]) == {}
+    store.save(NAMESPACE, make("a"))
+    store.save(NAMESPACE, make("b"))
+    # The entry of the other namespace is evicted, but its key is still in use.
+    assert store.load("another namespace", ["b"]) == {}
     assert len(store.known_contents(files.values())) == 3
-    store.save(NETWORK, make("c"))
+    store.save(NAMESPACE, make("c"))
     assert held(store, "abc") == "bc"
-    # "x" may be about to be saved.
+    # The array of "x" may be saved later.
     assert store.known_contents(files.values()) == {files["b"]: "b", files["x"]: "x"}
 
 
-def test_files_are_bounded_in_number(store, monkeypatch):
+def test_the_number_of_files_is_bounded(store, monkeypatch):
     monkeypatch.setattr(store_module, "_MAX_FILES", 10)
     files = [FileVersion(f"/{i}.wav", "", 1, 1, SETTLED, SETTLED) for i in range(15)]
     store.remember_contents(dict.fromkeys(files[:10], "content"))
@@ -887,21 +887,21 @@ def test_files_are_bounded_in_number(store, monkeypatch):
     assert list(store.known_contents(files)) == [files[0], *files[6:]]
 
 
-# --- Keys, and what `memory` may be -----------------------------------------------------------
+# --- Content keys and the parameter `memory` --------------------------------------------------
 
 
-def test_the_key_of_a_content_is_that_of_its_values():
+def test_content_keys_depend_on_values_only():
     waveform = np.arange(12, dtype=np.float32)
     same = [waveform.copy(), np.repeat(waveform, 2)[::2], waveform.astype(">f4")]
     assert {content_key(other) for other in same} == {content_key(waveform)}
     table = waveform.reshape(3, 4)
     assert content_key(np.asfortranarray(table)) == content_key(table)
     assert len(content_key()) == 32
-    # The same on every machine and day.
+    # The same on every machine.
     assert content_key("wavlm", waveform, b"\0") == "0ee3fdf1a962f63edaa9206cc9ebe39f"
 
 
-def test_contents_that_differ_in_anything_have_other_keys():
+def test_different_contents_have_different_keys():
     waveform = np.zeros(12, dtype=np.float32)
     contents = [
         (),
@@ -942,12 +942,12 @@ def test_contents_that_differ_in_anything_have_other_keys():
     ("part", "named"),
     [(1, "int"), (None, "NoneType"), ([1.0], "list"), (np.array(["a"]), "array of <U1")],
 )
-def test_parts_without_a_content_are_refused(part, named):
+def test_parts_of_other_types_raise(part, named):
     with pytest.raises(TypeError, match=f"A part is .*{named}; bytes, str or arrays of numbers"):
         content_key(b"", part)
 
 
-def test_memory_may_be_what_it_is_in_scikit_learn(tmp_path):
+def test_memory_is_converted_to_a_store(tmp_path):
     assert as_store(None) is None
     assert as_store("cache").location == "cache"
     assert as_store(tmp_path).location == tmp_path
@@ -956,24 +956,24 @@ def test_memory_may_be_what_it_is_in_scikit_learn(tmp_path):
     assert as_store(joblib.Memory(None)) is None
     store = as_store(joblib.Memory(tmp_path / "joblib", verbose=0))
     assert Path(store.location) == tmp_path / "joblib" / "sklearn_ser"
-    store.save(NETWORK, make("a"))
+    store.save(NAMESPACE, make("a"))
     assert path_of(store).exists()
 
 
-def test_memory_of_another_type_is_refused():
+def test_memory_of_another_type_raises():
     with pytest.raises(TypeError, match=r"memory is of type int; None, a folder, a joblib\.Memory"):
         as_store(3)
 
 
-def test_memory_that_is_no_folder_is_refused(tmp_path):
+def test_memory_with_another_backend_raises(tmp_path):
     memory = joblib.Memory(tmp_path, verbose=0)
     memory.backend = "s3"
     with pytest.raises(ValueError, match=r"memory is a joblib\.Memory with the backend 's3'"):
         as_store(memory)
 
 
-def test_tables_that_another_process_makes_meanwhile_are_no_other_layout(tmp_path):
-    """Number and tables of the layout are read as they are at one moment."""
+def test_tables_created_by_another_process_meanwhile_are_accepted(tmp_path):
+    """The version and the tables of the layout are read in one transaction."""
     path = tmp_path / "embeddings.sqlite"
 
     def make_tables():
@@ -984,11 +984,11 @@ def test_tables_that_another_process_makes_meanwhile_are_no_other_layout(tmp_pat
                     other.execute(statement)
                 other.execute(f"PRAGMA user_version = {database.VERSION}")
                 other.execute("COMMIT")
-            except sqlite3.OperationalError:  # locked out, as it should be
+            except sqlite3.OperationalError:  # locked out, as expected
                 return
 
     class Interrupted:
-        """A connection during whose reading of the layout's number the tables are made."""
+        """A connection that creates the tables after the version of the layout was read."""
 
         def __init__(self, connection):
             self.connection = connection
