@@ -1,4 +1,4 @@
-"""Attention of ragged batches: hidden padding, and WavLM's gated relative position bias."""
+"""Padding masks, and fused attention for WavLM's gated relative position bias."""
 
 from types import MethodType
 
@@ -6,20 +6,20 @@ import torch
 from torch.nn import functional as F
 
 
-def attend_to(n_frames, device):
-    """Return a mask that hides what follows each recording's own frames.
+def padding_mask(n_frames, device):
+    """Return the padding mask of a batch.
 
     Parameters
     ----------
     n_frames : list of int
-        Frames of each recording.
+        Number of frames of each recording.
     device : str
-        Where the mask is needed.
+        Device of the mask.
 
     Returns
     -------
     mask : Tensor of bool, shape (n_recordings, 1, 1, max(n_frames)), or None
-        True where to attend to; None where nothing is padded.
+        True for frames to attend to, False for padding. None if there is no padding.
     """
     if min(n_frames) == max(n_frames):
         return None
@@ -33,23 +33,23 @@ def call_block(block, hidden_states, **settings):
 
 
 def use_sdpa_in_wavlm(network):
-    """Let WavLM's blocks attend by PyTorch's fused attention, which transformers has not for it.
+    """Use PyTorch's fused attention in WavLM's blocks, which transformers does not support.
 
     Parameters
     ----------
     network : transformers.WavLMModel
-        Changed in place; a second call changes nothing.
+        Modified in place. A second call has no effect.
     """
     for block in network.encoder.layers:
         block.attention.forward = MethodType(_attend, block.attention)
 
 
 def _attend(self, hidden_states, attention_mask=None, position_bias=None, index=0):
-    """Attend as transformers' ``WavLMAttention`` does, with `attend_to`'s mask.
+    """Compute the output of transformers' ``WavLMAttention`` with the mask of `padding_mask`.
 
     The relative position bias, of shape (n_heads, n_frames, n_frames), is scaled by a gate that
-    each frame computes of its own features (eq. 3 to 5 of the WavLM paper), and enters fused
-    attention as an additive mask, with minus infinity where there is padding.
+    is computed from the features of each frame (eq. 3 to 5 of the WavLM paper). It is passed to
+    fused attention as an additive mask, with minus infinity for padding.
     """
     n_recordings, n_frames, _ = hidden_states.shape
     by_head = (n_recordings, n_frames, self.num_heads, self.head_dim)

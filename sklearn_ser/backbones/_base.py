@@ -1,4 +1,4 @@
-"""What a pretrained network is to the embedders: the base classes of all families."""
+"""Base classes of the pretrained networks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -11,34 +11,34 @@ from ._checkpoint import Checkpoint
 
 
 class Backbone(ABC):
-    """A frozen pretrained network, one hidden state for each of its layers.
+    """A frozen pretrained network that returns the hidden states of its layers.
 
-    A family subclasses it, or `AudioBackbone` where it hears recordings. An instance is made
-    from a checkpoint's settings alone; its weights are loaded at the first `encode`. It is
-    shared by all who ask for the same checkpoint, and not to be changed.
+    Each family of networks is a subclass, or a subclass of `AudioBackbone` if its inputs are
+    waveforms. An instance is initialised from the checkpoint's configuration; its weights are
+    loaded at the first call of `encode`. Instances are shared and must not be modified.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is.
+        Files of the network.
     device : str
-        Where to run it.
+        Device of the network.
     dtype : torch.dtype
-        Precision of its arithmetic.
+        Precision of weights and arithmetic.
 
     Attributes
     ----------
     name : str
-        The family, as columns are called after it.
+        Name of the family, the first part of column names.
     n_layers : int
         Number of hidden states: the input of the first block, and the output of each block.
     n_dims : int
-        Width of a hidden state.
+        Dimension of the hidden states.
     context : str or None
-        How much of its surroundings the network is given, where there is a choice.
+        Length of the network's input, if the family has such a setting.
     fingerprint : sequence
-        Functions and plain values that, besides the checkpoint's files, tell what the network
-        computes; embeddings are kept under them.
+        Functions and plain values that are part of the cache key, in addition to the
+        checkpoint's files.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Backbone(ABC):
 
     @abstractmethod
     def encode(self, inputs: list[Any], last_layer: int) -> Iterator[torch.Tensor]:
-        """Yield the hidden states of layers 0 to `last_layer`, one after the other.
+        """Yield the hidden states of layers 0 to `last_layer`.
 
         Parameters
         ----------
         inputs : list
-            A batch.
+            Batch of inputs.
         last_layer : int
             The last layer to compute.
 
@@ -70,23 +70,23 @@ class Backbone(ABC):
 
 
 class AudioBackbone(Backbone):
-    """A frozen pretrained network that hears recordings.
+    """A frozen pretrained network whose inputs are waveforms.
 
-    The inputs of `encode` are waveforms, prepared and of at least `min_samples`.
+    The inputs of `encode` are waveforms returned by `prepare`, with at least `min_samples`.
 
     Attributes
     ----------
     sampling_rate : int
-        Of the waveforms, in Hz.
+        Sampling rate of the waveforms, in Hz.
     stride : int or None
-        Samples from one frame to the next; None where one vector stands for all that the
-        network sees, which then is its only layer.
+        Number of samples between frames. None if the network returns a single vector for the
+        whole input, as its only layer.
     min_samples : int
-        Samples of the shortest waveform that gives a frame.
+        Minimum number of samples of a waveform.
     max_samples : int or None
-        Samples of the longest waveform that can be encoded; None where there is no limit.
+        Maximum number of samples of a waveform; None if there is no limit.
     cuts_by_itself : bool
-        Whether long recordings are cut by the network's own procedure, in bounded memory.
+        Whether the network splits long recordings itself, in bounded memory.
     """
 
     sampling_rate: int
@@ -97,13 +97,13 @@ class AudioBackbone(Backbone):
     cuts_by_itself = False
 
     def n_frames(self, n_samples: int) -> int:
-        """Count the frames of so many samples: one vector, where a family does not say more."""
+        """Return the number of frames of a waveform (default: a single vector)."""
         return 1
 
-    def n_samples_seen(self, n_samples: int) -> int:
-        """Return on how many samples the network computes for so many samples."""
+    def n_samples_processed(self, n_samples: int) -> int:
+        """Return the number of samples to process for a waveform, padding included."""
         return n_samples
 
     def prepare(self, waveform: np.ndarray) -> np.ndarray:
-        """Do the checkpoint's own preprocessing of a whole recording: none, by default."""
+        """Apply the checkpoint's preprocessing to a whole recording (default: none)."""
         return waveform

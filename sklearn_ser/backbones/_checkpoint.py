@@ -1,4 +1,4 @@
-"""Pretrained networks: found on disk or on the hub, loaded once, whole or not at all."""
+"""Find checkpoints on disk or on the hub, and load their networks once and strictly."""
 
 import contextlib
 import json
@@ -14,25 +14,25 @@ from threading import Lock
 
 import torch
 
-# Older checkpoints have the first, those that transformers 5 saves with a tokenizer the second.
+# The second is saved by transformers 5 for checkpoints with a tokenizer.
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The files that a kind of checkpoint consists of.
+    """The files of a type of checkpoint.
 
     Parameters
     ----------
     settings : tuple of str
-        Patterns of files that say what the network is; the first must be there. Empty where the
-        file of the weights is all there is.
+        Patterns of configuration files; the first is required. Empty if the checkpoint is a
+        single file with weights.
     weights : tuple of tuple of str
-        Patterns of the files that hold the weights, in the order of preference.
+        Patterns of files with weights, in order of preference.
     origin : str
-        Where such folders come from.
+        Description of such folders, for error messages.
     vocabularies : tuple of tuple of str, default=()
-        Patterns of files of a tokenizer; all of one row must be there.
+        Patterns of tokenizer files; all patterns of one tuple are required.
     """
 
     settings: tuple[str, ...]
@@ -42,11 +42,11 @@ class Layout:
 
     @property
     def is_one_file(self):
-        """Whether a single file, of any name, is a whole checkpoint."""
+        """Whether a checkpoint is a single file, of any name."""
         return not self.settings
 
     def files_in(self, folder):
-        """Return the files of a checkpoint in a folder, and the names of what is missing."""
+        """Return the files of a checkpoint in a folder, and the names of missing files."""
         settings = [path for pattern in self.settings for path in sorted(folder.glob(pattern))]
         missing = [name for name in self.settings[:1] if folder / name not in settings]
         weights = self._weights_in(folder)
@@ -67,7 +67,7 @@ class Layout:
         return []
 
 
-# Safe tensors first; the pickled format of older checkpoints only where there is nothing else.
+# safetensors are preferred to the pickled format of older checkpoints.
 TRANSFORMERS = Layout(
     settings=("config.json", *PREPROCESSING),
     weights=(
@@ -83,12 +83,12 @@ TEXT = Layout(
     ),
     weights=TRANSFORMERS.weights,
     origin="one that save_pretrained of the network and of its tokenizer wrote, or one of the hub",
-    # Without one, transformers makes up an empty tokenizer.
+    # Required, because transformers creates an empty tokenizer if there is none.
     vocabularies=(("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"), ("*.model",)),
 )
-# Backbones and settings kept in memory, without any weights: those of a search over many.
+# Maximum number of backbones and configurations to keep in memory, without weights.
 _MAX_BACKBONES = 32
-# Networks kept in memory: those of a pipeline that joins a few. The least recently used goes.
+# Maximum number of networks to keep in memory; the least recently used is dropped.
 _MAX_NETWORKS = 3
 
 
@@ -99,16 +99,15 @@ class Checkpoint:
     Parameters
     ----------
     model : str
-        What the user called it: a hub id or a folder.
+        Hub id or folder, as passed by the user.
     folder : Path
-        Where its files are.
+        Folder with its files.
     files : tuple of Path
-        Its weights and settings, with its tokenizer where it is of text: all that decides what
-        the network computes.
+        Weights, configuration and, for text, tokenizer: all files that affect the output.
     layout : Layout
-        Of which kind it is.
+        Type of the checkpoint.
     parameter : str, default="model"
-        The parameter that it was passed as, as errors call it.
+        Name of the parameter through which `model` was passed, for error messages.
     """
 
     model: str
@@ -119,17 +118,17 @@ class Checkpoint:
 
     @property
     def label(self):
-        """The parameter with its value, as errors show it."""
+        """The parameter and its value, for error messages."""
         return f"{self.parameter}={self.model!r}"
 
     @property
     def model_type(self):
-        """The family of the network, as its ``config.json`` tells it."""
+        """The ``model_type`` in ``config.json``."""
         return self.config.get("model_type")
 
     @property
     def config(self):
-        """What is in its ``config.json``; shared, and not to be changed."""
+        """The contents of ``config.json``; shared, must not be modified."""
         path = self.folder / "config.json"
         try:
             return _read_settings(path, _version_of(path))
@@ -141,12 +140,12 @@ class Checkpoint:
 
     @property
     def has_preprocessing(self):
-        """Whether the checkpoint says how recordings are prepared for it."""
+        """Whether the checkpoint has a preprocessor configuration."""
         return any((self.folder / name).exists() for name in PREPROCESSING)
 
     @property
     def version(self):
-        """What changes when a file of the checkpoint is replaced, without reading it."""
+        """Sizes, inodes and times of the files, which change when a file is replaced."""
         return tuple(map(_version_of, self.files))
 
 
@@ -157,29 +156,29 @@ def _version_of(path):
 
 @lru_cache(maxsize=_MAX_BACKBONES)
 def _read_settings(path, version):
-    """Return what is in a file of JSON, read once while the file is unchanged."""
+    """Return the contents of a JSON file, cached by its version."""
     settings = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(settings, dict):
-        raise ValueError("it holds no settings")
+        raise ValueError("it is not a JSON object")
     return settings
 
 
 def open_checkpoint(make, checkpoint, **settings):
-    """Return the backbone over a checkpoint, made once per process while the files are unchanged.
+    """Return the backbone of a checkpoint, created once per process while the files are unchanged.
 
     Parameters
     ----------
     make : callable
-        A class of backbones, or another function that can be told from others by itself.
+        Class or module-level function that creates the backbone.
     checkpoint : Checkpoint
-        What `make` is called with.
+        Argument of `make`.
     **settings
-        By which else it is called; hashable.
+        Keyword arguments of `make`; hashable.
 
     Returns
     -------
     backbone : Backbone
-        Shared, and not to be changed.
+        Shared, must not be modified.
     """
     return _open(make, checkpoint, checkpoint.version, **settings)
 
@@ -192,21 +191,22 @@ def _open(make, checkpoint, version, **settings):
 def find_checkpoint(
     model, *, layouts=(TRANSFORMERS,), revision=None, local_files_only=False, parameter="model"
 ):
-    """Find a checkpoint: a folder, or a hub id, which is downloaded where it is not cached.
+    """Find a checkpoint in a folder or on the hub, and download it if it is not cached.
 
     Parameters
     ----------
     model : str or path
-        A folder with the files of one of the layouts, or a hub id such as
+        Folder with the files of one of the layouts, or a hub id such as
         ``"microsoft/wavlm-base-plus"``.
     layouts : tuple of Layout, default=(TRANSFORMERS,)
-        The kinds of checkpoint to look for; where a folder is of several, the first.
+        Types of checkpoint to look for; the first that matches is used.
     revision : str, default=None
-        Branch, tag or commit on the hub; None is the main branch, as it was first downloaded.
+        Branch, tag or commit on the hub. If None, the cached version of the main branch is
+        used; it is downloaded if there is none.
     local_files_only : bool, default=False
-        Never go to the network.
+        If True, nothing is downloaded.
     parameter : str, default="model"
-        The parameter of the public class that `model` was passed as, for errors to name.
+        Name of the parameter through which `model` was passed, for error messages.
 
     Returns
     -------
@@ -215,7 +215,7 @@ def find_checkpoint(
     Raises
     ------
     OSError
-        If there is no such folder or model, or it is not at hand and can't be downloaded.
+        If the folder or model does not exist, or is not cached and can't be downloaded.
     """
     name = os.fspath(model)
     label = f"{parameter}={name!r}"
@@ -234,21 +234,21 @@ def find_checkpoint(
         return _checkpoint_in(path.resolve(), layouts, name, parameter)
     if path.exists():
         raise NotADirectoryError(
-            f"{label} is a file, and a folder is needed: {layouts[0].origin}. Pass the folder that "
-            f"holds {', '.join(layouts[0].settings[:1])} and the weights."
+            f"{label} is a file, and a folder is needed: {layouts[0].origin}. Pass the folder with "
+            f"{', '.join(layouts[0].settings[:1])} and the weights."
         )
     if isinstance(model, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise FileNotFoundError(
-            f"{label}: there is no folder {os.path.abspath(name)!r}, and it is no hub id, which "
+            f"{label}: there is no folder {os.path.abspath(name)!r}, and it is not a hub id, which "
             "has the form 'owner/name'."
         )
-    with contextlib.suppress(OSError, ValueError):  # the latter for what can be no hub id
+    with contextlib.suppress(OSError, ValueError):  # ValueError: not a valid hub id
         return _download(name, layouts, revision, parameter, local_files_only=True)
     if local_files_only:
         raise OSError(_explain_missing(name, parameter, revision, "local_files_only=True"))
     try:
         return _download(name, layouts, revision, parameter, local_files_only=False)
-    except Exception as error:  # of httpx, of the hub's client, of the disk: all end the same way
+    except Exception as error:  # of httpx, the hub's client, the disk
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise OSError(_explain_missing(name, parameter, revision, reason)) from error
 
@@ -257,7 +257,7 @@ def _download(name, layouts, revision, parameter, *, local_files_only):
     from huggingface_hub import snapshot_download
 
     settings = [setting for layout in layouts for setting in layout.settings]
-    # The best weights of each layout at once, then the next best where there were none.
+    # Download the preferred weights of each layout, and the next ones if there are none.
     for weights in zip_longest(*(layout.weights for layout in layouts), fillvalue=()):
         folder = Path(
             snapshot_download(
@@ -286,9 +286,9 @@ def _explain_missing(name, parameter, revision, reason):
     at = f" --revision {revision}" if revision else ""
     return (
         f"{parameter}={name!r} is neither a folder (there is no {os.path.abspath(name)!r}) nor a "
-        f"model that is on this machine or could be downloaded ({reason}). Where there is a "
-        f"network, run `hf download {name}{at}` and bring the cache along (its place is in "
-        f"HF_HOME), or pass the folder that holds the model: {parameter}='path/to/folder'."
+        f"model that is cached or could be downloaded ({reason}). Run `hf download {name}{at}` on "
+        "a machine with internet access and copy its cache (its location is in HF_HOME), or pass "
+        f"a folder with the model: {parameter}='path/to/folder'."
     )
 
 
@@ -297,53 +297,53 @@ _networks_lock = Lock()
 
 
 def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", part=None):
-    """Load a frozen network, once per process for each device and precision.
+    """Load a frozen network of transformers, once per process for each device and precision.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where it is.
+        Files of the network.
     network_class : type
-        A class of transformers.
+        Model class of transformers.
     device : str
-        Where to run it.
+        Device of the network.
     dtype : torch.dtype
         Precision of weights and arithmetic.
-    attention : {"sdpa", "eager"}, default="sdpa"
-        The implementation that transformers is to use; None is the best that it has.
+    attention : {"sdpa", "eager"} or None, default="sdpa"
+        Attention implementation of transformers. If None, transformers chooses it.
     part : str, default=None
-        The name of the child to keep, such as ``"encoder"``; None keeps all.
+        Name of the submodule to return, such as ``"encoder"``. If None, the whole network.
 
     Returns
     -------
     network : torch.nn.Module
-        In evaluation mode; shared, and not to be changed.
+        Network in evaluation mode; shared, must not be modified.
 
     Raises
     ------
     ValueError
-        If weights are missing or left over, or have other shapes than the configuration says.
+        If weights are missing, unexpected or of another shape.
     """
-    return share_network(
+    return get_cached(
         (checkpoint.folder, checkpoint.version, network_class, part, device, dtype),
         lambda: _load(checkpoint, network_class, dtype, attention, part).to(device),
     )
 
 
-def share_network(key, load):
-    """Return the network that is known by a key, loaded where it is not in memory.
+def get_cached(key, load):
+    """Return the network with the given key, and load it if it is not in memory.
 
     Parameters
     ----------
     key : tuple
-        What tells networks apart: where they are, the version of their files, device, precision.
+        Cache key: path, version of the files, device, precision.
     load : callable
         Returns the network.
 
     Returns
     -------
     network : torch.nn.Module
-        In evaluation mode; shared, and not to be changed.
+        Network in evaluation mode; shared, must not be modified.
     """
     with _networks_lock:
         if key not in _networks:
@@ -357,7 +357,7 @@ def share_network(key, load):
 def _load(checkpoint, network_class, dtype, attention, part):
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
-            network, told = network_class.from_pretrained(
+            network, info = network_class.from_pretrained(
                 checkpoint.folder,
                 dtype=dtype,
                 attn_implementation=attention,
@@ -365,62 +365,66 @@ def _load(checkpoint, network_class, dtype, attention, part):
                 output_loading_info=True,
                 trust_remote_code=False,
                 weights_only=True,
-                ignore_mismatched_sizes=True,  # to be refused below, in our words
+                ignore_mismatched_sizes=True,  # checked below
             )
-    except Exception as error:  # of the file format, of pickle, of the disk
-        raise unreadable(checkpoint, error) from error
-    needed = f"{part}." if part else ""
-    _refuse_misfit(
+    except Exception as error:  # of the file format, pickle or the disk
+        raise unreadable_error(checkpoint, error) from error
+    prefix = f"{part}." if part else ""
+    _check_state_dict(
         checkpoint,
         network_class.__name__,
         missing=[
             key
-            for key in told["missing_keys"]
-            if key.startswith(needed) and not _NOT_NEEDED.search(key)
+            for key in info["missing_keys"]
+            if key.startswith(prefix) and not _IGNORED_KEYS.search(key)
         ],
-        left_over=[
+        unexpected=[
             key
-            for key in told["unexpected_keys"]
+            for key in info["unexpected_keys"]
             if _belongs_to(key, network)
-            and not _NOT_NEEDED.search(key)
-            and key.removeprefix(f"{network.base_model_prefix}.").startswith(needed)
+            and not _IGNORED_KEYS.search(key)
+            and key.removeprefix(f"{network.base_model_prefix}.").startswith(prefix)
         ],
-        misshapen=[str(key) for key in told["mismatched_keys"]],
-        told=told["error_msgs"],
+        mismatched=[str(key) for key in info["mismatched_keys"]],
+        errors=info["error_msgs"],
         remedy="Download the model again, or save it with transformers' save_pretrained.",
     )
     return getattr(network, part) if part else network
 
 
-def fill_network(network, weights, checkpoint):
-    """Give a network its weights, all of them and no other.
+def load_state_dict_strict(network, weights, checkpoint):
+    """Load a state dict into a network, with an error that names the checkpoint.
 
     Parameters
     ----------
     network : torch.nn.Module
-        Changed in place.
+        Network, modified in place.
     weights : dict of str to Tensor
-        As they were saved.
+        State dict.
     checkpoint : Checkpoint
-        Where they were saved.
+        Checkpoint of the weights.
 
     Returns
     -------
     network : torch.nn.Module
-        The same.
+        The network.
 
     Raises
     ------
     ValueError
-        If weights are missing or left over, or have other shapes than the network's.
+        If weights are missing, unexpected or of another shape.
     """
-    own = network.state_dict()
-    _refuse_misfit(
+    expected = network.state_dict()
+    _check_state_dict(
         checkpoint,
         type(network).__name__,
-        missing=own.keys() - weights.keys(),
-        left_over=weights.keys() - own.keys(),
-        misshapen=[k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape],
+        missing=expected.keys() - weights.keys(),
+        unexpected=weights.keys() - expected.keys(),
+        mismatched=[
+            key
+            for key in expected.keys() & weights.keys()
+            if expected[key].shape != weights[key].shape
+        ],
         remedy="Download the model again.",
     )
     network.load_state_dict(weights, strict=True)
@@ -428,14 +432,14 @@ def fill_network(network, weights, checkpoint):
 
 
 def read_tensors(checkpoint, path):
-    """Read tensors that were saved by `torch.save`; nothing else that is pickled is built.
+    """Read a dict of tensors saved by `torch.save`, without unpickling other objects.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        What the file is of.
+        Checkpoint that the file belongs to.
     path : Path
-        The file.
+        File to read.
 
     Returns
     -------
@@ -444,61 +448,67 @@ def read_tensors(checkpoint, path):
     Raises
     ------
     OSError
-        If the file is damaged, or holds what could do more than be read.
+        If the file is damaged, or contains other objects.
     """
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        # torch's own message says how to run the file nevertheless.
+        # torch's own message recommends weights_only=False, which can run code.
         raise OSError(
-            f"The file {path.name} of {checkpoint.label} is damaged, or holds more than "
-            "tensors: what could run when it is read is never read here. Take the file from its "
-            "first source."
+            f"The file {path.name} of {checkpoint.label} is damaged, or contains pickled objects "
+            "other than tensors, which are not loaded because they can run code. Get the file "
+            "from its original source."
         ) from error
-    except Exception as error:  # of the file format, of the disk
-        raise unreadable(checkpoint, error) from error
+    except Exception as error:  # of the file format or the disk
+        raise unreadable_error(checkpoint, error) from error
     if not isinstance(tensors, dict):
-        raise unreadable(checkpoint, TypeError(f"{path.name} holds no weights by their names"))
+        raise unreadable_error(checkpoint, TypeError(f"{path.name} contains no dict of weights"))
     return tensors
 
 
-def unreadable(checkpoint, error):
-    """Return the error that says which checkpoint can't be read, and why."""
+def unreadable_error(checkpoint, error):
+    """Return an OSError that names the checkpoint and the reason."""
     return OSError(
         f"The weights of {checkpoint.label} can't be read ({type(error).__name__}: "
         f"{error}). Download the model again."
     )
 
 
-def _refuse_misfit(checkpoint, class_name, *, missing, left_over, misshapen, remedy, told=()):
+def _check_state_dict(
+    checkpoint, class_name, *, missing, unexpected, mismatched, remedy, errors=()
+):
     problems = [
         f"{len(keys)} {what} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''})"
-        for keys, what in ((missing, "missing"), (left_over, "left over"), (misshapen, "misshapen"))
+        for keys, what in (
+            (missing, "missing"),
+            (unexpected, "unexpected"),
+            (mismatched, "of another shape"),
+        )
         if keys
     ]
-    if problems or told:
+    if problems or errors:
         raise ValueError(
-            f"The weights of {checkpoint.label} don't fit {class_name}: "
-            f"{'; '.join([*problems, *told])}. With them it would compute at random. {remedy}"
+            f"The weights of {checkpoint.label} do not match {class_name}: "
+            f"{'; '.join([*problems, *errors])}. The network would be partly randomly "
+            f"initialised. {remedy}"
         )
 
 
-# No output depends on these: what hides frames in training, what makes speakers of training out of
-# a speaker's embedding, the layer upon the first token that a text encoder may end in, and the
-# positions that older checkpoints count out.
-_NOT_NEEDED = re.compile(
+# Weights that do not affect the output: the mask embedding of training, the speaker classifier of
+# x-vector models, the pooler of text encoders, and the position ids of older checkpoints.
+_IGNORED_KEYS = re.compile(
     r"(^|\.)masked_spec_embed$|^(classifier|objective)\."
     r"|^(\w+\.)?pooler\.|^(\w+\.)?embeddings\.position_ids$"
 )
 
 
 def _belongs_to(key, network):
-    """Tell whether a weight that was left over is one of the network's, not of a head upon it."""
+    """Return whether an unexpected weight belongs to the network and not to a head."""
     prefix = f"{network.base_model_prefix}."
     if key.startswith(prefix):
         return True
-    # WavLMForXVector has a linear layer "feature_extractor" upon a network with a whole module
-    # of that name, which has no weight of its own.
+    # WavLMForXVector has a linear layer "feature_extractor" in its head, and its network has a
+    # submodule of the same name, which has no direct parameters.
     child, *below = key.split(".")
     module = dict(network.named_children()).get(child)
     return module is not None and (len(below) > 1 or any(True for _ in module.parameters(False)))
@@ -506,7 +516,7 @@ def _belongs_to(key, network):
 
 @contextlib.contextmanager
 def quiet():
-    """Silence transformers' progress bar and report; what they would tell is checked and raised."""
+    """Silence transformers' progress bar and loading report, which is checked separately."""
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

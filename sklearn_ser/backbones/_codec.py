@@ -1,4 +1,4 @@
-"""What a neural codec is to this package, and how an embedder runs it."""
+"""Base class of neural audio codecs, and the backbone that runs them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,40 +12,41 @@ from ._checkpoint import Checkpoint
 
 
 class Codec:
-    """A neural audio codec, seen from its encoder: what to subclass for one of your own.
+    """Base class of neural audio codecs.
 
     A subclass sets the attributes and defines `encode` and `quantize`, each for one recording.
 
     Attributes
     ----------
     name : str
-        What columns are called after: short, and the same for ever.
+        Prefix of column names. It should be short and not change.
     sampling_rate : int
-        Of the waveforms, in Hz.
+        Sampling rate of the waveforms, in Hz.
     stride : int
-        Samples from one frame to the next.
+        Number of samples between frames.
     n_dims : int
-        Width of a latent, before and after quantisation.
+        Dimension of the latents, before and after quantisation.
     n_quantizers : int
         Number of stages of the residual quantiser.
     files : tuple of path
-        The files that decide what the codec computes. Embeddings are kept by their content, by
-        the code of the codec's methods, and by its attributes that are numbers, text, arrays or
-        sequences of these; those whose names begin with an underscore don't count.
+        Files that affect the output of the codec. The cache key of embeddings includes their
+        content, the code of the codec's methods, and its attributes that are numbers, text,
+        arrays or sequences of these, except those whose names start with an underscore.
     min_samples : int
-        Samples of the shortest waveform that it encodes; shorter ones get zeros at their end.
+        Minimum number of samples of a waveform; shorter ones are padded with zeros.
     cuts_by_itself : bool
-        Whether it cuts long recordings by its own procedure, so that it needs no windows. Memory
-        then grows with the latents of a recording.
+        Whether the codec splits long recordings itself, so that no windows are needed. Memory
+        then grows with the number of latents of a recording.
 
     See Also
     --------
-    register_codec : Give a codec a name.
-    CodecEmbedder : Recordings through a codec, as rows.
+    register_codec : Register a codec under a name.
+    CodecEmbedder : Latents of a codec as a scikit-learn transformer.
 
     Examples
     --------
-    Frames of four samples, and a quantiser of two stages that round to tenths and hundredths:
+    A codec with frames of four samples and a quantiser of two stages, which round to one and two
+    decimals:
 
     >>> import numpy as np
     >>> from sklearn_ser import Codec, CodecEmbedder, register_codec
@@ -74,17 +75,17 @@ class Codec:
     cuts_by_itself = False
 
     def n_frames(self, n_samples):
-        """Count the frames that cover so many samples.
+        """Return the number of frames of a waveform.
 
         Parameters
         ----------
         n_samples : int
-            Length of a waveform, at least `min_samples`.
+            Length of the waveform, at least `min_samples`.
 
         Returns
         -------
         n_frames : int
-            As many as `encode` gives, or fewer where the last of these are padding.
+            Number of frames that `encode` returns, without frames of padding at the end.
         """
         return -(-n_samples // self.stride)
 
@@ -94,47 +95,47 @@ class Codec:
         Parameters
         ----------
         waveform : ndarray of shape (n_samples,), float32
-            At `sampling_rate`, at least `min_samples` long.
+            Waveform at `sampling_rate`, with at least `min_samples`.
 
         Returns
         -------
         latents : Tensor or ndarray of shape (n_frames, n_dims)
-            Frames in the order of time, `n_frames` of them, or more where it pads.
+            Latents in temporal order, `n_frames` of them or more, if the codec pads.
         """
         raise NotImplementedError
 
     def quantize(self, latents):
-        """Yield the quantised latents, with one stage of the quantiser, with two, and so on.
+        """Yield the quantised latents after one stage of the quantiser, two stages, and so on.
 
         Parameters
         ----------
         latents : Tensor or ndarray of shape (n_frames, n_dims)
-            What `encode` returned.
+            Output of `encode`.
 
         Yields
         ------
         quantized : Tensor or ndarray of shape (n_frames, n_dims)
-            As the decoder takes them: the sum of codewords of the stages so far. Only as many are
-            asked for as are needed.
+            Input of the decoder: the sum of the codewords of all stages so far. The generator is
+            stopped after the last stage that is needed.
         """
         raise NotImplementedError
 
 
 class CodecBackbone(AudioBackbone):
-    """A codec as a backbone: its latents are layer 0, those after k stages are layer k.
+    """A codec as a backbone: layer 0 is the latents, layer k the latents after k stages.
 
-    Each recording passes through the codec alone, so that it can't depend on its neighbours.
+    Recordings are encoded one at a time, so a result cannot depend on the rest of the batch.
 
     Parameters
     ----------
     codec : Codec
         The codec.
     model : str
-        What the user called it.
+        Name or path, as passed by the user.
     device : str
-        Where its network runs.
+        Device of the network.
     fingerprint : sequence, default=()
-        What the codec is told from others by, besides its files.
+        Functions and values that are part of the cache key, in addition to the codec's files.
     """
 
     def __init__(self, codec, model, *, device, fingerprint=()):
@@ -151,7 +152,7 @@ class CodecBackbone(AudioBackbone):
         self.cuts_by_itself = codec.cuts_by_itself
 
     def n_frames(self, n_samples):
-        """Count the frames of so many samples."""
+        """Return the number of frames of a waveform."""
         return self.codec.n_frames(n_samples)
 
     @torch.inference_mode()
@@ -161,55 +162,56 @@ class CodecBackbone(AudioBackbone):
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
-            Each of at least `min_samples`.
+            Waveforms, each with at least `min_samples`.
         last_layer : int
-            Stages of the quantiser to compute.
+            Number of stages of the quantiser to compute.
 
         Yields
         ------
         latents : Tensor of shape (n_waveforms, n_frames, n_dims)
-            What follows a recording's own frames is silence or means nothing.
+            Values after the last frame of a recording are undefined.
         """
         latents = [self.codec.encode(waveform) for waveform in waveforms]
         n_samples = list(map(len, waveforms))
         self._check(latents, n_samples, "encode")
         yield _pad(latents)
-        stages = [iter(self.codec.quantize(own)) for own in latents]
+        stages = [iter(self.codec.quantize(latent)) for latent in latents]
         for stage in range(1, last_layer + 1):
             quantized = [next(sums, None) for sums in stages]
             self._check(quantized, n_samples, f"stage {stage} of quantize")
             yield _pad(quantized)
 
     def _check(self, latents, n_samples, source):
-        for own, length in zip(latents, n_samples, strict=True):
-            n_frames, shape = self.n_frames(length), np.shape(own)
+        for latent, length in zip(latents, n_samples, strict=True):
+            n_frames, shape = self.n_frames(length), np.shape(latent)
             if len(shape) != 2 or shape[1] != self.n_dims or shape[0] < n_frames:
-                gave = "nothing" if own is None else f"an array of shape {tuple(shape)}"
+                found = "nothing" if latent is None else f"an array of shape {tuple(shape)}"
                 raise ValueError(
-                    f"The codec {self.name!r}: {source} gave {gave} for {length} samples; by its "
-                    f"n_frames, n_dims and n_quantizers it must give ({n_frames}, {self.n_dims})."
+                    f"The codec {self.name!r}: {source} returned {found} for {length} samples; "
+                    "according to n_frames, n_dims and n_quantizers, the shape must be "
+                    f"({n_frames}, {self.n_dims})."
                 )
 
 
 def _pad(latents):
-    return pad_sequence([torch.as_tensor(own) for own in latents], batch_first=True)
+    return pad_sequence([torch.as_tensor(latent) for latent in latents], batch_first=True)
 
 
 def fingerprint(codec):
-    """Return what a user's codec is told from others by, besides its files.
+    """Return the parts of a codec, except its files, that belong in the cache key.
 
     Parameters
     ----------
     codec : Codec
-        Of any class.
+        Instance of a user-defined class.
 
     Returns
     -------
     parts : list
-        Functions, and values whose `repr` tells them apart.
+        Functions, and values with a unique `repr`.
     """
-    own = [made for made in type(codec).__mro__ if made not in Codec.__mro__]
-    defined = [(name, value) for made in own for name, value in sorted(vars(made).items())]
+    classes = [cls for cls in type(codec).__mro__ if cls not in Codec.__mro__]
+    defined = [(name, value) for cls in classes for name, value in sorted(vars(cls).items())]
     functions = [getattr(value, "fget", value) for _, value in defined]
     values = dict(reversed(defined)) | vars(codec)
     return [
@@ -231,19 +233,19 @@ def _is_plain(value):
 def quantize_residuals(
     latents: torch.Tensor, stages: Iterable[Callable[[torch.Tensor], torch.Tensor]]
 ) -> Iterator[torch.Tensor]:
-    """Quantise stage by stage what the stages before have left.
+    """Apply residual quantisation: each stage quantises the residual of the previous ones.
 
     Parameters
     ----------
     latents : Tensor of shape (n_frames, n_dims)
         Latents of one recording.
     stages : iterable of callable
-        Each from what is left, of shape (1, n_dims, n_frames), to what it is quantised to.
+        Functions from residuals of shape (1, n_dims, n_frames) to their quantised values.
 
     Yields
     ------
     quantized : Tensor of shape (n_frames, n_dims)
-        The sum of what the stages so far gave.
+        Sum of the outputs of all stages so far.
     """
     residual = latents.T[None]
     total = torch.zeros_like(residual)
@@ -255,6 +257,6 @@ def quantize_residuals(
 
 
 def as_input(waveform: np.ndarray, device: str, *, multiple_of: int = 1) -> torch.Tensor:
-    """Return a waveform as a network takes it, (1, 1, n_samples), zeros at its end."""
+    """Return a waveform as a tensor of shape (1, 1, n_samples), padded with zeros at the end."""
     samples = torch.from_numpy(np.pad(waveform, (0, -len(waveform) % multiple_of)))
     return samples.to(device)[None, None]

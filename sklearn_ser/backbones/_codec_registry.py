@@ -1,4 +1,4 @@
-"""From a codec's name, folder, file or hub id to the code that runs it."""
+"""Find and load codecs by name, folder, file or hub id."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from ._registry import choose_device
 from ._snac import SnacCodec, require_snac
 from ._soundstream import SOUNDSTREAM, SoundStreamCodec
 
-# The hub's models that have a name of their own.
+# Name of a codec -> hub id.
 _ON_THE_HUB = {
     "encodec_24khz": "facebook/encodec_24khz",
     "encodec_48khz": "facebook/encodec_48khz",
@@ -25,7 +25,7 @@ _ON_THE_HUB = {
     "snac": "hubertsiuzdak/snac_24khz",
     "soundstream": "haydenshively/SoundStream",
 }
-# The model type in config.json -> the code that runs it.
+# `model_type` in config.json -> class of the codec.
 _FAMILIES = {"encodec": EncodecCodec, "dac": DacCodec, "mimi": MimiCodec}
 _LAYOUTS = {LYRA: LyraCodec, ENCODEC: EncodecPackageCodec, SOUNDSTREAM: SoundStreamCodec}
 
@@ -33,35 +33,35 @@ _registered: dict[str, Callable[..., Codec]] = {}
 
 
 def register_codec(name, load):
-    """Give a codec a name that `CodecEmbedder` takes as `model`.
+    """Register a codec under a name that can be passed as `model` to `CodecEmbedder`.
 
-    It holds for this process: where several work, such as those of a search with ``n_jobs``,
-    register it in a module that each of them imports.
+    The registration applies to the current process. For several processes, such as a search with
+    ``n_jobs``, register the codec in a module that all of them import.
 
     Parameters
     ----------
     name : str
-        The name. One that was registered before is replaced.
+        Name of the codec. A previous registration under this name is replaced.
     load : callable
-        Called with the keywords `device` ("cpu", "cuda" and so on), `revision` and
-        `local_files_only`, it returns a `Codec`. It is called by each `fit` and `transform`, so
-        that it should load weights when they are needed, and keep them.
+        Function that returns a `Codec`. It is called with the keyword arguments `device` ("cpu",
+        "cuda" and so on), `revision` and `local_files_only` by each `fit` and `transform`, so
+        weights should be loaded on first use and cached.
 
     Raises
     ------
     TypeError
-        If the name is no text, or `load` can't be called.
+        If `name` is not a str, or `load` is not callable.
     ValueError
-        If the name is one of the package's own.
+        If `name` is the name of a codec of this package.
 
     See Also
     --------
-    Codec : What to subclass, with an example.
-    CodecEmbedder : Recordings through a codec, as rows.
+    Codec : Base class of codecs, with an example.
+    CodecEmbedder : Latents of a codec as a scikit-learn transformer.
     """
     if not isinstance(name, str) or not callable(load):
         raise TypeError(
-            f"register_codec takes a name and a function that makes a Codec, not {name!r} and "
+            f"register_codec takes a name and a function that returns a Codec, not {name!r} and "
             f"{load!r}."
         )
     if name in _ON_THE_HUB:
@@ -70,18 +70,18 @@ def register_codec(name, load):
 
 
 def load_codec(model, *, device, revision=None, local_files_only=False):
-    """Find a codec and make it ready to run; its weights are loaded when it runs.
+    """Return the backbone of a codec; weights are loaded at the first use.
 
     Parameters
     ----------
     model : str or path
-        A name, a hub id, a folder or a file.
+        Name, hub id, folder or file.
     device : {"auto"} or str
-        Where to run it; "auto" is a CUDA GPU where there is one, else the CPU.
+        Device of the network. With "auto", a CUDA GPU is used if available, otherwise the CPU.
     revision : str, default=None
         Branch, tag or commit on the hub.
     local_files_only : bool, default=False
-        Never go to the network.
+        If True, nothing is downloaded.
 
     Returns
     -------
@@ -92,9 +92,9 @@ def load_codec(model, *, device, revision=None, local_files_only=False):
     OSError
         If the model can't be found.
     ValueError
-        If it is no codec that is known here.
+        If the model is not a supported codec.
     ImportError
-        If the library that runs it is not installed.
+        If the library of the codec is not installed.
     """
     name = os.fspath(model)
     device = choose_device(device)
@@ -104,10 +104,10 @@ def load_codec(model, *, device, revision=None, local_files_only=False):
         _check_codec(codec, name)
         return CodecBackbone(codec, name, device=device, fingerprint=fingerprint(codec))
     if name == "snac":
-        require_snac()  # before anything is downloaded for it
+        require_snac()  # before the download
     checkpoint = _find(model, **where)
     return open_checkpoint(
-        _make_backbone, checkpoint, codec_class=_class_for(checkpoint), model=name, device=device
+        _make_backbone, checkpoint, codec_class=_choose_class(checkpoint), model=name, device=device
     )
 
 
@@ -118,13 +118,13 @@ def _make_backbone(checkpoint, *, codec_class, model, device):
 def _check_codec(codec, name):
     if not isinstance(codec, Codec):
         raise TypeError(
-            f"What was registered as {name!r} gave a {type(codec).__name__}, and must give a Codec."
+            f"The function registered as {name!r} returned a {type(codec).__name__}, not a Codec."
         )
     needed = ("name", "sampling_rate", "stride", "n_dims", "n_quantizers")
     missing = [attribute for attribute in needed if not hasattr(codec, attribute)]
     if missing or isinstance(codec.files, (str, os.PathLike)):
-        what = f"has no {', no '.join(missing)}" if missing else "has one path as its files"
-        raise TypeError(f"The codec {name!r} {what}; Codec says what each of them must be.")
+        what = f"has no {', no '.join(missing)}" if missing else "has a single path as files"
+        raise TypeError(f"The codec {name!r} {what}; see Codec for a description of attributes.")
 
 
 def _find(model, **where):
@@ -133,18 +133,18 @@ def _find(model, **where):
         layouts = (SOUNDSTREAM,) if name == "soundstream" else (TRANSFORMERS,)
         return find_checkpoint(_ON_THE_HUB[name], layouts=layouts, **where)
     if os.path.isfile(name):
-        return _checkpoint_of(Path(name))
+        return _checkpoint_from_file(Path(name))
     if isinstance(model, str) and "/" not in name and not os.path.isdir(name):
         raise ValueError(
-            f"model={name!r} is no codec's name, folder or file; names are "
-            f"{', '.join([*_ON_THE_HUB, *_registered])}. A hub id has the form 'owner/name', and "
+            f"model={name!r} is not the name of a codec, a folder or a file; names are "
+            f"{', '.join([*_ON_THE_HUB, *_registered])}. A hub id has the form 'owner/name'. "
             "register_codec adds names."
         )
     return find_checkpoint(model, layouts=(TRANSFORMERS, *_LAYOUTS), **where)
 
 
-def _checkpoint_of(path):
-    """Return the checkpoint that is a single file."""
+def _checkpoint_from_file(path):
+    """Return the checkpoint of a single file."""
     path = path.resolve()
     for layout in (ENCODEC, SOUNDSTREAM):
         if any(fnmatch(path.name, pattern) for patterns in layout.weights for pattern in patterns):
@@ -153,12 +153,12 @@ def _checkpoint_of(path):
         pattern for layout in (ENCODEC, SOUNDSTREAM) for row in layout.weights for pattern in row
     ]
     raise ValueError(
-        f"model={str(path)!r}: a file must be called as its library calls it: {', '.join(names)}."
+        f"model={str(path)!r}: a file must have its original name: {', '.join(names)}."
     )
 
 
-def _class_for(checkpoint):
-    """Return the class that runs a checkpoint."""
+def _choose_class(checkpoint):
+    """Return the codec class of a checkpoint."""
     if checkpoint.layout is ENCODEC and len(checkpoint.files) > 1:
         raise ValueError(
             f"{checkpoint.label} is a folder with several checkpoints "
@@ -167,11 +167,11 @@ def _class_for(checkpoint):
     if checkpoint.layout in _LAYOUTS:
         return _LAYOUTS[checkpoint.layout]
     model_type = checkpoint.model_type
-    if "vq_strides" in checkpoint.config:  # SNAC's settings name no type
+    if "vq_strides" in checkpoint.config:  # the configuration of SNAC has no model type
         return SnacCodec
     if model_type not in _FAMILIES:
         raise ValueError(
-            f"{checkpoint.label} is of type {model_type!r}, and CodecEmbedder runs "
+            f"{checkpoint.label} is of type {model_type!r}, and CodecEmbedder supports "
             f"{', '.join(_FAMILIES)} and snac. register_codec adds others."
         )
     return _FAMILIES[model_type]

@@ -1,4 +1,4 @@
-"""DAC, the Descript Audio Codec, by transformers."""
+"""DAC, the Descript Audio Codec, from transformers."""
 
 from functools import partial
 
@@ -12,17 +12,17 @@ from ._transformers import import_transformers
 class DacCodec(Codec):
     """DAC's encoder and residual quantiser.
 
-    It looks ahead, and what follows a recording moves its last frames: so each recording ends
-    where transformers' feature extractor lets it end alone, with zeros up to a whole frame.
-    Codewords have few dimensions; the quantised latents are what each stage's own projection
-    makes of them, added up, as the decoder takes them.
+    The encoder has look-ahead, so padding changes the last frames. Each recording is therefore
+    padded as by transformers' feature extractor for this recording alone: with zeros to a whole
+    frame. The quantised latents are the sum of each stage's projected codewords, which is the
+    input of the decoder.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is.
+        Files of the network.
     device : str
-        Where to run it.
+        Device of the network.
     """
 
     def __init__(self, checkpoint, *, device):
@@ -39,7 +39,7 @@ class DacCodec(Codec):
         self.n_quantizers = config.n_codebooks
 
     def encode(self, waveform):
-        """Return the latents, of as many frames as cover the recording."""
+        """Return the latents, the last frame padded with zeros."""
         samples = as_input(waveform, self.device, multiple_of=self.stride)
         return self._network().encoder(samples)[0].T
 

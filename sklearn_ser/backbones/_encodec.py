@@ -1,4 +1,4 @@
-"""EnCodec: transformers' checkpoints, and those of the ``encodec`` package."""
+"""EnCodec, with checkpoints of transformers and of the ``encodec`` package."""
 
 import warnings
 from functools import partial
@@ -7,11 +7,11 @@ import torch
 
 from sklearn_ser._extras import import_extra
 
-from ._checkpoint import Layout, fill_network, load_network, read_tensors, share_network
+from ._checkpoint import Layout, get_cached, load_network, load_state_dict_strict, read_tensors
 from ._codec import Codec, as_input, quantize_residuals
 from ._transformers import import_transformers
 
-# As the package names its files, and builds its networks: from no settings but these.
+# The package's checkpoints have no configuration besides their file names.
 ENCODEC = Layout(
     settings=(),
     weights=(("encodec_24khz-*.th", "encodec_48khz-*.th"),),
@@ -22,18 +22,18 @@ ENCODEC = Layout(
 class EncodecCodec(Codec):
     """EnCodec's encoder and residual quantiser.
 
-    The network for 48 kHz is for music in stereo: a mono recording is its left and its right.
-    It sees segments of a second that overlap by a hundredth, each scaled to the same loudness;
-    as in the ``encodec`` package, and in transformers' model without its feature extractor, which
-    would fill the last segment up with zeros and so make frames of silence, each segment is
-    encoded by itself, the last as short as it is, and all frames of all segments count.
+    The network for 48 kHz is stereo; a mono recording is copied to both channels. It encodes
+    segments of 1 s that overlap by 1 %, each normalised to the same loudness. As in the
+    ``encodec`` package, each segment is encoded separately, the last segment may be shorter, and
+    all frames of all segments are used. Transformers' feature extractor would pad the last
+    segment with zeros and so add frames of silence.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is.
+        Files of the network.
     device : str
-        Where to run it.
+        Device of the network.
     """
 
     def __init__(self, checkpoint, *, device):
@@ -52,7 +52,7 @@ class EncodecCodec(Codec):
         self.n_quantizers = config.num_quantizers
         self.n_channels = config.audio_channels
         self.is_normalised = config.normalize
-        self.segment = config.chunk_length  # in samples; None where the network sees all at once
+        self.segment = config.chunk_length  # in samples; None without segments
         self.segment_stride = config.chunk_stride
 
     def _network(self):
@@ -68,18 +68,18 @@ class EncodecCodec(Codec):
         return network.quantizer.layers
 
     def _segments(self, n_samples):
-        """Return the first sample of each segment, and the one after its last."""
+        """Return the start and stop of each segment, in samples."""
         if self.segment is None or self.segment_stride is None:
             return [(0, n_samples)]
         starts = range(0, n_samples, self.segment_stride)
         return [(start, min(start + self.segment, n_samples)) for start in starts]
 
     def n_frames(self, n_samples):
-        """Count the frames of all segments."""
+        """Return the number of frames of all segments."""
         return sum(-(-(stop - start) // self.stride) for start, stop in self._segments(n_samples))
 
     def encode(self, waveform):
-        """Return the latents of all segments, one after the other."""
+        """Return the concatenated latents of all segments."""
         network = self._network()
         samples = as_input(waveform, self.device)
         latents = []
@@ -101,7 +101,7 @@ def _nearest(stage, left):
 
 
 class EncodecPackageCodec(EncodecCodec):
-    """The same from a checkpoint of the ``encodec`` package, on the package's own modules."""
+    """EnCodec from a checkpoint of the ``encodec`` package, run by the package's modules."""
 
     def _read_settings(self):
         self._package = import_extra(
@@ -119,17 +119,17 @@ class EncodecPackageCodec(EncodecCodec):
 
     def _network(self):
         key = (self.checkpoint.files, self.checkpoint.version, self.device)
-        return share_network(key, self._load)
+        return get_cached(key, self._load)
 
     def _load(self):
         models = self._package.EncodecModel
         is_stereo = self.n_channels == 2
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of torch, of its weight_norm
+            warnings.simplefilter("ignore", FutureWarning)  # of torch's weight_norm
             build = models.encodec_model_48khz if is_stereo else models.encodec_model_24khz
             network = build(pretrained=False)
         weights = read_tensors(self.checkpoint, self.checkpoint.files[0])
-        return fill_network(network, weights, self.checkpoint).to(self.device)
+        return load_state_dict_strict(network, weights, self.checkpoint).to(self.device)
 
     def _stages(self, network):
         return network.quantizer.vq.layers

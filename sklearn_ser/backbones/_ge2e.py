@@ -1,4 +1,4 @@
-"""GE2E: the speaker encoder of Wan et al. as Resemblyzer published it, procedure included."""
+"""GE2E, the speaker encoder of Wan et al., with the weights and procedure of Resemblyzer."""
 
 import importlib.util
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from sklearn_ser.audio import mel_filterbank, mel_spectrogram, sample_window
 
 from ._base import AudioBackbone
-from ._checkpoint import Layout, fill_network, read_tensors, share_network
+from ._checkpoint import Layout, get_cached, load_state_dict_strict, read_tensors
 
 GE2E = Layout(
     settings=(),
@@ -22,19 +22,19 @@ _N_MELS = 40
 _N_DIMS = 256
 _N_FFT = 400  # 25 ms
 _HOP = 160  # 10 ms
-# Recordings quieter than this are made as loud; others stay as they are.
-_RMS = 10 ** (-30 / 20)
-# A recording is heard in parts of 1.6 s, about 1.3 of which begin in a second.
-_FRAMES_OF_PART = 160
-_FRAMES_TO_NEXT = round(16000 / 1.3 / _HOP)
-# The last part is filled up with zeros, or left out where the recording covers less of it.
+# Quieter recordings are amplified to this level (-30 dBFS).
+_MIN_RMS = 10 ** (-30 / 20)
+# A recording is split into parts of 1.6 s, 1.3 per second.
+_PART_FRAMES = 160
+_PART_HOP = round(16000 / 1.3 / _HOP)
+# The last part is padded with zeros, or dropped if the recording covers less of it.
 _MIN_COVERAGE = 0.75
-# Parts that pass through the network at once: 10 MB of spectrograms.
-_PARTS_AT_ONCE = 400
+# Number of parts in a batch: 10 MB of spectrograms.
+_PARTS_PER_BATCH = 400
 
 
 def find_ge2e():
-    """Return the checkpoint that an installed Resemblyzer brings, without importing it.
+    """Return the checkpoint in the installed Resemblyzer, without importing the package.
 
     Returns
     -------
@@ -51,23 +51,23 @@ def find_ge2e():
         if path.is_file():
             return path
     raise FileNotFoundError(
-        "model='ge2e' is the file pretrained.pt that the package Resemblyzer carries, and it is "
-        "not installed here. Run `pip install --no-deps Resemblyzer` (none of its code is run), "
-        "or pass the file or its folder: model='path/to/pretrained.pt'."
+        "model='ge2e' is the file pretrained.pt of the package Resemblyzer, which is not "
+        "installed. Run `pip install --no-deps Resemblyzer` (its code is not run), or pass the "
+        "file or its folder: model='path/to/pretrained.pt'."
     )
 
 
 class GE2EBackbone(AudioBackbone):
-    """The frozen speaker encoder, and what is done to a recording before and after it.
+    """The frozen speaker encoder, with its preprocessing and the averaging over parts.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is.
+        Files of the network.
     device : str
-        Where to run it.
+        Device of the network.
     dtype : torch.dtype
-        Its precision.
+        Precision of weights and arithmetic.
     """
 
     name = "ge2e"
@@ -82,49 +82,49 @@ class GE2EBackbone(AudioBackbone):
         )
         self.window = sample_window("hann", _N_FFT, _N_FFT)
 
-    def n_samples_seen(self, n_samples):
-        """Return on how many samples the network computes: those of the parts, which overlap."""
-        return len(_part_starts(n_samples)) * _FRAMES_OF_PART * _HOP
+    def n_samples_processed(self, n_samples):
+        """Return the number of samples of all parts, which overlap."""
+        return len(_part_starts(n_samples)) * _PART_FRAMES * _HOP
 
     def prepare(self, waveform):
-        """Make a quiet recording louder; silence stays silent."""
+        """Amplify a quiet recording; digital silence is returned unchanged."""
         rms = np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
-        if rms == 0 or rms >= _RMS:
+        if rms == 0 or rms >= _MIN_RMS:
             return waveform
-        return (waveform * (_RMS / rms)).astype(np.float32)
+        return (waveform * (_MIN_RMS / rms)).astype(np.float32)
 
     @torch.inference_mode()
     def encode(self, waveforms, last_layer):
-        """Yield the embeddings, as the one layer there is.
+        """Yield the embeddings as a single layer.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
-            Prepared.
+            Waveforms returned by `prepare`.
         last_layer : int
-            Of no consequence.
+            Ignored.
 
         Yields
         ------
         embeddings : Tensor of shape (n_waveforms, 1, n_dims)
-            Of length 1: the mean of the parts' embeddings, normalised.
+            Mean of the parts' embeddings, scaled to unit length.
         """
         network = self._network()
         totals = torch.zeros(len(waveforms), _N_DIMS, device=self.device)
         parts = [
             (row, part) for row, waveform in enumerate(waveforms) for part in self._cut(waveform)
         ]
-        for first in range(0, len(parts), _PARTS_AT_ONCE):
-            rows, spectrograms = zip(*parts[first : first + _PARTS_AT_ONCE], strict=True)
+        for first in range(0, len(parts), _PARTS_PER_BATCH):
+            rows, spectrograms = zip(*parts[first : first + _PARTS_PER_BATCH], strict=True)
             batch = torch.from_numpy(np.stack(spectrograms)).to(self.device, self.dtype)
             embedded = F.normalize(network(batch).float())
             totals.index_add_(0, torch.tensor(rows, device=self.device), embedded)
         yield F.normalize(totals)[:, None]
 
     def _cut(self, waveform):
-        """Return the spectrogram in parts: views of shape (n_frames, n_mels)."""
+        """Return the spectrograms of the parts, views of shape (n_frames, n_mels)."""
         starts = _part_starts(len(waveform))
-        missing = (starts[-1] + _FRAMES_OF_PART) * _HOP - len(waveform)
+        missing = (starts[-1] + _PART_FRAMES) * _HOP - len(waveform)
         spectrogram = mel_spectrogram(
             np.pad(waveform, (0, max(missing, 0))),
             self.filters,
@@ -133,7 +133,7 @@ class GE2EBackbone(AudioBackbone):
             center=True,
             power=2,
         ).T
-        return [spectrogram[start : start + _FRAMES_OF_PART] for start in starts]
+        return [spectrogram[start : start + _PART_FRAMES] for start in starts]
 
     def _network(self):
         checkpoint = self.checkpoint
@@ -143,19 +143,19 @@ class GE2EBackbone(AudioBackbone):
             saved = read_tensors(checkpoint, path)
             if not isinstance(saved.get("model_state"), dict):
                 raise ValueError(
-                    f"{checkpoint.label} is no checkpoint of GE2E: it has no 'model_state'."
+                    f"{checkpoint.label} is not a GE2E checkpoint: it has no 'model_state'."
                 )
-            # Two more scale similarities in training.
+            # The two similarity weights are only used in training.
             weights = {k: v for k, v in saved["model_state"].items() if "similarity" not in k}
-            network = fill_network(_Network(), weights, checkpoint)
+            network = load_state_dict_strict(_Network(), weights, checkpoint)
             return network.to(self.device, self.dtype)
 
         key = (*checkpoint.files, checkpoint.version, _Network, self.device, self.dtype)
-        return share_network(key, load)
+        return get_cached(key, load)
 
 
 class _Network(torch.nn.Module):
-    """Three recurrent layers; what the last knows at the end of a part is projected."""
+    """Three LSTM layers, and a projection of the last hidden state."""
 
     def __init__(self):
         super().__init__()
@@ -169,8 +169,8 @@ class _Network(torch.nn.Module):
 
 
 def _part_starts(n_samples):
-    """Return the frames where the parts of a recording begin: one part at least."""
+    """Return the first frame of each part; there is at least one part."""
     n_frames = -(-(n_samples + 1) // _HOP)
-    starts = range(0, max(1, n_frames - _FRAMES_OF_PART + _FRAMES_TO_NEXT + 1), _FRAMES_TO_NEXT)
-    covered = (n_samples - starts[-1] * _HOP) / (_FRAMES_OF_PART * _HOP)
+    starts = range(0, max(1, n_frames - _PART_FRAMES + _PART_HOP + 1), _PART_HOP)
+    covered = (n_samples - starts[-1] * _HOP) / (_PART_FRAMES * _HOP)
     return starts[:-1] if covered < _MIN_COVERAGE and len(starts) > 1 else starts

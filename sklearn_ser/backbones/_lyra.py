@@ -1,4 +1,4 @@
-"""SoundStream as Google ships it in Lyra v2: TensorFlow Lite graphs that stream."""
+"""SoundStream of Lyra v2, as streaming TensorFlow Lite graphs."""
 
 from functools import lru_cache
 
@@ -7,7 +7,7 @@ import torch
 
 from sklearn_ser._extras import import_extra
 
-from ._checkpoint import Layout, unreadable
+from ._checkpoint import Layout, unreadable_error
 from ._codec import Codec
 
 LYRA = Layout(
@@ -16,23 +16,23 @@ LYRA = Layout(
     origin="a copy of Lyra's model_coeffs",
 )
 _FRAME = 320  # samples, 20 ms
-_BOOK_SIZE = 16  # codewords of a stage: four bits
-_NO_CODE = -1  # what the quantiser writes for stages beyond those asked for, and reads as zero
+_BOOK_SIZE = 16  # codewords per stage (4 bits)
+_NO_CODE = -1  # the quantiser's code for an unused stage, decoded as zero
 
 
 class LyraCodec(Codec):
-    """Lyra's encoder, a frame at a time, and its residual quantiser of 46 stages.
+    """Lyra's streaming encoder, and its residual quantiser of 46 stages.
 
-    The encoder keeps the past in variables that nothing clears, so that each recording has an
-    interpreter of its own; the file is mapped into memory once, by the operating system. An
-    interpreter belongs to the call that made it, and so to one thread.
+    The state of the encoder cannot be reset, so a new interpreter is created for each recording;
+    the operating system maps the file into memory once. Interpreters are not shared between
+    threads.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        A folder with ``soundstream_encoder.tflite`` and ``quantizer.tflite``.
+        Checkpoint with ``soundstream_encoder.tflite`` and ``quantizer.tflite``.
     device : str
-        Not used: it runs on the CPU.
+        Ignored; Lyra runs on the CPU.
     """
 
     name = "lyra"
@@ -56,33 +56,33 @@ class LyraCodec(Codec):
             KeyError,
             IndexError,
             RuntimeError,
-        ) as error:  # whatever is in the files
-            raise unreadable(checkpoint, error) from error
+        ) as error:  # damaged files
+            raise unreadable_error(checkpoint, error) from error
 
     def encode(self, waveform):
-        """Return the encoder's output for each frame; the last is filled up with zeros."""
+        """Return the latents, the last frame padded with zeros."""
         frames = np.pad(waveform, (0, -len(waveform) % _FRAME)).reshape(-1, 1, _FRAME)
-        interpreter, entry, exit_ = self._open_encoder()
+        interpreter, input_index, output_index = self._open_encoder()
         latents = np.empty((len(frames), self.n_dims), dtype=np.float32)
         for frame, latent in zip(frames, latents, strict=True):
-            interpreter.set_tensor(entry, frame)
+            interpreter.set_tensor(input_index, frame)
             interpreter.invoke()
-            latent[:] = interpreter.get_tensor(exit_)[0, 0]
+            latent[:] = interpreter.get_tensor(output_index)[0, 0]
         return torch.from_numpy(latents)
 
     def _open_encoder(self):
-        """Return a fresh interpreter, and where it takes samples and gives latents."""
+        """Return a new interpreter, and the indices of its input and output tensors."""
         interpreter = self._interpreter(self._encoder, num_threads=1)
         interpreter.allocate_tensors()
-        (entry,), (exit_,) = interpreter.get_input_details(), interpreter.get_output_details()
-        if (*entry["shape"], *exit_["shape"]) != (1, _FRAME, 1, 1, self.n_dims):
+        (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
+        if (*inputs["shape"], *outputs["shape"]) != (1, _FRAME, 1, 1, self.n_dims):
             raise ValueError(
-                f"{self._encoder} is no encoder of {_FRAME} samples into {self.n_dims} numbers"
+                f"{self._encoder} does not map {_FRAME} samples to {self.n_dims} latents"
             )
-        return interpreter, entry["index"], exit_["index"]
+        return interpreter, inputs["index"], outputs["index"]
 
     def quantize(self, latents):
-        """Yield the sums of codewords, whose numbers the quantiser's own graph chooses."""
+        """Yield the sums of codewords, with the codes of the quantiser's own graph."""
         codebooks = self._codebooks()
         codes = self._choose_codes(latents.numpy())
         total = np.zeros(latents.shape, dtype=np.float32)
@@ -91,7 +91,7 @@ class LyraCodec(Codec):
             yield torch.from_numpy(total)
 
     def _choose_codes(self, latents):
-        """Return the numbers of codewords, of shape (n_quantizers, n_frames)."""
+        """Return the codes, of shape (n_quantizers, n_frames)."""
         encode = self._interpreter(self._quantizer, num_threads=1).get_signature_runner("encode")
         n_quantizers = np.int32(self.n_quantizers)
         codes = [
@@ -106,7 +106,7 @@ class LyraCodec(Codec):
 
 @lru_cache(maxsize=2)
 def _read_codebooks(interpreter, path, version):
-    """Return the codewords, of shape (n_quantizers, 16, n_dims), which the decoder adds up."""
+    """Return the codewords, of shape (n_quantizers, 16, n_dims)."""
     decode = interpreter(path, num_threads=1).get_signature_runner("decode")
     n_quantizers = decode.get_input_details()["encoding_indices"]["shape"][0]
     codebooks = []

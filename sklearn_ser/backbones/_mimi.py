@@ -1,4 +1,4 @@
-"""Mimi, Moshi's codec, by transformers."""
+"""Mimi, the codec of Moshi, from transformers."""
 
 from functools import cache
 
@@ -10,18 +10,17 @@ from ._transformers import import_transformers
 
 
 class MimiCodec(Codec):
-    """Mimi's encoder, transformer included, and its split quantiser.
+    """Mimi's encoder, including its transformer, and its split quantiser.
 
-    The first codebook is the semantic one, which was taught by WavLM; the others quantise
-    residuals of a projection of their own. Both are projected back and added, as the decoder
-    takes them.
+    The first codebook is semantic (distilled from WavLM); the others quantise the residuals of a
+    separate projection. Both are projected back and summed, which is the input of the decoder.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is.
+        Files of the network.
     device : str
-        Where to run it.
+        Device of the network.
     """
 
     name = "mimi"
@@ -40,18 +39,18 @@ class MimiCodec(Codec):
         self.n_semantic = config.num_semantic_quantizers
 
     def encode(self, waveform):
-        """Return the latents, after the transformer and at the frame rate of the codes."""
+        """Return the latents after the transformer and downsampling."""
         network = self._network()
         if hasattr(network.encoder, "encoder_transformer"):
             half, convolutions = network.encoder, network.encoder.encoder_seanet
-        else:  # transformers before it split the model into halves
+        else:  # older versions of transformers
             half, convolutions = network, network.encoder
         features = convolutions(as_input(waveform, self.device))
         features = half.encoder_transformer(features.transpose(1, 2)).last_hidden_state
         return half.downsample(features.transpose(1, 2))[0].T
 
     def quantize(self, latents):
-        """Yield the sums of codewords, semantic first, each sum projected back."""
+        """Yield the projected sums of codewords, starting with the semantic codebook."""
         quantizer = self._network().quantizer
         codes = quantizer.encode(latents.T[None]).transpose(0, 1)
         for n_quantizers in range(1, self.n_quantizers + 1):
@@ -65,15 +64,16 @@ class MimiCodec(Codec):
 
 @cache
 def _strict_class():
-    """Return transformers' class, made to tell left-over weights of either half.
+    """Return a subclass of transformers' model that reports unexpected weights.
 
-    Each half of the model passes over the weights of the other, and so the whole passes over all.
+    Encoder and decoder each ignore the weights of the other, and the whole model inherits both
+    exceptions.
     """
     MimiModel = import_transformers().MimiModel
 
-    nothing = property(lambda self: set(), lambda self, value: None)
+    always_empty = property(lambda self: set(), lambda self, value: None)
     return type(
         "MimiModel",
         (MimiModel,),
-        {"__module__": MimiModel.__module__, "_keys_to_ignore_on_load_unexpected": nothing},
+        {"__module__": MimiModel.__module__, "_keys_to_ignore_on_load_unexpected": always_empty},
     )

@@ -1,4 +1,4 @@
-"""From a model's name to the code that runs it."""
+"""Find pretrained networks by name, and return the backbones that run them."""
 
 import os
 from collections.abc import Callable
@@ -28,26 +28,26 @@ def load_backbone(
     parameter="model",
     **settings,
 ):
-    """Find a pretrained network and make it ready to run; its weights are loaded when it runs.
+    """Return the backbone of a pretrained network; weights are loaded at the first use.
 
     Parameters
     ----------
     model : str or path
-        A hub id or a folder.
+        Hub id or folder.
     family : {"wav2vec2", "whisper", "speech", "speaker"}
-        The family that the embedder expects; "speech" is either of the first two.
+        Expected family; "speech" is either of the first two.
     device : {"auto"} or str
-        Where to run it; "auto" is a CUDA GPU where there is one, else the CPU.
+        Device of the network. With "auto", a CUDA GPU is used if available, otherwise the CPU.
     dtype : {"float32", "bfloat16", "float16"}
         Precision of weights and arithmetic.
     revision : str, default=None
         Branch, tag or commit on the hub.
     local_files_only : bool, default=False
-        Never go to the network.
+        If True, nothing is downloaded.
     parameter : str, default="model"
-        The parameter of the public class that `model` was passed as, for errors to name.
+        Name of the parameter through which `model` was passed, for error messages.
     **settings
-        What else the class of the family takes, such as `context` of `WhisperBackbone`.
+        Additional arguments of the backbone's class, such as `context` of `WhisperBackbone`.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def load_backbone(
     OSError
         If the model can't be found.
     ValueError
-        If it is of another family.
+        If the model is of another family.
     """
     find = partial(
         find_checkpoint,
@@ -77,14 +77,15 @@ def load_backbone(
 
 
 def load_speech_backbone(model, *, device, dtype="float32", **where):
-    """Find an encoder of speech of whatever family, as `load_backbone` does of a known one.
+    """Return the backbone of a speech encoder of any family.
 
-    Whisper sees the recording's own length. `where` goes to `find_checkpoint`.
+    Whisper runs on the recording's own length. See `load_backbone` for the parameters; `where`
+    is passed to `find_checkpoint`.
     """
     return load_backbone(model, family="speech", device=device, dtype=dtype, **where)
 
 
-# The type of an encoder of speech, as its config.json tells it -> the class that runs it.
+# `model_type` in config.json -> class of the backbone.
 SPEECH_BACKBONES: dict[str, type[SpeechBackbone]] = {
     model_type: backbone_class
     for backbone_class in (Wav2Vec2Backbone, WhisperBackbone)
@@ -93,7 +94,7 @@ SPEECH_BACKBONES: dict[str, type[SpeechBackbone]] = {
 
 
 def _choose_speech(model, find, *, only=None):
-    """Find an encoder of speech, of one family or of any."""
+    """Find a speech encoder, of a given family or any."""
     checkpoint = find(model)
     backbone_class = only or SPEECH_BACKBONES.get(checkpoint.model_type, Wav2Vec2Backbone)
     _check_model_type(checkpoint, backbone_class.model_types)
@@ -101,13 +102,13 @@ def _choose_speech(model, find, *, only=None):
 
 
 def _choose_speaker(model, find):
-    """Find a network whose output is a vector for the whole of what it sees."""
+    """Find a speaker encoder."""
     name = os.fspath(model)
     if model == "ge2e":
         return find(find_ge2e(), layouts=(GE2E,)), GE2EBackbone
     if name.startswith("speechbrain/") and not os.path.exists(name):
-        require_speechbrain()  # before anything is downloaded for it
-    # SpeechBrain's first: its models have a config.json too.
+        require_speechbrain()  # before the download
+    # SpeechBrain first, because its models also have a config.json.
     checkpoint = find(model, layouts=(SPEECHBRAIN, TRANSFORMERS, GE2E))
     if checkpoint.layout is not TRANSFORMERS:
         is_ge2e = checkpoint.layout is GE2E
@@ -116,18 +117,18 @@ def _choose_speaker(model, find):
         checkpoint,
         [model_type for model_type in Wav2Vec2Backbone.model_types if model_type != "hubert"],
     )
-    made_of = checkpoint.config.get("architectures") or ["no class that it names"]
-    if not made_of[0].endswith("ForXVector"):
+    architecture = (checkpoint.config.get("architectures") or ["network without architectures"])[0]
+    if not architecture.endswith("ForXVector"):
         raise ValueError(
-            f"{checkpoint.label} is a {made_of[0]}, without the head that makes one "
-            "vector of a recording: choose one for speaker verification, such as "
-            "'microsoft/wavlm-base-plus-sv', or take its layers by WavLMEmbedder or HubertEmbedder."
+            f"{checkpoint.label} is a {architecture}, without the head that returns one vector "
+            "for each recording: choose a model for speaker verification, such as "
+            "'microsoft/wavlm-base-plus-sv', or use WavLMEmbedder or HubertEmbedder for its layers."
         )
     return checkpoint, Wav2Vec2XVectorBackbone
 
 
-# Family -> a function from a model's name, and what finds checkpoints, to the checkpoint and the
-# class that runs it.
+# Family -> function from the model's name and a function that finds checkpoints, to the checkpoint
+# and the class of its backbone.
 _FAMILIES: dict[str, Callable[..., tuple[Checkpoint, type[AudioBackbone]]]] = {
     "wav2vec2": partial(_choose_speech, only=Wav2Vec2Backbone),
     "whisper": partial(_choose_speech, only=WhisperBackbone),
@@ -145,12 +146,12 @@ def _check_model_type(checkpoint, expected):
             else "choose another model"
         )
         raise ValueError(
-            f"{checkpoint.label} is of type {model_type!r}, and this embedder runs "
+            f"{checkpoint.label} is of type {model_type!r}, and this embedder supports "
             f"{', '.join(expected)}: {remedy}."
         )
 
 
-# Who now owns the models that the hub once knew by a name alone.
+# Owners of the models that the hub used to list without one.
 _OWNERS = {
     "albert": "albert",
     "bert": "google-bert",
@@ -171,24 +172,24 @@ def load_text_backbone(
     max_length=None,
     parameter="model",
 ):
-    """Find a text encoder and make it ready to run; its weights are loaded when it runs.
+    """Return the backbone of a text encoder; weights are loaded at the first use.
 
     Parameters
     ----------
     model : str or path
-        A hub id, also one without an owner such as ``"distilbert-base-uncased"``, or a folder.
+        Folder or hub id. The owner can be omitted, as in ``"distilbert-base-uncased"``.
     device : {"auto"} or str
-        As for `load_backbone`.
+        Device of the network. With "auto", a CUDA GPU is used if available, otherwise the CPU.
     dtype : {"float32", "bfloat16", "float16"}
         Precision of weights and arithmetic.
     revision : str, default=None
         Branch, tag or commit on the hub.
     local_files_only : bool, default=False
-        Never go to the network.
+        If True, nothing is downloaded.
     max_length : int, default=None
-        Most tokens of a text; None for as many as the network takes.
+        Maximum number of tokens of a text. If None, the limit of the model is used.
     parameter : str, default="model"
-        The parameter of the public class that `model` was passed as, for errors to name.
+        Name of the parameter through which `model` was passed, for error messages.
 
     Returns
     -------
@@ -199,7 +200,7 @@ def load_text_backbone(
     OSError
         If the model, or its tokenizer, can't be found.
     ValueError
-        If it is no encoder of text.
+        If the model is not a text encoder.
     """
     if isinstance(model, str) and "/" not in model and not os.path.isdir(model):
         owner = _OWNERS.get(model.partition("-")[0])
@@ -221,7 +222,7 @@ def load_text_backbone(
 
 
 def choose_device(device):
-    """Turn "auto" into the name of a device."""
+    """Return the name of a device, and check that it is available."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -229,6 +230,6 @@ def choose_device(device):
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"device={device!r} can't be used here ({str(error).splitlines()[0]}); device='auto' "
-            "takes a GPU where there is one, else the CPU."
+            "uses a GPU if available, otherwise the CPU."
         ) from error
     return device

@@ -1,4 +1,4 @@
-"""SNAC, whose quantisers run at several rates, by its own package."""
+"""SNAC, a codec with quantisers at several frame rates, from its own package."""
 
 import inspect
 from functools import partial
@@ -7,28 +7,28 @@ import torch
 
 from sklearn_ser._extras import import_extra
 
-from ._checkpoint import fill_network, read_tensors, share_network
+from ._checkpoint import get_cached, load_state_dict_strict, read_tensors
 from ._codec import Codec, as_input, quantize_residuals
 
 
 def require_snac():
-    """Import SNAC, or raise an error that says what to install."""
+    """Import SNAC, or raise an error that names the extra to install."""
     return import_extra("snac", extra="snac", needed_for="SNAC")
 
 
 class SnacCodec(Codec):
     """SNAC's encoder and residual quantiser.
 
-    A stage that runs at a fraction of the frame rate averages the residuals of several frames,
-    and gives each of them the same codeword. The package fills recordings up with zeros to whole
-    frames of the slowest stage; frames of these zeros are not pooled.
+    A stage at a fraction of the frame rate averages the residuals of several frames and assigns
+    the same codeword to them. The package pads recordings with zeros to whole frames of the
+    slowest stage; frames of this padding are not pooled.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is: ``config.json`` and the weights.
+        Checkpoint with ``config.json`` and the weights.
     device : str
-        Where to run it.
+        Device of the network.
     """
 
     def __init__(self, checkpoint, *, device):
@@ -48,7 +48,7 @@ class SnacCodec(Codec):
         self.n_quantizers = len(config["vq_strides"])
 
     def encode(self, waveform):
-        """Return the latents, those of the zeros at the end included."""
+        """Return the latents, including those of the padding."""
         network = self._network()
         return network.encoder(network.preprocess(as_input(waveform, self.device)))[0].T
 
@@ -58,26 +58,24 @@ class SnacCodec(Codec):
         return quantize_residuals(latents, [partial(_nearest, stage) for stage in stages])
 
     def _network(self):
-        return share_network(
-            (self.checkpoint.files, self.checkpoint.version, self.device), self._load
-        )
+        return get_cached((self.checkpoint.files, self.checkpoint.version, self.device), self._load)
 
     def _load(self):
         with torch.random.fork_rng(devices=[]):
             network = self._package.SNAC(**_check_config(self.checkpoint))
         weights = read_tensors(self.checkpoint, self.checkpoint.folder / "pytorch_model.bin")
-        return fill_network(network, weights, self.checkpoint).to(self.device)
+        return load_state_dict_strict(network, weights, self.checkpoint).to(self.device)
 
 
 def _check_config(checkpoint):
-    """Return the settings of a network, those that the file leaves to the package included."""
+    """Return the configuration, including the default values of the package."""
     known = inspect.signature(require_snac().SNAC).parameters
     config = {name: parameter.default for name, parameter in known.items()} | checkpoint.config
     unknown = sorted(config.keys() - known.keys())
     if unknown:
         raise ValueError(
             f"The config.json of {checkpoint.label} has settings that the installed snac "
-            f"does not take: {', '.join(unknown)}."
+            f"does not support: {', '.join(unknown)}."
         )
     return config
 

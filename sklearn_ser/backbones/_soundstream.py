@@ -1,15 +1,15 @@
-"""SoundStream as the ``soundstream`` package trained it, by an encoder of our own.
+"""SoundStream, a reimplementation of the encoder of the ``soundstream`` package.
 
-The package itself needs NumPy 1 and an old client of the hub. Its checkpoint holds the encoder,
-sixteen codebooks and the decoder; names and shapes of the first two are checked, the decoder's
-are left alone. Sizes are those of NaturalSpeech 2: 16 kHz, 80 frames a second, 256 dimensions.
+The package requires NumPy 1 and an old hub client. Its checkpoint contains the encoder, sixteen
+codebooks and the decoder; names and shapes of the first two are checked, the decoder is ignored.
+Sizes are those of NaturalSpeech 2: 16 kHz, 80 frames per second, 256 dimensions.
 """
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._checkpoint import Layout, fill_network, read_tensors, share_network
+from ._checkpoint import Layout, get_cached, load_state_dict_strict, read_tensors
 from ._codec import Codec, as_input, quantize_residuals
 
 SOUNDSTREAM = Layout(
@@ -28,15 +28,14 @@ _BOOK_SIZE = 1024
 class SoundStreamCodec(Codec):
     """The encoder of the ``soundstream`` package's checkpoint, and its residual quantiser.
 
-    As in the package, what is left of a recording after its last whole frame of 200 samples is
-    not seen.
+    As in the package, an incomplete last frame (of 200 samples) is dropped.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the checkpoint is.
+        Files of the network.
     device : str
-        Where to run it.
+        Device of the network.
     """
 
     name = "soundstream"
@@ -44,7 +43,7 @@ class SoundStreamCodec(Codec):
     stride = 200
     n_dims = _N_DIMS
     n_quantizers = _N_QUANTIZERS
-    # The widest convolution mirrors 54 of its input's frames, which are of 40 samples.
+    # The widest convolution needs reflection padding of 54 frames of 40 samples.
     min_samples = (6 * _DILATIONS[-1] + 1) * 40
 
     def __init__(self, checkpoint, *, device):
@@ -53,7 +52,7 @@ class SoundStreamCodec(Codec):
         self.device = device
 
     def n_frames(self, n_samples):
-        """Count the whole frames of so many samples."""
+        """Return the number of whole frames."""
         return n_samples // self.stride
 
     def encode(self, waveform):
@@ -65,20 +64,18 @@ class SoundStreamCodec(Codec):
         return quantize_residuals(latents, self._network().quantizer.layers)
 
     def _network(self):
-        return share_network(
-            (self.checkpoint.files, self.checkpoint.version, self.device), self._load
-        )
+        return get_cached((self.checkpoint.files, self.checkpoint.version, self.device), self._load)
 
     def _load(self):
         weights = read_tensors(self.checkpoint, self.checkpoint.files[0])
-        own = {key: value for key, value in weights.items() if not key.startswith("decoder.")}
+        weights = {key: value for key, value in weights.items() if not key.startswith("decoder.")}
         with torch.random.fork_rng(devices=[]):
             network = SoundStreamEncoder()
-        return fill_network(network, own, self.checkpoint).to(self.device)
+        return load_state_dict_strict(network, weights, self.checkpoint).to(self.device)
 
 
 class SoundStreamEncoder(nn.Module):
-    """Encoder and quantiser, with the names that the checkpoint has for their weights."""
+    """Encoder and quantiser, with the parameter names of the checkpoint."""
 
     def __init__(self):
         super().__init__()
@@ -101,7 +98,7 @@ class _Stack(nn.Module):
 
 
 class _Convolution(nn.Module):
-    """A causal convolution, whose past before the recording mirrors its beginning."""
+    """Causal convolution with reflection padding on the left."""
 
     def __init__(self, n_in, n_out, width, *, stride=1, dilation=1):
         super().__init__()
@@ -134,7 +131,7 @@ class _Block(_Stack):
 
 
 class _Codebook(nn.Module):
-    """Codewords, and what training keeps beside them, which is in the checkpoint too."""
+    """Codewords, and the training buffers that the checkpoint also contains."""
 
     embed: torch.Tensor
 
@@ -148,7 +145,7 @@ class _Codebook(nn.Module):
 
 
 class _Stage(nn.Module):
-    """One stage of the quantiser: the nearest of the codewords."""
+    """One stage of the quantiser: returns the nearest codewords."""
 
     def __init__(self):
         super().__init__()

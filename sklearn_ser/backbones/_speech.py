@@ -1,4 +1,4 @@
-"""Transformer encoders of speech, whose networks can also be rebuilt, cut down and trained."""
+"""Base class of transformer encoders of speech, which can also be rebuilt and trained."""
 
 from abc import abstractmethod
 from typing import NamedTuple
@@ -11,13 +11,13 @@ from ._transformers import import_transformers
 
 
 class SizeNames(NamedTuple):
-    """What a configuration of transformers calls the sizes of an encoder.
+    """Names of the sizes of an encoder in its transformers configuration.
 
     Parameters
     ----------
     n_layers, width, n_heads, inner_width : str
-        Number of blocks, width of a hidden state, heads of attention, and width inside the
-        feed-forward layers.
+        Number of blocks, dimension of the hidden states, number of attention heads, and dimension
+        of the feed-forward layers.
     """
 
     n_layers: str
@@ -29,17 +29,17 @@ class SizeNames(NamedTuple):
 class SpeechBackbone(AudioBackbone):
     """A frozen transformer encoder of speech.
 
-    The methods that take a network take a bare one: that of `bare_network`, with its weights, or
-    one of `build_network`, without, that is trained elsewhere.
+    Methods with a parameter `network` expect a network without a head: the pretrained one of
+    `bare_network`, or one of `build_network` that is trained elsewhere.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is.
+        Files of the network.
     device : str
-        Where to run it.
+        Device of the network.
     dtype : torch.dtype
-        Its precision.
+        Precision of weights and arithmetic.
 
     Attributes
     ----------
@@ -48,13 +48,13 @@ class SpeechBackbone(AudioBackbone):
     extractor : transformers.SequenceFeatureExtractor
         Its preprocessing.
     model_types : tuple of str
-        What ``config.json`` calls the networks of the family.
+        Values of ``model_type`` in ``config.json``.
     extractor_class : str
-        transformers' class of the preprocessing.
+        Feature extractor class of transformers.
     size_names : SizeNames
-        What `config` calls the sizes.
+        Names of the sizes in `config`.
     embedder : str
-        The class of the public API that runs the family, for errors to name.
+        Public class for the family, for error messages.
     """
 
     model_types: tuple[str, ...]
@@ -70,25 +70,25 @@ class SpeechBackbone(AudioBackbone):
         extractor_class = getattr(transformers, self.extractor_class)
         if checkpoint.has_preprocessing:
             extractor = extractor_class.from_pretrained(checkpoint.folder)
-        else:  # as transformers' own default
+        else:  # the default of transformers
             extractor = extractor_class(**self._default_preprocessing(config))
         self._init_from_config(config, extractor)
 
     @classmethod
     def from_settings(cls, config, preprocessing):
-        """Return a backbone without a checkpoint: for a network that is held elsewhere.
+        """Return a backbone without a checkpoint, for a network that is stored elsewhere.
 
         Parameters
         ----------
         config : transformers.PretrainedConfig
-            Its sizes.
+            Configuration of the network.
         preprocessing : dict
-            The settings of its extractor.
+            Configuration of the feature extractor.
 
         Returns
         -------
         backbone : SpeechBackbone
-            All of it but `encode` and `bare_network`.
+            Backbone without `encode` and `bare_network`.
         """
         backbone = cls.__new__(cls)
         extractor_class = getattr(import_transformers(), cls.extractor_class)
@@ -96,11 +96,11 @@ class SpeechBackbone(AudioBackbone):
         return backbone
 
     def _default_preprocessing(self, config):
-        """Return the settings of preprocessing where the checkpoint has none."""
+        """Return the feature extractor's configuration if the checkpoint has none."""
         return {}
 
     def _init_from_config(self, config, extractor):
-        """Set the attributes that follow from the network's sizes and its preprocessing."""
+        """Set the attributes that depend on the configurations."""
         self.config, self.extractor = config, extractor
         self.sampling_rate = extractor.sampling_rate
         self.n_layers = getattr(config, self.size_names.n_layers) + 1
@@ -108,20 +108,20 @@ class SpeechBackbone(AudioBackbone):
 
     @abstractmethod
     def bare_network(self):
-        """Return the frozen network, with its weights and without a head upon it."""
+        """Return the frozen pretrained network, without a head."""
 
     @abstractmethod
     def build_network(self):
-        """Return a bare network of the same sizes, its weights as transformers draws them."""
+        """Return a randomly initialised network of the same sizes, without a head."""
 
     @abstractmethod
     def features(self, waveform):
-        """Return what the convolutions see of a waveform, frames first.
+        """Return the input of the convolutions, with time as the first axis.
 
         Parameters
         ----------
         waveform : ndarray of shape (n_samples,), float32
-            Prepared, of at least `min_samples`.
+            Waveform returned by `prepare`, with at least `min_samples`.
 
         Returns
         -------
@@ -130,33 +130,33 @@ class SpeechBackbone(AudioBackbone):
 
     @abstractmethod
     def n_hidden_frames(self, n_features):
-        """Count the frames of the hidden states for features of this length."""
+        """Return the number of frames of the hidden states for features of this length."""
 
     @abstractmethod
     def hidden_states(self, network, features, last_layer, *, run=call_block):
-        """Yield the hidden states of layers 0 to `last_layer` of ragged features.
+        """Yield the hidden states of layers 0 to `last_layer` of features of any lengths.
 
         Parameters
         ----------
         network : torch.nn.Module
-            Bare.
+            Network without a head.
         features : sequence of Tensor
-            As `features` gives them, on the device of the network.
+            Output of `features` for each recording, on the device of the network.
         last_layer : int
             The last layer to compute.
-        run : callable
-            Runs a block: of the block, its input and what it takes by name.
+        run : callable, default=call_block
+            Function that runs a block, given the block, its input and keyword arguments.
 
         Yields
         ------
         hidden_states : Tensor of shape (n_recordings, n_frames, n_dims)
-            What follows a recording's own frames means nothing.
+            Values after the last frame of a recording are undefined.
         """
 
     @abstractmethod
     def blocks(self, network) -> torch.nn.ModuleList:
-        """Return the transformer blocks of a bare network."""
+        """Return the transformer blocks of a network."""
 
     @abstractmethod
     def freeze_convolutions(self, network):
-        """Exclude the convolutions, and a table of positions, from training."""
+        """Exclude the convolutions and absolute positional embeddings from training."""

@@ -1,4 +1,4 @@
-"""SpeechBrain's x-vector and ECAPA-TDNN: its own modules, and nothing else that a file may name."""
+"""The x-vector and ECAPA-TDNN of SpeechBrain, without evaluation of hyperparams.yaml."""
 
 import re
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import torch
 from sklearn_ser._extras import import_extra
 
 from ._base import AudioBackbone
-from ._checkpoint import Layout, fill_network, read_tensors, share_network
+from ._checkpoint import Layout, get_cached, load_state_dict_strict, read_tensors
 
 SPEECHBRAIN = Layout(
     settings=("hyperparams.yaml",),
@@ -17,17 +17,17 @@ SPEECHBRAIN = Layout(
 )
 
 
-class Kind(NamedTuple):
-    """A network of SpeechBrain's that is known here.
+class Architecture(NamedTuple):
+    """A supported network architecture of SpeechBrain.
 
     Parameters
     ----------
     name : str
-        As columns are called after it.
+        Prefix of column names.
     defaults : dict
-        The settings that sizes depend on, where the file is silent.
+        Default values of the settings that determine sizes.
     kernels, dilations : str
-        The settings of its convolutions over time.
+        Names of the settings for kernel sizes and dilations.
     """
 
     name: str
@@ -38,8 +38,8 @@ class Kind(NamedTuple):
 
 _FBANK = "speechbrain.lobes.features.Fbank"
 _NORMALIZATION = "speechbrain.processing.features.InputNormalization"
-_KINDS = {
-    "speechbrain.lobes.models.Xvector.Xvector": Kind(
+_ARCHITECTURES = {
+    "speechbrain.lobes.models.Xvector.Xvector": Architecture(
         "xvector",
         {
             "lin_neurons": 512,
@@ -49,19 +49,19 @@ _KINDS = {
         "tdnn_kernel_sizes",
         "tdnn_dilations",
     ),
-    "speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN": Kind(
+    "speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN": Architecture(
         "ecapa",
         {"lin_neurons": 192, "kernel_sizes": [5, 3, 3, 3, 1], "dilations": [1, 2, 3, 4, 1]},
         "kernel_sizes",
         "dilations",
     ),
 }
-# Classes that a setting may name.
+# Classes that are allowed as values of settings.
 _ACTIVATIONS = {f"torch.nn.{name}": getattr(torch.nn, name) for name in ("LeakyReLU", "ReLU")}
 
 
 def require_speechbrain():
-    """Raise an error that says what to install where SpeechBrain is missing."""
+    """Raise an error that names the extra to install if SpeechBrain is missing."""
     _import("speechbrain")
 
 
@@ -72,70 +72,72 @@ def _import(module):
 class SpeechBrainBackbone(AudioBackbone):
     """A frozen speaker encoder of SpeechBrain.
 
-    Each recording passes through it alone: its convolutions reflect the recording at its ends,
-    and where recordings are padded to a batch, it reflects the padding.
+    Recordings are encoded one at a time, because the convolutions use reflection padding: in a
+    padded batch, they would reflect the padding instead of the recording.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is. Its ``hyperparams.yaml`` could build any object; here plain values
-        are read from it, and used for the two networks that are known.
+        Files of the network. Only plain values are read from ``hyperparams.yaml``, which
+        SpeechBrain would evaluate and which can build any object.
     device : str
-        Where to run it.
+        Device of the network.
     dtype : torch.dtype
-        Of the network's arithmetic; spectrograms, weights and statistics are float32.
+        Precision of the arithmetic; spectrograms, weights and statistics are float32.
     """
 
     def __init__(self, checkpoint, *, device, dtype):
         require_speechbrain()
         super().__init__(checkpoint, device=device, dtype=dtype)
         settings = Settings(checkpoint)
-        _, self.fbank = settings.of("compute_features", [_FBANK])
-        _, self.normalization = settings.of("mean_var_norm", [_NORMALIZATION])
-        self.class_path, self.settings = settings.of("embedding_model", _KINDS)
+        _, self.fbank = settings.read("compute_features", [_FBANK])
+        _, self.normalization = settings.read("mean_var_norm", [_NORMALIZATION])
+        self.class_path, self.settings = settings.read("embedding_model", _ARCHITECTURES)
         if self.normalization.get("norm_type") != "sentence":
             raise ValueError(
-                f"{checkpoint.label} normalises features by statistics of its training "
+                f"{checkpoint.label} normalises features by statistics of the training data "
                 "(norm_type is not 'sentence'), which is not supported."
             )
-        kind = _KINDS[self.class_path]
-        self.name = kind.name
+        architecture = _ARCHITECTURES[self.class_path]
+        self.name = architecture.name
         try:
             self.sampling_rate = int(self.fbank.get("sample_rate", 16000))
-            self.n_dims = int((kind.defaults | self.settings)["lin_neurons"])
-            self.min_samples = self._n_frames_needed(kind) * self._hop
+            self.n_dims = int((architecture.defaults | self.settings)["lin_neurons"])
+            self.min_samples = self._n_frames_needed(architecture) * self._hop
         except (TypeError, ValueError) as error:
-            raise _unfit(checkpoint, self.class_path, error) from error
+            raise _settings_error(checkpoint, self.class_path, error) from error
 
     @property
     def _hop(self):
         return round(self.fbank.get("hop_length", 10) * self.sampling_rate / 1000)
 
-    def _n_frames_needed(self, kind):
-        """Count the frames, but the first, that a convolution needs to reflect what it lacks."""
-        sizes = kind.defaults | self.settings
+    def _n_frames_needed(self, architecture):
+        """Return the number of frames, besides the first, that reflection padding requires."""
+        sizes = architecture.defaults | self.settings
         reflected = (
             dilation * (kernel - 1) // 2
-            for kernel, dilation in zip(sizes[kind.kernels], sizes[kind.dilations], strict=True)
+            for kernel, dilation in zip(
+                sizes[architecture.kernels], sizes[architecture.dilations], strict=True
+            )
         )
         return max(1, *reflected)
 
     @torch.inference_mode()
     def encode(self, waveforms, last_layer):
-        """Yield the embeddings, as the one layer there is.
+        """Yield the embeddings as a single layer.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
-            Each of at least `min_samples`.
+            Waveforms, each with at least `min_samples`.
         last_layer : int
-            Of no consequence.
+            Ignored.
 
         Yields
         ------
         embeddings : Tensor of shape (n_waveforms, 1, n_dims)
-            As ``encode_batch(normalize=False)`` gives them for each recording alone, but for the
-            noise that SpeechBrain adds.
+            Output of ``encode_batch(normalize=False)`` for each recording alone, without the noise
+            that SpeechBrain adds.
         """
         network = self._network()
         yield torch.cat([self._embed(network, waveform) for waveform in waveforms])
@@ -151,7 +153,7 @@ class SpeechBrainBackbone(AudioBackbone):
 
     def _network(self):
         key = (self.checkpoint.folder, self.checkpoint.version, self.class_path, self.device)
-        return share_network(key, self._load)
+        return get_cached(key, self._load)
 
     def _load(self):
         with torch.random.fork_rng(devices=[]):
@@ -159,7 +161,7 @@ class SpeechBrainBackbone(AudioBackbone):
             features = _build(_FBANK, self.fbank, self.checkpoint)
             normalization = _build(_NORMALIZATION, self.normalization, self.checkpoint)
         weights = read_tensors(self.checkpoint, self.checkpoint.files[-1])
-        fill_network(network, weights, self.checkpoint)
+        load_state_dict_strict(network, weights, self.checkpoint)
         if hasattr(network.blocks[-2], "_get_gauss_noise"):
             network.blocks[-2] = _StatisticsPooling(network.blocks[-2].eps)
         return torch.nn.ModuleDict(
@@ -185,51 +187,50 @@ class _StatisticsPooling(torch.nn.Module):
 
 def _build(class_path, settings, checkpoint):
     module, _, name = class_path.rpartition(".")
-    made = getattr(_import(module), name)
     try:
-        return made(**settings)
+        return getattr(_import(module), name)(**settings)
     except (TypeError, ValueError, AssertionError, LookupError) as error:
-        raise _unfit(checkpoint, name, error) from error
+        raise _settings_error(checkpoint, name, error) from error
 
 
-def _unfit(checkpoint, name, error):
+def _settings_error(checkpoint, name, error):
     return ValueError(
         f"hyperparams.yaml of {checkpoint.label} has settings that {name} of the "
-        f"installed SpeechBrain does not take ({error})."
+        f"installed SpeechBrain does not support ({error})."
     )
 
 
 class _Tagged(NamedTuple):
-    """A value with a tag that asks to build something, which is not done."""
+    """A YAML value with a tag, which is not evaluated."""
 
     tag: str
     value: Any
 
 
 class Settings:
-    """The plain values in the ``hyperparams.yaml`` of a checkpoint; nothing in it is built.
+    """The plain values of a checkpoint's ``hyperparams.yaml``, which is not evaluated.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        In SpeechBrain's layout.
+        Checkpoint of SpeechBrain.
     """
 
     def __init__(self, checkpoint):
         self.label = checkpoint.label
         self.document = _read_without_building(checkpoint.folder / "hyperparams.yaml")
         if not isinstance(self.document, dict):
-            raise ValueError(f"hyperparams.yaml of {self.label} holds no settings.")
+            raise ValueError(f"hyperparams.yaml of {self.label} is not a mapping.")
 
-    def of(self, name, class_paths):
-        """Return which of some classes an entry is made of, and its settings.
+    def read(self, name, class_paths):
+        """Return the class and the settings of an entry.
 
         Parameters
         ----------
         name : str
-            Such as ``"embedding_model"``.
+            Name of the entry, such as ``"embedding_model"``.
         class_paths : iterable of str
-            The classes that are known.
+            Supported classes.
 
         Returns
         -------
@@ -240,19 +241,19 @@ class Settings:
         Raises
         ------
         ValueError
-            If the entry is missing or of another class, or has settings that are no plain values.
+            If the entry is missing or of another class, or has settings that are not plain values.
         """
         entry = self.document.get(name)
         tag, value = entry if isinstance(entry, _Tagged) else ("", entry)
         class_path = tag.removeprefix("!new:")
         if not tag.startswith("!new:") or class_path not in class_paths:
             raise ValueError(
-                f"hyperparams.yaml of {self.label} makes {name!r} of "
-                f"{class_path or 'nothing'!r}, and what is known here is {', '.join(class_paths)}."
+                f"hyperparams.yaml of {self.label} builds {name!r} from "
+                f"{class_path or 'nothing'!r}; supported are {', '.join(class_paths)}."
             )
         settings = value if isinstance(value, dict) else {}
         return class_path, {
-            key: self._plain(key, own) for key, own in settings.items() if key != "device"
+            key: self._plain(key, item) for key, item in settings.items() if key != "device"
         }
 
     def _plain(self, key, value):
@@ -266,12 +267,12 @@ class Settings:
         if isinstance(value, _Tagged) and value.tag.removeprefix("!name:") in _ACTIVATIONS:
             return _ACTIVATIONS[value.tag.removeprefix("!name:")]
         if isinstance(value, list):
-            return [self._plain(key, own) for own in value]
+            return [self._plain(key, item) for item in value]
         if isinstance(value, (bool, int, float, str)) or value is None:
             return value
         raise ValueError(
-            f"hyperparams.yaml of {self.label} sets {key!r} to something that is no plain "
-            "value, and nothing is built or computed from it here: write the value itself."
+            f"hyperparams.yaml of {self.label} sets {key!r} to something that is not a plain "
+            "value. The file is not evaluated: write the value itself."
         )
 
 
@@ -293,4 +294,4 @@ def _read_without_building(path):
         try:
             return yaml.load(file, Loader)  # a SafeLoader
         except yaml.YAMLError as error:
-            raise ValueError(f"{path} is no YAML that can be read: {error}") from error
+            raise ValueError(f"{path} is not valid YAML: {error}") from error

@@ -1,4 +1,4 @@
-"""Text encoders with their tokenizers: BERT, DistilBERT, RoBERTa and all of their kind."""
+"""Text encoders with their tokenizers: BERT, DistilBERT, RoBERTa and similar networks."""
 
 from functools import cached_property, lru_cache
 from operator import attrgetter
@@ -11,8 +11,8 @@ from ._base import Backbone
 from ._checkpoint import load_network
 from ._transformers import import_transformers
 
-# Networks whose blocks follow each other without more ado, and where the blocks are: of these, no
-# more are run than are asked for. Others run whole.
+# Networks that are a plain sequence of blocks, and the location of the blocks. Only the requested
+# layers of these are computed; other networks are run completely.
 _BLOCKS = {
     "bert": attrgetter("encoder.layer"),
     "camembert": attrgetter("encoder.layer"),
@@ -20,18 +20,18 @@ _BLOCKS = {
     "roberta": attrgetter("encoder.layer"),
     "xlm-roberta": attrgetter("encoder.layer"),
 }
-# Networks that count positions from the number of the padding token on, so that their tables of
-# positions hold fewer tokens than they have rows.
+# Networks whose positions start after the id of the padding token, so that the positional embedding
+# has more rows than there can be tokens.
 _POSITIONS_AFTER_PADDING = {
     *("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta"),
     *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
 }
-# Trained on masked tokens as well, but unfit: BigBird attends otherwise for good once it has seen a
-# short text, Reformer hashes at random, and Perceiver keeps no state for each token.
-_UNFIT = {"big_bird", "perceiver", "reformer"}
-# Tokenizers without a limit have a number with thirty digits.
+# Masked language models that are not supported: BigBird switches to full attention permanently
+# after a short text, Reformer hashes randomly, and Perceiver has no hidden state per token.
+_UNSUPPORTED = {"big_bird", "perceiver", "reformer"}
+# Tokenizers without a limit have a maximum length with thirty digits.
 _NO_LIMIT = 10**9
-# Texts tokenized at once, since what a tokenizer tells of each token takes much memory.
+# Number of texts to tokenize at once; the tokenizer's output for each token needs much memory.
 _TEXTS_AT_ONCE = 1024
 
 
@@ -41,27 +41,27 @@ class TextBackbone(Backbone):
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where they are; weights are loaded at the first `encode`.
+        Files of network and tokenizer.
     device : str
-        Where to run the network.
+        Device of the network.
     dtype : torch.dtype
-        Its precision.
+        Precision of weights and arithmetic.
     max_length : int, default=None
-        Most tokens of a text; None for as many as the network takes.
+        Maximum number of tokens of a text. If None, the limit of the model is used.
 
     Attributes
     ----------
     name : str
-        The family, as columns are called after it.
+        Name of the family, the first part of column names.
     n_layers : int
         Number of hidden states: the input of the first block, and the output of each block.
     n_dims : int
-        Width of a hidden state.
+        Dimension of the hidden states.
 
     Raises
     ------
     ValueError
-        If the checkpoint is not of an encoder of text.
+        If the checkpoint is not a text encoder.
     """
 
     def __init__(self, checkpoint, *, device, dtype, max_length=None):
@@ -72,23 +72,23 @@ class TextBackbone(Backbone):
         model_type = checkpoint.model_type
         self.class_name = _class_name(model_type)
         if self.class_name is None:
-            raise _no_text_encoder(checkpoint, f"{model_type!r}")
+            raise _unsupported_error(checkpoint, f"{model_type!r}")
         self.config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
         for role in ("is_encoder_decoder", "is_decoder"):
             if getattr(self.config, role, False):
-                raise _no_text_encoder(checkpoint, f"{model_type!r} with {role}=True")
+                raise _unsupported_error(checkpoint, f"{model_type!r} with {role}=True")
         self.name = "".join(filter(str.isalnum, model_type))
         self.n_layers = self.config.num_hidden_layers + 1
         self.n_dims = self.config.hidden_size
 
     @property
     def tokenizer(self):
-        """The checkpoint's own tokenizer; it is told how to cut, so that each thread has one."""
+        """The checkpoint's tokenizer, one per thread because truncation is part of its state."""
         return _load_tokenizer(self.checkpoint.folder, self.checkpoint.version, get_ident())
 
     @cached_property
     def max_tokens(self):
-        """Most tokens of a text, those included that the tokenizer adds; None for no limit."""
+        """Maximum number of tokens of a text, including special tokens; None for no limit."""
         n_positions = getattr(self.config, "max_position_embeddings", None)
         if n_positions is not None and self.config.model_type in _POSITIONS_AFTER_PADDING:
             n_positions -= self.config.pad_token_id + 1
@@ -104,29 +104,29 @@ class TextBackbone(Backbone):
         return self.max_length
 
     def tokenize(self, texts):
-        """Turn texts into tokens, and cut those that are too long.
+        """Tokenize texts, and truncate those that are too long.
 
         Parameters
         ----------
         texts : list of str
-            Valid Unicode.
+            Texts, valid Unicode.
 
         Returns
         -------
         token_ids : list of tuple of int
-            At most `max_tokens` for each text, with those that the tokenizer adds.
+            Token ids of each text, at most `max_tokens` including special tokens.
         n_tokens : list of int
-            How many tokens each text has, uncut.
+            Number of tokens of each text before truncation.
         """
         token_ids = self._tokenize(texts, truncation=False)
         n_tokens = list(map(len, token_ids))
         limit = self.max_tokens
         if limit is not None:
             too_long = [index for index, length in enumerate(n_tokens) if length > limit]
-            cut = self._tokenize(
+            truncated = self._tokenize(
                 [texts[index] for index in too_long], truncation=True, max_length=limit
             )
-            for index, ids in zip(too_long, cut, strict=True):
+            for index, ids in zip(too_long, truncated, strict=True):
                 token_ids[index] = ids
         self._check_vocabulary(token_ids)
         return token_ids, n_tokens
@@ -137,7 +137,7 @@ class TextBackbone(Backbone):
             tokenized = self.tokenizer(
                 texts[start : start + _TEXTS_AT_ONCE],
                 padding=False,
-                verbose=False,  # of texts that are too long the embedder tells
+                verbose=False,  # the embedder warns about long texts
                 **settings,
             )
             token_ids += map(tuple, tokenized["input_ids"])
@@ -147,19 +147,20 @@ class TextBackbone(Backbone):
         highest = max((max(ids, default=0) for ids in token_ids), default=0)
         if highest >= self.config.vocab_size:
             raise ValueError(
-                f"The tokenizer of {self.checkpoint.label} gives the token {highest}, and "
-                f"the network knows {self.config.vocab_size}: the two are not of the same model."
+                f"The tokenizer of {self.checkpoint.label} returned the token id {highest}, and "
+                f"the network's vocabulary has {self.config.vocab_size} tokens: they do not belong "
+                "to the same model."
             )
 
     @torch.inference_mode()
     def encode(self, token_ids, last_layer):
-        """Yield the hidden states of layers 0 to `last_layer`, one after the other.
+        """Yield the hidden states of layers 0 to `last_layer`.
 
         Parameters
         ----------
         token_ids : list of tuple of int
-            Of equal length, so that nothing is padded: what a network makes of padding, and
-            whether it counts its positions, mixes over it or has a mask for it, is no matter.
+            Token ids, of equal length for all texts. Without padding, results do not depend on
+            how a network treats it.
         last_layer : int
             The last layer to compute.
 
@@ -190,13 +191,13 @@ class TextBackbone(Backbone):
         if found != [expected] * self.n_layers:
             raise ValueError(
                 f"{self.checkpoint.label} has hidden states of shapes {sorted(set(found))} "
-                f"in {len(found)} layers, where {expected} in {self.n_layers} are expected, a row "
-                "for each token: choose another model."
+                f"in {len(found)} layers; expected {expected} in {self.n_layers} layers, a row for "
+                "each token: choose another model."
             )
         return output.hidden_states
 
     def bare_network(self):
-        """Return the frozen network, with its weights and without a head upon it."""
+        """Return the frozen pretrained network, without a head."""
         return self._network().base_model
 
     def _network(self):
@@ -219,23 +220,23 @@ def _load_tokenizer(folder, version, thread):
 
 
 def _class_name(model_type):
-    """Return transformers' class of a text encoder; None if it is none.
+    """Return the name of the model class in transformers, or None if it is not a text encoder.
 
-    Encoders are the networks that are trained to fill in masked tokens, so that each token sees
-    those before and after it.
+    Text encoders are the networks with a masked language modelling head, in which attention is
+    bidirectional.
     """
     modeling_auto = import_transformers().models.auto.modeling_auto
 
     known = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if model_type not in known or model_type in _UNFIT:
+    if model_type not in known or model_type in _UNSUPPORTED:
         return None
     name = modeling_auto.MODEL_MAPPING_NAMES[model_type]
     return name if isinstance(name, str) else name[0]
 
 
-def _no_text_encoder(checkpoint, kind):
+def _unsupported_error(checkpoint, kind):
     return ValueError(
-        f"{checkpoint.label} is of type {kind}, and this embedder runs encoders of text, "
-        "in which each token sees those before and after it, such as BERT, DistilBERT, RoBERTa or "
-        "DeBERTa: choose one of them."
+        f"{checkpoint.label} is of type {kind}, and this embedder supports text encoders with "
+        "bidirectional attention, such as BERT, DistilBERT, RoBERTa or DeBERTa: choose one of "
+        "them."
     )

@@ -1,4 +1,4 @@
-"""transformers, also where torchaudio is installed and cannot be imported."""
+"""Import transformers, even if torchaudio is installed but cannot be imported."""
 
 import sys
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from sklearn_ser._extras import torchaudio_error
 
 @cache
 def import_transformers():
-    """Import transformers, which takes an installed torchaudio for one that can be imported.
+    """Import transformers, and hide torchaudio from it if torchaudio cannot be imported.
 
-    None of the networks that run here needs torchaudio, yet transformers imports it with all that
-    reads audio. One that fails, as it does beside a torch that it was not built for, would take
-    WavLM, Whisper and the text encoders down with it.
+    None of the networks used here needs torchaudio, but transformers imports it in its audio
+    modules. If it is incompatible with the installed torch, this import fails for WavLM, Whisper
+    and the text encoders.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def import_transformers():
         from transformers.utils.import_utils import is_torchaudio_available
 
         with _hidden("torchaudio"):
-            # transformers remembers the answer, and asks when it imports `audio_utils`.
+            # The result is cached, and needed when `audio_utils` is imported.
             is_torchaudio_available.cache_clear()
             import transformers.audio_utils
     return transformers
@@ -34,7 +34,7 @@ def import_transformers():
 
 @contextmanager
 def _hidden(module):
-    """Let a module that is not loaded look as if it were not installed."""
+    """Make the import of a module that is not loaded fail."""
     sys.modules[module] = None  # type: ignore[assignment]
     try:
         yield

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from ._attention import attend_to, call_block, use_sdpa_in_wavlm
+from ._attention import call_block, padding_mask, use_sdpa_in_wavlm
 from ._checkpoint import load_network
 from ._speech import SizeNames, SpeechBackbone
 from ._transformers import import_transformers
 
-# The model type in config.json -> transformers' class, and the name in columns.
+# `model_type` in config.json -> model class of transformers, prefix of column names.
 FAMILY = {
     "wavlm": ("WavLMModel", "wavlm"),
     "hubert": ("HubertModel", "hubert"),
@@ -23,17 +23,17 @@ FAMILY = {
 class Wav2Vec2Backbone(SpeechBackbone):
     """A frozen network of the wav2vec 2.0 family.
 
-    Convolutions and normalisation over time see one recording at a time, so that nothing is
-    padded before the transformer blocks; there, padding is hidden from attention.
+    Convolutions and normalisation over time are applied to one recording at a time. Recordings
+    are padded only before the transformer blocks, where attention masks the padding.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is.
+        Files of the network.
     device : str
-        Where to run it.
+        Device of the network.
     dtype : torch.dtype
-        Its precision.
+        Precision of weights and arithmetic.
     """
 
     model_types = tuple(FAMILY)
@@ -56,47 +56,47 @@ class Wav2Vec2Backbone(SpeechBackbone):
         return list(zip(self.config.conv_kernel, self.config.conv_stride, strict=True))
 
     def n_frames(self, n_samples):
-        """Count the frames of so many samples."""
+        """Return the number of frames of a waveform."""
         for kernel, stride in self._convolutions():
             n_samples = (n_samples - kernel) // stride + 1
         return n_samples
 
     def prepare(self, waveform):
-        """Normalise a recording over its own samples, where the checkpoint asks for it."""
+        """Standardise a recording over its own samples if the checkpoint has `do_normalize`."""
         return self.extractor(waveform, sampling_rate=self.sampling_rate)["input_values"][0]
 
     @torch.inference_mode()
     def encode(self, waveforms, last_layer):
-        """Yield the hidden states of layers 0 to `last_layer`, one after the other.
+        """Yield the hidden states of layers 0 to `last_layer`.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
-            Prepared, each of at least `min_samples`.
+            Waveforms returned by `prepare`, each with at least `min_samples`.
         last_layer : int
             The last layer to compute.
 
         Yields
         ------
         hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
-            What follows a recording's own frames means nothing.
+            Values after the last frame of a recording are undefined.
         """
         yield from hidden_states(self.bare_network(), self.as_tensors(waveforms), last_layer)
 
     def as_tensors(self, waveforms):
-        """Bring waveforms to where and in what the network computes."""
-        return [torch.from_numpy(one).to(self.device, self.dtype) for one in waveforms]
+        """Convert waveforms to tensors of the network's device and precision."""
+        return [torch.from_numpy(x).to(self.device, self.dtype) for x in waveforms]
 
     def features(self, waveform):
         """Return the waveform."""
         return torch.from_numpy(np.ascontiguousarray(waveform))
 
     def n_hidden_frames(self, n_features):
-        """Count the frames of so many samples."""
+        """Return the number of frames of a waveform."""
         return self.n_frames(n_features)
 
     def hidden_states(self, network, features, last_layer, *, run=call_block):
-        """Yield the hidden states of layers 0 to `last_layer` of ragged waveforms."""
+        """Yield the hidden states of layers 0 to `last_layer` of waveforms of any lengths."""
         return hidden_states(network, features, last_layer, run=run)
 
     def blocks(self, network):
@@ -105,18 +105,18 @@ class Wav2Vec2Backbone(SpeechBackbone):
 
     def freeze_convolutions(self, network):
         """Exclude the convolutions from training."""
-        # `requires_grad_` alone would still send gradients through them.
+        # With `requires_grad_(False)` only, gradients would still be computed for their input.
         network.feature_extractor._freeze_parameters()
 
     def build_network(self):
-        """Return a bare network of the same sizes."""
+        """Return a randomly initialised network of the same sizes, without a head."""
         network = getattr(import_transformers(), FAMILY[self.config.model_type][0])(self.config)
         if self.config.model_type == "wavlm":
             use_sdpa_in_wavlm(network)
         return network
 
     def bare_network(self):
-        """Return the frozen network without a head upon it."""
+        """Return the frozen pretrained network, without a head."""
         return self._network().base_model
 
     def _network(self):
@@ -136,33 +136,33 @@ class Wav2Vec2Backbone(SpeechBackbone):
 
 
 def hidden_states(network, waveforms, last_layer, *, run=call_block, final_norm=True):
-    """Yield the hidden states of layers 0 to `last_layer` of ragged waveforms.
+    """Yield the hidden states of layers 0 to `last_layer` of waveforms of any lengths.
 
     Parameters
     ----------
     network : torch.nn.Module
-        The bare network of transformers, WavLM's prepared by `use_sdpa_in_wavlm`.
+        Network of transformers, without a head; for WavLM, after `use_sdpa_in_wavlm`.
     waveforms : list of Tensor of shape (n_samples,)
-        On the device of the network.
+        Waveforms, on the device of the network.
     last_layer : int
         The last layer to compute.
-    run : callable
-        Runs a block: of the block, its input and what it takes by name.
-    final_norm : bool
-        Whether the network's last layer is after its final norm, if it has any.
+    run : callable, default=call_block
+        Function that runs a block, given the block, its input and keyword arguments.
+    final_norm : bool, default=True
+        Whether to apply the final norm, if the network has one, to the last layer.
 
     Yields
     ------
     hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
-        What follows a recording's own frames means nothing.
+        Values after the last frame of a recording are undefined.
     """
     encoder = network.encoder
     embedded = [_embed(network, waveform) for waveform in waveforms]
     states = pad_sequence(embedded, batch_first=True)
-    settings = {"attention_mask": attend_to([len(frames) for frames in embedded], states.device)}
+    settings = {"attention_mask": padding_mask([len(frames) for frames in embedded], states.device)}
     del embedded
     is_wavlm = network.config.model_type == "wavlm"
-    n_normalised = len(encoder.layers) if final_norm and _is_normalised_last(encoder) else None
+    norm_layer = len(encoder.layers) if final_norm and _has_final_norm(encoder) else None
     if is_wavlm:
         n_frames = states.shape[1]
         bias = encoder.layers[0].attention.compute_bias(n_frames, n_frames)
@@ -171,7 +171,7 @@ def hidden_states(network, waveforms, last_layer, *, run=call_block, final_norm=
         if layer:
             states = run(encoder.layers[layer - 1], states, **settings)
             states = states[0] if is_wavlm else states
-        yield encoder.layer_norm(states) if layer == n_normalised else states
+        yield encoder.layer_norm(states) if layer == norm_layer else states
 
 
 def _embed(network, samples):
@@ -180,11 +180,11 @@ def _embed(network, samples):
     projected = network.feature_projection(features)
     projected = projected[0] if isinstance(projected, tuple) else projected
     embedded = projected + network.encoder.pos_conv_embed(projected)
-    if not _is_normalised_last(network.encoder):
+    if not _has_final_norm(network.encoder):
         embedded = network.encoder.layer_norm(embedded)
     return embedded[0]
 
 
-def _is_normalised_last(encoder):
-    """Tell networks with stable layer norm, whose norm follows the last block, from the others."""
+def _has_final_norm(encoder):
+    """Return whether the layer norm follows the last block (\"stable layer norm\")."""
     return type(encoder).__name__.endswith("StableLayerNorm")

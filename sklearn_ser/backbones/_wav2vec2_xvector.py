@@ -1,4 +1,4 @@
-"""Speaker embeddings upon the wav2vec 2.0 family: transformers' WavLMForXVector and its kin."""
+"""Speaker encoders of the wav2vec 2.0 family, such as transformers' WavLMForXVector."""
 
 import torch
 
@@ -8,17 +8,17 @@ from ._wav2vec2 import Wav2Vec2Backbone, hidden_states
 class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
     """A frozen network of the wav2vec 2.0 family with an x-vector head.
 
-    The hidden states are those of `Wav2Vec2Backbone`, exact for each recording; the head sees
-    the frames of one recording at a time.
+    The hidden states are those of `Wav2Vec2Backbone`. The head is applied to the frames of one
+    recording at a time.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is.
+        Files of the network.
     device : str
-        Where to run it.
+        Device of the network.
     dtype : torch.dtype
-        Its precision.
+        Precision of weights and arithmetic.
     """
 
     def __init__(self, checkpoint, *, device, dtype):
@@ -27,7 +27,7 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         self.name += "sv"
         self.n_layers = 1
         self.n_dims = self.config.xvector_output_dim
-        # So many frames of the encoder go into one of the statistics, which need two at least.
+        # Frames in the receptive field of the TDNN. The standard deviation needs two TDNN frames.
         n_surrounding = sum(
             (kernel - 1) * dilation
             for kernel, dilation in zip(
@@ -38,7 +38,7 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         self.stride = None
 
     def n_frames(self, n_samples):
-        """Count the vectors of a recording: one."""
+        """Return 1, the number of embeddings of a recording."""
         return 1
 
     def _n_hidden_frames(self, n_samples):
@@ -46,25 +46,25 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
 
     @torch.inference_mode()
     def encode(self, waveforms, last_layer):
-        """Yield the embeddings, as the one layer there is.
+        """Yield the embeddings as a single layer.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
-            Prepared, each of at least `min_samples`.
+            Waveforms returned by `prepare`, each with at least `min_samples`.
         last_layer : int
-            Of no consequence.
+            Ignored.
 
         Yields
         ------
         embeddings : Tensor of shape (n_waveforms, 1, n_dims)
-            What transformers calls ``embeddings``.
+            Output ``embeddings`` of transformers.
         """
         network = self._network()
         frames = self._sum_layers(network, waveforms)
         n_frames = [self._n_hidden_frames(len(waveform)) for waveform in waveforms]
         vectors = [
-            self._embed_frames(network, own[:n]) for own, n in zip(frames, n_frames, strict=True)
+            self._embed_frames(network, x[:n]) for x, n in zip(frames, n_frames, strict=True)
         ]
         yield torch.stack(vectors)
 
@@ -77,12 +77,12 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         return network.feature_extractor(torch.cat([mean, std], dim=1).to(self.dtype))
 
     def _sum_layers(self, network, waveforms):
-        """Return the last hidden states, or the weighted sum of all where the network has it."""
+        """Return the last layer, or the weighted sum of all layers if the network uses it."""
         last_layer = self.config.num_hidden_layers
         if not self.config.use_weighted_layer_sum:
             *_, last = super().encode(waveforms, last_layer)
             return last
-        # In the sum, the last layer is the one before the encoder's final norm, if it has any.
+        # The sum uses the last layer before the encoder's final norm, if there is one.
         samples = self.as_tensors(waveforms)
         layers = hidden_states(network.base_model, samples, last_layer, final_norm=False)
         weights = network.layer_weights.softmax(dim=-1)

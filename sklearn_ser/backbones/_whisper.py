@@ -1,31 +1,32 @@
-"""Whisper's encoder, on thirty seconds as it was trained, or on the recording's own length."""
+"""Whisper's encoder, with inputs of thirty seconds or of the recording's own length."""
 
 import torch
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from ._attention import attend_to, call_block
+from ._attention import call_block, padding_mask
 from ._checkpoint import load_network
 from ._speech import SizeNames, SpeechBackbone
 from ._transformers import import_transformers
 
 
 class WhisperBackbone(SpeechBackbone):
-    """The frozen encoder of Whisper.
+    """Whisper's frozen encoder.
 
-    Spectrogram and convolutions see one recording at a time, so that nothing is padded before
-    the transformer blocks; there, padding is hidden from attention.
+    Spectrogram and convolutions are computed for one recording at a time. Recordings are padded
+    only before the transformer blocks, where attention masks the padding.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the network is: the whole model, or its encoder alone.
+        Files of the whole model, or of its encoder only.
     device : str
-        Where to run it.
+        Device of the network.
     dtype : torch.dtype
-        Its precision.
+        Precision of weights and arithmetic.
     context : {"30s", "recording"}, default="recording"
-        Whether silence fills thirty seconds, or the table of positions ends with the recording.
+        Whether to pad recordings with silence to thirty seconds, or to truncate the positional
+        embedding to the length of the recording.
     """
 
     name = "whisper"
@@ -51,34 +52,34 @@ class WhisperBackbone(SpeechBackbone):
         self.max_samples = config.max_source_positions * self.stride
 
     def n_frames(self, n_samples):
-        """Count the frames of so many samples: half the frames of the spectrogram, rounded up."""
+        """Return half the number of spectrogram frames, rounded up."""
         return -(-(n_samples // self.extractor.hop_length) // 2)
 
-    def n_samples_seen(self, n_samples):
-        """Return on how many samples the network computes, silence included."""
+    def n_samples_processed(self, n_samples):
+        """Return the number of samples to process, padding included."""
         return self.max_samples if self.context == "30s" else n_samples
 
     @torch.inference_mode()
     def encode(self, waveforms, last_layer):
-        """Yield the hidden states of layers 0 to `last_layer`, one after the other.
+        """Yield the hidden states of layers 0 to `last_layer`.
 
         Parameters
         ----------
         waveforms : list of ndarray of shape (n_samples,), float32
-            Each of `min_samples` to `max_samples`.
+            Waveforms, each with `min_samples` to `max_samples`.
         last_layer : int
-            The last layer to compute; the network's last is after its final norm.
+            The last layer to compute. The final norm is applied to the network's last layer.
 
         Yields
         ------
         hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
-            What follows a recording's own frames is silence or means nothing.
+            Values after the last frame of a recording are silence or undefined.
         """
-        spectrograms = [self.spectrogram(one).to(self.device, self.dtype) for one in waveforms]
+        spectrograms = [self.spectrogram(x).to(self.device, self.dtype) for x in waveforms]
         yield from hidden_states(self.bare_network(), spectrograms, last_layer)
 
     def spectrogram(self, waveform):
-        """Return the log-mel spectrogram that the convolutions see.
+        """Return the log-mel spectrogram, the input of the convolutions.
 
         Parameters
         ----------
@@ -97,32 +98,32 @@ class WhisperBackbone(SpeechBackbone):
         )["input_features"][0]
 
     def features(self, waveform):
-        """Return the spectrogram, frames first."""
+        """Return the spectrogram, with time as the first axis."""
         return self.spectrogram(waveform).T.contiguous()
 
     def n_hidden_frames(self, n_features):
-        """Count half the frames of the spectrogram, rounded up."""
+        """Return half the number of spectrogram frames, rounded up."""
         return -(-n_features // 2)
 
     def hidden_states(self, network, features, last_layer, *, run=call_block):
-        """Yield the hidden states of layers 0 to `last_layer` of ragged spectrograms."""
-        return hidden_states(network, [piece.T for piece in features], last_layer, run=run)
+        """Yield the hidden states of layers 0 to `last_layer` of spectrograms of any lengths."""
+        return hidden_states(network, [x.T for x in features], last_layer, run=run)
 
     def blocks(self, network):
         """Return the transformer blocks."""
         return network.layers
 
     def freeze_convolutions(self, network):
-        """Exclude the convolutions and the table of positions from training."""
+        """Exclude the convolutions and the positional embedding from training."""
         for module in (network.conv1, network.conv2, network.embed_positions):
             module.requires_grad_(False)
 
     def build_network(self):
-        """Return an encoder of the same sizes."""
+        """Return a randomly initialised encoder of the same sizes."""
         return _encoder_class()(self.config)
 
     def bare_network(self):
-        """Return the frozen encoder."""
+        """Return the frozen pretrained encoder."""
         encoder_alone = self.config.architectures in (["WhisperEncoder"], None)
         return load_network(
             self.checkpoint,
@@ -138,27 +139,27 @@ def _encoder_class():
 
 
 def hidden_states(encoder, spectrograms, last_layer, run=call_block):
-    """Yield the hidden states of layers 0 to `last_layer` of ragged spectrograms.
+    """Yield the hidden states of layers 0 to `last_layer` of spectrograms of any lengths.
 
     Parameters
     ----------
     encoder : torch.nn.Module
-        Of transformers.
+        Encoder of transformers.
     spectrograms : list of Tensor of shape (n_bands, n_frames)
-        On the device of the network.
+        Spectrograms, on the device of the encoder.
     last_layer : int
-        The last layer to compute; the network's last is after its final norm.
-    run : callable
-        Runs a block: of the block, its input and what it takes by name.
+        The last layer to compute. The final norm is applied to the network's last layer.
+    run : callable, default=call_block
+        Function that runs a block, given the block, its input and keyword arguments.
 
     Yields
     ------
     hidden_states : Tensor of shape (n_recordings, n_frames, n_dims)
-        What follows a recording's own frames means nothing.
+        Values after the last frame of a recording are undefined.
     """
     embedded = [_embed(encoder, spectrogram) for spectrogram in spectrograms]
     states = pad_sequence(embedded, batch_first=True)
-    attention_mask = attend_to([len(frames) for frames in embedded], states.device)
+    attention_mask = padding_mask([len(frames) for frames in embedded], states.device)
     del embedded
     yield states
     for number, block in enumerate(encoder.layers[:last_layer], start=1):

@@ -6,7 +6,7 @@ from ._hubert import HubertEmbedder
 from ._log_mel_spectrogram import LogMelSpectrogram
 from ._text import TextEmbedder
 from ._transcripts import find_problems as find_text_problems
-from ._transcripts import tell_cut
+from ._transcripts import warn_truncated
 from ._wavlm import WavLMEmbedder
 from ._whisper import WhisperEmbedder
 from ._xvector import XVectorEmbedder
@@ -21,5 +21,5 @@ __all__ = [
     "XVectorEmbedder",
     "check_recordings",
     "find_text_problems",
-    "tell_cut",
+    "warn_truncated",
 ]

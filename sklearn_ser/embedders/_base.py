@@ -1,4 +1,4 @@
-"""What every transformer over recordings shares: what `X` may hold, checks and tags."""
+"""Base class of transformers that take recordings: input validation, output checks and tags."""
 
 from collections.abc import Callable
 from numbers import Integral
@@ -24,17 +24,17 @@ from sklearn_ser.audio import (
 )
 
 
-class Rows(NamedTuple):
-    """What a transformer with its parameters makes of its input.
+class ResolvedTransform(NamedTuple):
+    """The computation that the parameters of a transformer describe.
 
     Parameters
     ----------
     compute : callable
-        From what the transformer takes to an array whose first axis counts it.
+        Maps the validated input to an array with one entry per sample along the first axis.
     name_columns : callable or None
-        Returns the names of the columns; None where the array has three axes.
+        Returns the column names; None if the output is 3-dimensional.
     two_axes_remedy : str
-        What to do where three axes are too many, for errors.
+        How to get a 2-dimensional output, for error messages.
     """
 
     compute: Callable[[Any], np.ndarray]
@@ -45,9 +45,9 @@ class Rows(NamedTuple):
 class RecordingTransformer(TransformerMixin, BaseEstimator):
     """Stateless transformer over recordings.
 
-    A subclass stores its parameters, among them those constrained here, and defines
-    `_resolve()`: it refuses parameters that contradict each other, finds what they name, such as
-    a network, and returns the `Rows`. It is called once by each public method.
+    A subclass has the parameters constrained here and defines `_resolve()`, which checks that the
+    parameters are consistent, finds the network or other resources, and returns a
+    `ResolvedTransform`. Each public method calls it once.
     """
 
     _parameter_constraints: dict = {
@@ -59,25 +59,25 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Check the parameters and that the recordings are there; nothing is learned.
+        """Validate the parameters and check that all files exist.
 
         Parameters
         ----------
         X : sequence of recordings, or array-like of shape (n_recordings, n_samples)
             Paths, arrays, pairs ``(array, sampling_rate)``, dicts with ``array`` and
-            ``sampling_rate`` or ``AudioDecoder``; or a table whose rows are waveforms.
+            ``sampling_rate``, or ``AudioDecoder``; or a table of waveforms, one per row.
         y : None
             Ignored.
 
         Returns
         -------
         self : object
-            The transformer itself.
+            The transformer.
 
         Raises
         ------
         RecordingError
-            If a file is not there or a row of a table is not finite, unless
+            If a file does not exist or a row of a table is not finite, unless
             ``on_error="nan"``.
         """
         self._resolve()
@@ -85,60 +85,60 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
-        """Compute one row for each recording.
+        """Transform recordings to an array.
 
         Parameters
         ----------
         X : sequence of recordings, or array-like of shape (n_recordings, n_samples)
-            As for `fit`.
+            Recordings in any form that `fit` accepts.
 
         Returns
         -------
-        X_out : ndarray of float32
-            The first axis counts the recordings.
+        X_out : ndarray of shape (n_recordings, ...)
+            One entry per recording along the first axis, of dtype float32.
 
         Raises
         ------
         RecordingError
-            If a recording can't be used, unless ``on_error="nan"``: then its row is NaN
-            and one warning lists all of them.
+            If a recording can't be used. With ``on_error="nan"``, its row is NaN instead, and
+            one warning lists these recordings.
         """
         self._validate_params()
-        rows = self._resolve()
-        refuse_data_frame(self, rows)
-        return rows.compute(self._check_recordings(X, reset=False))
+        resolved = self._resolve()
+        check_output_container(self, resolved)
+        return resolved.compute(self._check_recordings(X, reset=False))
 
     def get_feature_names_out(self, input_features=None):
-        """Name the columns of the output.
+        """Return the column names of the output.
 
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Not used, but checked where `X` was a table in `fit`.
+            Only validated, if `X` was a table in `fit`.
 
         Returns
         -------
         feature_names_out : ndarray of str objects
-            One name for each column.
+            Names of the columns.
 
         Raises
         ------
         ValueError
-            If the output has three axes, and so no columns.
+            If the output is 3-dimensional and therefore has no columns.
         """
         check_feature_names_in(self, input_features, generate_names=False)
         return name_columns(self, self._resolve())
 
     def _check_recordings(self, X, *, reset):
-        """Return the recordings: a sequence, or the float32 table whose rows they are."""
+        """Return the recordings as a sequence, or as a float32 table with one per row."""
         recordings = check_recordings(self, X, reset=reset)
         problems = find_problems(recordings) if self.on_error == "raise" else {}
         if problems:
             raise RecordingError(problems)
         return recordings
 
-    def _resolve(self) -> Rows:
-        """Check the parameters against each other, and return what they stand for."""
+    def _resolve(self) -> ResolvedTransform:
+        """Check that the parameters are consistent, and return the computation."""
         raise NotImplementedError
 
     def __sklearn_tags__(self):
@@ -149,63 +149,63 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
         return tags
 
 
-def refuse_data_frame(transformer, rows):
-    """Raise an error where data frames are asked for and the output has three axes.
+def check_output_container(transformer, resolved):
+    """Raise an error if a 3-dimensional output is configured to be a data frame.
 
     Parameters
     ----------
     transformer : transformer
-        Whose output it is.
-    rows : Rows
-        The output.
+        The transformer.
+    resolved : ResolvedTransform
+        Its computation.
     """
-    if rows.name_columns is None and is_data_frame_requested(transformer):
+    if resolved.name_columns is None and is_data_frame_requested(transformer):
         raise ValueError(
             f"The output of {type(transformer).__name__} has three axes, and a data frame has two. "
-            f"{rows.two_axes_remedy}, or set_output(transform='default')."
+            f"{resolved.two_axes_remedy}, or set_output(transform='default')."
         )
 
 
-def name_columns(transformer, rows):
-    """Return the names of the columns of a transformer's output.
+def name_columns(transformer, resolved):
+    """Return the column names of a transformer's output.
 
     Parameters
     ----------
     transformer : transformer
-        Whose output it is.
-    rows : Rows
-        The output.
+        The transformer.
+    resolved : ResolvedTransform
+        Its computation.
 
     Returns
     -------
     names : ndarray of str objects
     """
-    if rows.name_columns is None:
+    if resolved.name_columns is None:
         raise ValueError(
-            f"The output of {type(transformer).__name__} has three axes, and so no columns to "
-            f"name. {rows.two_axes_remedy}."
+            f"The output of {type(transformer).__name__} has three axes and no columns to name. "
+            f"{resolved.two_axes_remedy}."
         )
-    return np.asarray(rows.name_columns(), dtype=object)
+    return np.asarray(resolved.name_columns(), dtype=object)
 
 
 def check_recordings(estimator, X, *, reset):
-    """Return recordings: a sequence, or the float32 table whose rows they are.
+    """Return recordings as a sequence, or as a float32 table with one per row.
 
     Parameters
     ----------
     estimator : estimator
-        Is to know the number of columns, and their names, of a table.
+        Estimator on which to set or check ``n_features_in_`` and ``feature_names_in_``.
     X : sequence of recordings, or array-like of shape (n_recordings, n_samples)
-        What it was given.
+        Input of the estimator.
     reset : bool
-        Whether this is what it is fitted on.
+        Whether to set these attributes. If False, a table is checked against them.
 
     Returns
     -------
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
     """
     if is_table(X):
-        with np.errstate(over="ignore"):  # what overflows is told as infinite
+        with np.errstate(over="ignore"):  # overflow is reported as non-finite samples
             return validate_data(
                 estimator, X, reset=reset, dtype=np.float32, ensure_all_finite=False
             )

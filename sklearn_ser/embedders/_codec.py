@@ -5,79 +5,80 @@ from numbers import Integral
 from sklearn_ser._sklearn import Interval, StrOptions
 
 from ._base import RecordingTransformer
-from ._pretrained import FRAME_CONSTRAINTS, PRETRAINED_CONSTRAINTS, rows_of_recordings
+from ._pretrained import FRAME_CONSTRAINTS, PRETRAINED_CONSTRAINTS, resolve_recording_embedder
 
 
 class CodecEmbedder(RecordingTransformer):
     """Quantised latents of a neural audio codec, pooled over time.
 
-    Each recording becomes one row: the mean over its frames of the vectors that the codec's
-    decoder would be given, or other statistics of them. Nothing is learned, so `transform` needs
-    no `fit`. Numbers of codewords are names, not quantities, and are never averaged.
+    Each recording is represented by the mean over time of its quantised latents, the input of
+    the codec's decoder, or by other statistics of them. Code indices are categorical and are not
+    averaged. The transformer is stateless: `transform` can be called without `fit`.
 
     Parameters
     ----------
     model : str or path, default="encodec_24khz"
-        A name from the table below or of `register_codec`, a hub id, a folder, or a file.
+        Name from the table below or given by `register_codec`, hub id, folder, or file.
     revision : str, default=None
-        Branch, tag or commit of a model on the hub. None is its main branch, as it was when it
-        was first downloaded.
+        Branch, tag or commit of a model on the hub. If None, the cached version of the main
+        branch is used; it is downloaded if there is none.
     representation : {"quantized", "latent"}, default="quantized"
-        Whether to pool the latents after quantisation, as the sums of codewords that the decoder
-        takes, or before.
+        Whether to pool the latents after quantisation (the sum of codewords, which is the input
+        of the decoder) or before it.
     n_quantizers : int, default=None
-        How many stages of the quantiser to add up, and so the bitrate; None is all of them.
+        Number of stages of the residual quantiser to sum, which sets the bitrate. If None, all
+        stages are used.
     pooling : {"mean", "mean_std", "max"} or callable, default="mean"
-        What is kept of the frames: their mean, mean and standard deviation, or maximum; or a
-        function from frames of shape (n_frames, n_dims) to a 1-D array, for which the frames of
-        all stages down to the deepest are held until the recording ends. Only frames of the
-        recording itself are pooled, never padding.
+        Statistics of the latents over time: mean, mean and standard deviation, or maximum; or a
+        function that maps frames of shape (n_frames, n_dims) to a 1-D array. Padding is
+        excluded. A function needs the frames of all computed stages in memory until the
+        recording ends.
     window : float, default=30.0
-        Longest stretch that the network sees at once, in seconds; None is no limit. Longer
-        recordings are cut into overlapping windows, and each frame is pooled once, from the
-        window where it has more of its surroundings. Lyra and EnCodec for 48 kHz cut by
-        themselves, in frames of 20 ms and in seconds, and get no windows.
+        Maximum length of the network's input, in seconds; None for no limit. Longer recordings
+        are split into overlapping windows. Each frame is pooled once, from the window in which
+        it is farther from the edge. Ignored by Lyra and EnCodec for 48 kHz, which process
+        recordings in frames of 20 ms and in segments of 1 s.
     hop : float, default=None
-        From the beginning of one window to the next, in seconds; None is four fifths of `window`.
+        Step between the starts of successive windows, in seconds. If None, ``0.8 * window``.
     batch_size : int, default=16
-        Most recordings, or windows, that are at work together. Each passes through the codec
-        alone; results don't depend on it.
+        Maximum number of recordings, or windows, in memory at once. Does not change the results:
+        each is encoded separately.
     sampling_rate : int, default=16000
-        Rate of arrays that come without one, in Hz. Recordings are resampled to the codec's own
-        rate (soxr, HQ).
+        Sampling rate of recordings that are passed as arrays without a rate, in Hz. Recordings
+        are resampled to the rate of the codec (soxr, HQ).
     channel : int, default=None
-        Channel of recordings that have several, counted from 0; None averages them.
+        Index of the channel to use of multi-channel recordings. If None, channels are averaged.
     device : str, default="auto"
-        Where the network runs: "cpu", "cuda", "cuda:1" and so on; "auto" is a CUDA GPU where
-        there is one, else the CPU. Lyra runs on the CPU whatever is chosen.
+        Device of the network, such as "cpu", "cuda" or "cuda:1". With "auto", a CUDA GPU is used
+        if available, otherwise the CPU. Lyra always runs on the CPU.
     memory : str, path, `EmbeddingStore` or `joblib.Memory`, default=None
-        Folder where embeddings are kept, by the content of the recording: each passes through
-        the codec once, whatever the fold, the candidate, the process or the day. The latents and
-        the sums of all stages are kept, so that another `representation` or `n_quantizers` costs
-        nothing.
+        Folder or store that caches embeddings. Entries are found by the content of the
+        recording, so each recording is encoded once across folds, candidates, processes and
+        sessions. The latents and the sums of all stages are stored, so another `representation`
+        or `n_quantizers` can reuse them. If None, nothing is cached.
     on_error : {"raise", "nan"}, default="raise"
-        Whether a recording that can't be used raises `RecordingError`, or gives a row of NaN
-        and one warning that lists all of them.
+        What to do with unusable recordings. "raise" raises a `RecordingError`; "nan" returns
+        rows of NaN and emits one warning that lists these recordings.
     local_files_only : bool, default=False
-        Whether to look for a hub's model on this machine alone.
+        If True, only use a model that is already on this machine, without a download.
     verbose : int, default=0
-        1 shows a progress bar in seconds of audio.
+        If 1, show a progress bar in seconds of audio.
     n_jobs : int, default=None
-        Number of threads that read and decode. None means 1 unless in a
+        Number of threads that read and decode recordings. None means 1 unless in a
         `joblib.parallel_config` context; -1 means all processors.
 
     Attributes
     ----------
     n_features_in_ : int
-        Number of samples of each waveform. Only where `X` was a table in `fit`.
+        Number of samples of each waveform. Defined only if `X` was a table in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns of `X`. Only where `X` was a data frame of numbers in `fit`.
+        Names of the columns of `X`. Defined only if `X` was a data frame of numbers in `fit`.
 
     See Also
     --------
     register_codec : Add a codec.
     WavLMEmbedder : Layers of a speech encoder.
-    EmbeddingStore : Where `memory` keeps embeddings, with a limit of its size.
+    EmbeddingStore : Cache of embeddings with a limit on its size, for `memory`.
 
     Notes
     -----
@@ -95,35 +96,36 @@ class CodecEmbedder(RecordingTransformer):
     a file ``.th``    EnCodec's own, by name       24 kHz   75 /s   128     32           ``encodec``
     ================  ===========================  =======  ======  ======  ===========  ==========
 
-    A hub id or folder may hold any EnCodec, DAC or Mimi of transformers, or SNAC. Checkpoints of
-    the ``encodec`` package keep the names that it gives them, ``encodec_24khz-*.th`` and
-    ``encodec_48khz-*.th``; they are taken as a file, or as the folder in which one of them is.
-    Where a folder is called as a codec is, write ``"./mimi"``.
+    A hub id or folder can hold any EnCodec, DAC or Mimi of transformers, or SNAC. Checkpoints of
+    the ``encodec`` package must keep their original names, ``encodec_24khz-*.th`` and
+    ``encodec_48khz-*.th``; pass the file, or a folder with one of them. For a folder with the
+    same name as a codec, write ``"./mimi"``.
 
-    EnCodec's bitrates are numbers of quantisers: 1.5, 3, 6, 12 and 24 kbit/s at 24 kHz are 2, 4,
-    8, 16 and 32 of them; 3, 6, 12 and 24 kbit/s at 48 kHz are 2, 4, 8 and 16. Lyra's 3.2, 6 and
-    9.2 kbit/s are 16, 30 and 46.
+    Bitrates of EnCodec correspond to numbers of quantisers: 1.5, 3, 6, 12 and 24 kbit/s at
+    24 kHz use 2, 4, 8, 16 and 32; 3, 6, 12 and 24 kbit/s at 48 kHz use 2, 4, 8 and 16. For Lyra,
+    3.2, 6 and 9.2 kbit/s use 16, 30 and 46.
 
-    The default is EnCodec for 24 kHz: trained on speech among other sound, in safetensors, and
-    run by transformers alone. HYFuse has its best figures with "soundstream".
+    EnCodec for 24 kHz is the default because it was trained on speech among other audio, is
+    published as safetensors, and only requires transformers. The best results of HYFuse are
+    reported with "soundstream".
 
-    **Exact batches.** Each recording passes through the codec alone, by its library's own
-    modules, so that its row is that of the library and can't depend on its neighbours. Padding
-    would move the last frames of codecs that look ahead, as DAC and SNAC do, and all frames where
-    a norm runs over time, as it does in EnCodec for 48 kHz. A recording ends as its library ends
-    it: DAC and Lyra fill its last frame up with zeros; EnCodec for 48 kHz encodes its last
-    segment as short as it is, as does transformers' model without its feature extractor, which
-    would add zeros; SoundStream drops what is no whole frame. Codes are the library's,
-    too; between processors they may differ where two codewords are equally near, to rounding.
+    **Exact batches.** Each recording is encoded separately by the modules of the codec's own
+    library, so its embedding equals the library's and does not depend on other recordings.
+    Padding would change the last frames of codecs with look-ahead (DAC, SNAC), and all frames of
+    codecs that normalise over time (EnCodec for 48 kHz). The end of a recording is handled as in
+    the library: DAC and Lyra pad the last frame with zeros; EnCodec for 48 kHz encodes a shorter
+    last segment, as does transformers' model without its feature extractor, which would pad with
+    zeros; SoundStream drops an incomplete last frame. Codes equal the library's, too. They may
+    differ between processors if two codewords are equally near up to rounding.
 
-    Weights are loaded when the first recording passes through, once per process: clones share
-    them, and pickles carry none. Missing or left-over weights raise an error. There is no choice
-    of precision, because codes flip in half of it.
+    Weights are loaded when the first recording is encoded, once per process. Clones share them,
+    and they are not pickled. Missing or unexpected weights raise an error. The precision is
+    always float32, because codes change in half precision.
 
-    The encoder of "soundstream" is written for the checkpoint of the ``soundstream`` package by
-    the names and shapes of its weights; these are checked when it is loaded. Lyra's graphs are
-    partly in 8-bit integers, and XNNPACK, which runs them, may round otherwise on another kind of
-    processor.
+    The encoder of "soundstream" is a reimplementation for the checkpoint of the ``soundstream``
+    package. Names and shapes of its weights are checked when they are loaded. Lyra's graphs are
+    partly quantised to 8-bit integers, and XNNPACK, which runs them, may round differently on
+    other types of processor.
 
     References
     ----------
@@ -148,7 +150,7 @@ class CodecEmbedder(RecordingTransformer):
 
     Examples
     --------
-    A small EnCodec with random weights, saved as the hub's models are:
+    A small EnCodec with random weights, saved in the format of the hub:
 
     >>> import tempfile
     >>> import numpy as np
@@ -224,18 +226,18 @@ class CodecEmbedder(RecordingTransformer):
         )
 
     def _resolve(self):
-        return rows_of_recordings(
+        return resolve_recording_embedder(
             self, self._choose_stage, pooling=self.pooling, window=self.window, hop=self.hop
         )
 
     def _choose_stage(self, backbone):
-        """Choose the one layer: 0 before quantisation, k after k stages of it."""
+        """Return the layer to pool: 0 before quantisation, k after k stages."""
         n_stages = backbone.n_layers - 1
         n_quantizers = n_stages if self.n_quantizers is None else self.n_quantizers
         if n_quantizers > n_stages:
             raise ValueError(
-                f"n_quantizers={n_quantizers} is more than the {n_stages} that "
-                f"model={self.model!r} has."
+                f"n_quantizers={n_quantizers} is more than the {n_stages} quantizers of "
+                f"model={self.model!r}."
             )
         prefix = backbone.name
         if self.representation == "latent":
@@ -245,6 +247,6 @@ class CodecEmbedder(RecordingTransformer):
         return {
             "layers": [0 if self.representation == "latent" else n_quantizers],
             "prefixes": [prefix],
-            # All stages are kept where any is: they cost little compared with the encoder.
+            # With a cache, all stages are stored: they are cheap compared with the encoder.
             "last_layer": None if self.memory is None else n_stages,
         }

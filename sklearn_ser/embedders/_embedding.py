@@ -1,4 +1,4 @@
-"""Recordings to rows of embeddings: each passes through the network once, and is kept."""
+"""Embed recordings by a frozen network, with a cache."""
 
 import contextlib
 from collections import defaultdict
@@ -19,7 +19,7 @@ from sklearn_ser.store import FileVersion, content_key
 from ._encoding import SECONDS_PER_WINDOW
 from ._stored_layers import open_stored_layers
 
-# So many batches are read ahead, and sorted by length, before the first is embedded.
+# Number of batches to read ahead, so that recordings of similar length can share a batch.
 _BATCHES_AHEAD = 16
 
 
@@ -36,24 +36,24 @@ def embed_recordings(
     n_jobs,
     progress,
 ):
-    """Embed recordings, those that a store holds without the network.
+    """Embed recordings, and load those that are cached.
 
     Parameters
     ----------
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
-        As `check_recordings` returns them.
+        Recordings returned by `check_recordings`.
     pooler : WindowPooler
         The network, its pooling and windows.
     layers : list of int
-        The layers wanted, counted from 0.
+        Layers to return, numbered from 0.
     last_layer : int
-        The layer down to which to compute and keep.
+        The last layer to compute and cache.
     store : EmbeddingStore or None
-        Where embeddings are kept.
+        Cache of embeddings.
     sampling_rate, channel, on_error, n_jobs
-        As the embedders have them.
+        Parameters of the embedder.
     progress : callable
-        Is told the seconds that were embedded.
+        Called with the number of seconds of audio that were embedded.
 
     Returns
     -------
@@ -73,16 +73,16 @@ def embed_recordings(
 
 
 class _DecodedRecording(NamedTuple):
-    """One recording as the network is to see it."""
+    """A preprocessed waveform, with its cache key and peak amplitude."""
 
     waveform: np.ndarray
-    content: str
-    loudest: float
+    key: str
+    peak: float
     seconds: float
 
 
 class _Run:
-    """One call of `embed_recordings`."""
+    """State of one call of `embed_recordings`."""
 
     def __init__(
         self, pooler, *, layers, last_layer, stored, sampling_rate, channel, problems, progress
@@ -102,17 +102,17 @@ class _Run:
         rows = np.full(shape, np.nan, dtype=np.float32)
         files = self._file_versions(recordings) if self.stored is not None else {}
         unknown = self._fill_from_known_files(rows, files)
-        ahead, n_seconds = {}, 0.0
+        pending, n_seconds = {}, 0.0
         limit = _BATCHES_AHEAD * SECONDS_PER_WINDOW * self.pooler.batch_size
         for position, decoded in read_each(
             self._read, recordings, self.problems, n_jobs=n_jobs, positions=unknown
         ):
-            ahead[position] = decoded
+            pending[position] = decoded
             n_seconds += decoded.seconds
             if n_seconds >= limit:
-                self._fill(rows, ahead, recordings, files)
-                ahead, n_seconds = {}, 0.0
-        self._fill(rows, ahead, recordings, files)
+                self._fill(rows, pending, recordings, files)
+                pending, n_seconds = {}, 0.0
+        self._fill(rows, pending, recordings, files)
         self.problems.warn()
         return rows
 
@@ -122,22 +122,22 @@ class _Run:
         for position in range(len(recordings)):
             path, channel = path_and_channel(recordings, position)
             if path is not None:
-                reading = f"{rate} Hz, channel {channel!r}, {self.channel!r}"
-                with contextlib.suppress(OSError):  # reading it will tell what is wrong
-                    versions[position] = FileVersion.from_path(path, reading)
+                decode_options = f"{rate} Hz, channel {channel!r}, {self.channel!r}"
+                with contextlib.suppress(OSError):  # reported when the file is read
+                    versions[position] = FileVersion.from_path(path, decode_options)
         return versions
 
     def _fill_from_known_files(self, rows, files):
-        """Fill the rows of unchanged files without reading them; return the other positions."""
+        """Fill the rows of cached, unchanged files; return the positions of the others."""
         positions, filled = defaultdict(list), set()
         if files:
             known = self.stored.store.known_contents(list(files.values()))
             for position, version in files.items():
                 if version in known:
                     positions[known[version]].append(position)
-            for content, pooled in self.stored.load(list(positions)):
-                rows[positions[content]] = pooled[self.layers]
-                filled.update(positions[content])
+            for key, pooled in self.stored.load(list(positions)):
+                rows[positions[key]] = pooled[self.layers]
+                filled.update(positions[key])
         return [position for position in range(len(rows)) if position not in filled]
 
     def _read(self, recording):
@@ -148,33 +148,33 @@ class _Run:
             target_rate=backbone.sampling_rate,
             channel=self.channel,
         )
-        loudest = check_amplitude(waveform)
+        peak = check_amplitude(waveform)
         return _DecodedRecording(
             waveform=backbone.prepare(waveform),
-            content=content_key(waveform) if self.stored is not None else "",
-            loudest=loudest,
+            key=content_key(waveform) if self.stored is not None else "",
+            peak=peak,
             seconds=len(waveform) / backbone.sampling_rate,
         )
 
-    def _fill(self, rows, ahead, recordings, files):
-        """Fill the rows of these recordings, from the store or by the network."""
+    def _fill(self, rows, pending, recordings, files):
+        """Fill the rows of the pending recordings from the store or by the network."""
         positions = defaultdict(list)
-        for position, decoded in ahead.items():
-            positions[decoded.content if self.stored is not None else position].append(position)
+        for position, decoded in pending.items():
+            positions[decoded.key if self.stored is not None else position].append(position)
         if self.stored is not None:
-            known = {files[p]: decoded.content for p, decoded in ahead.items() if p in files}
+            known = {files[p]: decoded.key for p, decoded in pending.items() if p in files}
             self.stored.store.remember_contents(known)
-            for content, pooled in self.stored.load(list(positions)):
-                rows[positions.pop(content)] = pooled[self.layers]
+            for key, pooled in self.stored.load(list(positions)):
+                rows[positions.pop(key)] = pooled[self.layers]
         groups = list(positions.values())
-        waveforms = [ahead[group[0]].waveform for group in groups]
-        for batch in self.pooler.encode(waveforms, self.last_layer):
+        unique = [pending[group[0]] for group in groups]
+        for batch in self.pooler.encode([decoded.waveform for decoded in unique], self.last_layer):
             if self.stored is not None:
-                self.stored.save({ahead[groups[i][0]].content: own for i, own in batch.items()})
+                self.stored.save({unique[index].key: pooled for index, pooled in batch.items()})
             for index, pooled in batch.items():
                 for position in groups[index]:
-                    self._fill_row(rows, position, pooled, ahead[position], recordings)
-            self.progress(sum(ahead[groups[index][0]].seconds for index in batch))
+                    self._fill_row(rows, position, pooled, pending[position], recordings)
+            self.progress(sum(unique[index].seconds for index in batch))
 
     def _fill_row(self, rows, position, pooled, decoded, recordings):
         if np.isfinite(pooled).all():
@@ -182,7 +182,7 @@ class _Run:
             return
         precision = str(self.pooler.backbone.dtype).removeprefix("torch.")
         reason = UnusableRecording(
-            f"the network's output for it is not finite; its samples reach {decoded.loudest:.2g} "
+            f"the network's output for it is not finite; its samples reach {decoded.peak:.2g} "
             f"and the precision is {precision}: scale them to [-1, 1]"
             + (", or choose dtype='float32'" if precision != "float32" else "")
         )

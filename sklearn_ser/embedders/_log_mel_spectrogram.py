@@ -18,7 +18,7 @@ from sklearn_ser.audio import (
     sample_window,
 )
 
-from ._base import RecordingTransformer, Rows
+from ._base import RecordingTransformer, ResolvedTransform
 
 
 def _mean_absolute_difference(spectrogram, axis):
@@ -34,7 +34,7 @@ _STATISTICS: dict[str, Callable] = {
     "delta": _mean_absolute_difference,
 }
 
-# The statistics of each `pooling`, in the order of the columns.
+# `pooling` -> statistics, in the order of the columns.
 _POOLINGS = {
     "mean": ("mean",),
     "max": ("max",),
@@ -46,38 +46,38 @@ _POOLINGS = {
 class LogMelSpectrogram(RecordingTransformer):
     """Log-mel spectrogram of each recording, or its statistics over time.
 
-    With the default parameters, three seconds of each recording become a picture of 128 mel
-    bands by 188 frames, the input of a convolutional network. With `pooling`, a recording of
-    any length becomes one row, the input of any scikit-learn estimator.
+    By default, the output has 128 mel bands and 188 frames for the middle three seconds of each
+    recording, as input of a convolutional network. With `pooling`, a recording of any length is
+    represented by one row of statistics, as input of any scikit-learn estimator.
 
-    Nothing is learned, so `transform` needs no `fit`.
+    The transformer is stateless: `transform` can be called without `fit`.
 
     Parameters
     ----------
     sampling_rate : int, default=16000
-        Rate of the analysis, in Hz. Files and pairs are resampled to it from their own rate
-        (soxr, HQ); arrays without a rate are taken to have it.
+        Sampling rate of the analysis, in Hz. Files and pairs are resampled to it (soxr, HQ);
+        arrays without a rate are assumed to have it.
     n_fft : int, default=1024
         Length of the Fourier transform, in samples.
     win_length : int, default=None
-        Length of the window, in samples, at most `n_fft`; None means `n_fft`.
+        Length of the window, in samples, at most `n_fft`. If None, `n_fft`.
     hop_length : int, default=256
         Step between frames, in samples.
     window : str or tuple, default="hann"
         Window function, as in `scipy.signal.get_window`.
     center : bool, default=True
-        Whether frame `t` is centred at sample ``t * hop_length``, with zeros around the
-        recording, or begins there.
+        If True, frame `t` is centred at sample ``t * hop_length``, and the recording is padded
+        with zeros on both sides. If False, frame `t` starts at this sample.
     n_mels : int, default=128
         Number of mel bands.
     fmin : float, default=0.0
         Lower edge of the lowest band, in Hz.
     fmax : float, default=None
-        Upper edge of the highest band, in Hz; None means half the sampling rate.
+        Upper edge of the highest band, in Hz. If None, half the sampling rate.
     htk : bool, default=False
-        Whether to use HTK's mel scale in place of Slaney's.
+        Whether to use HTK's mel scale instead of Slaney's.
     norm : {"slaney", None}, default="slaney"
-        Whether mel filters have unit area, or unit height.
+        If "slaney", mel filters have unit area; if None, unit height.
     power : float, default=2.0
         Exponent of the magnitude: 1 for amplitude, 2 for power.
     scale : {"db", "log", None}, default="db"
@@ -85,48 +85,49 @@ class LogMelSpectrogram(RecordingTransformer):
     amin : float, default=1e-10
         Floor of the power before the logarithm.
     top_db : float, default=80.0
-        With ``scale="db"``, how far below the recording's loudest value the scale ends, in
-        dB; None for no limit.
+        Dynamic range with ``scale="db"``, in dB: values more than `top_db` below the recording's
+        maximum are clipped. If None, values are not clipped.
     normalize : {"recording", "band", None}, default="recording"
-        Whether to subtract the mean and divide by the standard deviation of the recording's
-        own frames: over all bands together, which takes the level away, or for each band,
-        which also takes away the colour of voice and microphone. Padding has no part in it.
+        Standardise each recording by the mean and standard deviation of its frames.
+        "recording" computes them over all bands, which removes differences in level; "band"
+        computes them for each band, which also removes the average spectrum of voice and
+        microphone. Padding is excluded.
     duration : float, default=3.0
-        Length in seconds to which each recording is cropped or padded. None, only with
-        `pooling`, takes all of it.
+        Length to which each recording is cropped or padded, in seconds. None uses the whole
+        recording, which requires `pooling`.
     crop : {"start", "center", "end"}, default="center"
-        The part that is kept of a recording longer than `duration`.
+        Part to keep of a recording longer than `duration`.
     pad : {"zeros", "repeat"}, default="zeros"
-        What follows a recording shorter than `duration`. With `pooling` nothing follows:
-        statistics are taken over the recording alone.
+        How to extend a recording shorter than `duration`: by zeros, or by repeating it. Ignored
+        with `pooling`, which does not pad.
     pooling : {"mean", "max", "mean_std", "mean_std_delta", None}, default=None
-        Statistics of each band over time: its mean, maximum, mean and standard deviation, or
-        these two and the mean absolute difference between successive frames. None keeps the
-        frames.
+        Statistics of each band over time: mean, maximum, mean and standard deviation, or these
+        two and the mean absolute difference between successive frames. If None, all frames are
+        returned.
     channel : int, default=None
-        Channel of recordings that have several, counted from 0; None averages them.
+        Index of the channel to use of multi-channel recordings. If None, channels are averaged.
     on_error : {"raise", "nan"}, default="raise"
-        Whether a recording that can't be used raises `RecordingError`, or gives a row of NaN
-        and one warning that lists all of them.
+        What to do with unusable recordings. "raise" raises a `RecordingError`; "nan" returns
+        rows of NaN and emits one warning that lists these recordings.
     n_jobs : int, default=None
-        Number of threads that read and compute. None means 1 unless in a
+        Number of threads that process recordings. None means 1 unless in a
         `joblib.parallel_config` context; -1 means all processors.
 
     Attributes
     ----------
     n_features_in_ : int
-        Number of samples of each waveform. Only where `X` was a table in `fit`.
+        Number of samples of each waveform. Defined only if `X` was a table in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns of `X`. Only where `X` was a data frame of numbers in `fit`.
+        Names of the columns of `X`. Defined only if `X` was a data frame of numbers in `fit`.
 
     See Also
     --------
-    sklearn_ser.datasets.load_recordings : Paths, labels and speakers from a folder or table.
+    sklearn_ser.datasets.load_recordings : Load paths, labels and speakers from a folder or table.
 
     Notes
     -----
-    Filters, frames and decibel follow librosa, and the numbers are equal to those of
-    ``librosa.feature.melspectrogram`` and ``librosa.power_to_db`` to the rounding of float32.
+    The output equals that of ``librosa.feature.melspectrogram`` and ``librosa.power_to_db`` up
+    to float32 rounding.
 
     References
     ----------
@@ -225,7 +226,7 @@ class LogMelSpectrogram(RecordingTransformer):
 
     def _resolve(self):
         self._check_parameters()
-        return Rows(
+        return ResolvedTransform(
             self._compute,
             None if self.pooling is None else self._name_columns,
             "Choose pooling='mean_std', or another pooling, for one row per recording",
@@ -241,14 +242,14 @@ class LogMelSpectrogram(RecordingTransformer):
             )
         if self.win_length is not None and self.win_length > self.n_fft:
             raise ValueError(
-                f"win_length={self.win_length} is longer than n_fft={self.n_fft}: lower the one "
-                "or raise the other."
+                f"win_length={self.win_length} is longer than n_fft={self.n_fft}: lower "
+                "win_length or raise n_fft."
             )
         sample_window(self.window, self.win_length or self.n_fft, self.n_fft)
         if self.duration is None and self.pooling is None:
             raise ValueError(
-                "duration=None leaves spectrograms of unequal length, which make no array: give "
-                "duration in seconds, or choose a pooling such as 'mean_std'."
+                "duration=None gives spectrograms of unequal length, which do not fit one array: "
+                "set duration in seconds, or choose a pooling such as 'mean_std'."
             )
         if self.duration is not None and self._n_samples < 1:
             raise ValueError(
@@ -293,7 +294,7 @@ class LogMelSpectrogram(RecordingTransformer):
         if self.duration is not None:
             pad = self.pad if self.pooling is None else None
             waveform = crop_and_pad(waveform, self._n_samples, crop=self.crop, pad=pad)
-        with np.errstate(over="ignore", invalid="ignore"):  # told below as the recording's
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
             spectrogram = mel_spectrogram(
                 waveform,
                 filters,
@@ -311,8 +312,8 @@ class LogMelSpectrogram(RecordingTransformer):
             spectrogram, scale=self.scale, power=self.power, amin=self.amin, top_db=self.top_db
         )
         if self.normalize is not None:
-            own = len(waveform) if self.pad == "repeat" else length
-            spectrogram = _standardize(spectrogram, self._count_frames(own), self.normalize)
+            n_valid = len(waveform) if self.pad == "repeat" else length
+            spectrogram = _standardize(spectrogram, self._count_frames(n_valid), self.normalize)
         if self.pooling is None:
             return spectrogram
         statistics = (_STATISTICS[name] for name in _POOLINGS[self.pooling])
@@ -322,10 +323,10 @@ class LogMelSpectrogram(RecordingTransformer):
         return n_frames(n_samples, n_fft=self.n_fft, hop_length=self.hop_length, center=self.center)
 
 
-def _standardize(spectrogram, n_own_frames, normalize):
-    """Standardise by the mean and deviation of the first `n_own_frames` frames."""
-    own = spectrogram[:, :n_own_frames]
+def _standardize(spectrogram, n_valid_frames, normalize):
+    """Standardise by the mean and standard deviation of the first `n_valid_frames` frames."""
+    valid = spectrogram[:, :n_valid_frames]
     axis = None if normalize == "recording" else 1
-    mean = own.mean(axis=axis, keepdims=True)
-    deviation = own.std(axis=axis, keepdims=True)
-    return (spectrogram - mean) / np.where(deviation > 0, deviation, 1)
+    mean = valid.mean(axis=axis, keepdims=True)
+    std = valid.std(axis=axis, keepdims=True)
+    return (spectrogram - mean) / np.where(std > 0, std, 1)

@@ -1,4 +1,4 @@
-"""Rows of frozen networks: what the embedders over them share."""
+"""Shared code of the embedders that run frozen networks."""
 
 import os
 from functools import partial
@@ -10,11 +10,11 @@ from sklearn_ser._sklearn import HasMethods, Interval, StrOptions
 from sklearn_ser.layers import resolve_layers
 from sklearn_ser.store import EmbeddingStore, as_store
 
-from ._base import Rows
+from ._base import ResolvedTransform
 from ._embedding import embed_recordings
 from ._encoding import WindowPooler
 
-# Of the parameters that all embedders over frozen networks have.
+# Constraints of the parameters that all embedders of frozen networks have.
 PRETRAINED_CONSTRAINTS: dict = {
     "model": [str, os.PathLike],
     "revision": [str, None],
@@ -30,7 +30,7 @@ LAYER_CONSTRAINTS: dict = {
     "layers": [StrOptions({"last", "all"}), Integral, "array-like"],
     "flatten": ["boolean"],
 }
-# Of those over recordings alone.
+# Constraints of parameters for recordings only.
 FRAME_CONSTRAINTS: dict = {
     "pooling": [StrOptions({"mean", "mean_std", "max"}), callable],
     "window": [Interval(Real, 0, None, closed="neither"), None],
@@ -45,16 +45,16 @@ SPEECH_CONSTRAINTS: dict = {
 
 
 def find_backbone(embedder, family, **settings):
-    """Find the network of an embedder over recordings.
+    """Return the network of an embedder of recordings.
 
     Parameters
     ----------
     embedder : estimator
-        With the parameters of `PRETRAINED_CONSTRAINTS`.
-    family : str
-        As for `load_backbone`.
+        Embedder with the parameters of `PRETRAINED_CONSTRAINTS`.
+    family : {"wav2vec2", "whisper", "speech", "speaker"}
+        Family of the network, see `load_backbone`.
     **settings
-        What else the family takes.
+        Additional arguments of the backbone's class.
 
     Returns
     -------
@@ -73,21 +73,20 @@ def find_backbone(embedder, family, **settings):
     )
 
 
-def rows_of_layers(embedder):
-    """Return the rows of an embedder that chooses layers of an encoder of speech.
+def resolve_speech_encoder(embedder):
+    """Return the computation of an embedder that selects layers of a speech encoder.
 
     Parameters
     ----------
-    embedder : estimator
-        With the parameters of `SPEECH_CONSTRAINTS`, those of a `RecordingTransformer`, and
-        `_load_backbone()`.
+    embedder : RecordingTransformer
+        Embedder with the parameters of `SPEECH_CONSTRAINTS` and a method `_load_backbone()`.
 
     Returns
     -------
-    rows : Rows
+    resolved : ResolvedTransform
     """
-    check_layers_given(embedder.layers)
-    return rows_of_recordings(
+    check_layers_not_empty(embedder.layers)
+    return resolve_recording_embedder(
         embedder,
         partial(choose_layers, embedder),
         pooling=embedder.pooling,
@@ -96,40 +95,38 @@ def rows_of_layers(embedder):
     )
 
 
-def rows_of_recordings(embedder, choose, *, pooling="mean", window=None, hop=None):
-    """Return the rows that an embedder makes of recordings.
+def resolve_recording_embedder(embedder, choose, *, pooling="mean", window=None, hop=None):
+    """Return the computation of an embedder of recordings.
 
     Parameters
     ----------
-    embedder : estimator
-        With the parameters of `PRETRAINED_CONSTRAINTS`, those of a `RecordingTransformer`, and
-        `_load_backbone()`.
+    embedder : RecordingTransformer
+        Embedder with the parameters of `PRETRAINED_CONSTRAINTS` and a method `_load_backbone()`.
     choose : callable
-        From the backbone to what `rows_of_network` is to know of layers.
+        Maps the backbone to the arguments `layers`, `prefixes` and so on of `resolve_embedder`.
     pooling, window, hop
-        As for `WindowPooler`.
+        Parameters of `WindowPooler`.
 
     Returns
     -------
-    rows : Rows
+    resolved : ResolvedTransform
 
     Raises
     ------
     ValueError
-        If the parameters contradict each other, or don't fit the network.
+        If the parameters are inconsistent, or not possible with the network.
     """
     as_store(embedder.memory)
     if hop is not None and window is None:
         raise ValueError(
-            f"hop={hop} s has no meaning with window=None: give window in seconds, or leave hop "
-            "out."
+            f"hop={hop} s has no effect with window=None: set window in seconds, or leave hop out."
         )
     if hop is not None and hop > window:
         raise ValueError(
             f"hop={hop} s is longer than window={window} s, so that parts of a recording would "
             "be skipped: lower hop."
         )
-    # A missing extra or model is told before any recording is read.
+    # Raises an error for a missing extra or model before any recording is read.
     backbone = embedder._load_backbone()
     _check_window(window, backbone, embedder.model)
     pooler = WindowPooler(
@@ -141,51 +138,50 @@ def rows_of_recordings(embedder, choose, *, pooling="mean", window=None, hop=Non
         channel=embedder.channel,
         n_jobs=embedder.n_jobs,
     )
-    return rows_of_network(embedder, pooler, embed, unit="s of audio", **choose(backbone))
+    return resolve_embedder(embedder, pooler, embed, unit="s of audio", **choose(backbone))
 
 
 def _check_window(window, backbone, model):
     longest, rate = backbone.max_samples, backbone.sampling_rate
     if longest is not None and (window or np.inf) * rate > longest:
         raise ValueError(
-            f"window={window} is too long for {model!r}, which takes at most {longest / rate:g} s "
-            "at once."
+            f"window={window} is too long for {model!r}, which takes at most {longest / rate:g} s."
         )
     shortest = (backbone.min_samples + (backbone.stride or 0)) / rate
     if window is not None and window < shortest:
         raise ValueError(
-            f"window={window} s is too short for {model!r}, which needs at least {shortest:g} s "
-            "at once; some seconds are usual."
+            f"window={window} s is too short for {model!r}, which needs at least {shortest:g} s; "
+            "some seconds are usual."
         )
 
 
-def rows_of_network(
+def resolve_embedder(
     embedder, pooler, embed, *, unit, layers, prefixes, last_layer=None, has_layer_axis=False
 ):
-    """Return the rows that an embedder makes of some layers of a network.
+    """Return the computation of an embedder of some layers of a network.
 
     Parameters
     ----------
     embedder : estimator
-        With the parameters of `PRETRAINED_CONSTRAINTS`.
+        Embedder with the parameters of `PRETRAINED_CONSTRAINTS`.
     pooler : WindowPooler or TokenPooler
         The network and its pooling.
     embed : callable
         `embed_recordings` or `embed_transcripts`.
     unit : str
-        What the progress bar counts.
+        Unit of the progress bar.
     layers : list of int
-        The layers wanted, counted from 0.
+        Layers to return, numbered from 0.
     prefixes : list of str
-        What the columns of each of them begin with.
+        Prefix of the column names of each layer.
     last_layer : int, default=None
-        The layer down to which to compute and keep; None for the deepest that is wanted.
+        The last layer to compute and cache. If None, the deepest of `layers`.
     has_layer_axis : bool, default=False
-        Whether layers have an axis of their own.
+        Whether layers are returned along a separate axis.
 
     Returns
     -------
-    rows : Rows
+    resolved : ResolvedTransform
     """
 
     def compute(inputs):
@@ -204,54 +200,54 @@ def rows_of_network(
     def name_columns():
         return [f"{prefix}_{column}" for prefix in prefixes for column in pooler.column_names()]
 
-    return Rows(
+    return ResolvedTransform(
         compute,
         None if has_layer_axis else name_columns,
-        "Choose flatten=True for the layers side by side in one row, or a single layer",
+        "Set flatten=True to concatenate the layers in one row, or choose a single layer",
     )
 
 
-def check_layers_given(layers):
-    """Refuse an empty list of layers, before the network is looked for."""
+def check_layers_not_empty(layers):
+    """Raise an error if the list of layers is empty."""
     if not isinstance(layers, str) and not np.size(layers):
-        raise ValueError("layers holds no layer: name one, or pass 'all' or 'last'.")
+        raise ValueError("layers is empty: name a layer, or pass 'all' or 'last'.")
 
 
 def choose_layers(embedder, backbone):
-    """Return which layers an embedder returns of a network, and in which shape.
+    """Resolve the layers of an embedder to indices and column prefixes.
 
     Parameters
     ----------
     embedder : estimator
-        With the parameters of `LAYER_CONSTRAINTS`.
+        Embedder with the parameters of `LAYER_CONSTRAINTS`.
     backbone : Backbone
         The network.
 
     Returns
     -------
     chosen : dict
-        `layers`, `prefixes` and `has_layer_axis` of `rows_of_network`.
+        Arguments `layers`, `prefixes` and `has_layer_axis` of `resolve_embedder`.
     """
-    named, n_layers = embedder.layers, backbone.n_layers
-    is_word = isinstance(named, str)
-    if is_word:
-        layers = list(range(n_layers)) if named == "all" else [n_layers - 1]
+    requested, n_layers = embedder.layers, backbone.n_layers
+    if isinstance(requested, str):
+        layers = list(range(n_layers)) if requested == "all" else [n_layers - 1]
+        is_single = requested == "last"
     else:
         layers = resolve_layers(
-            named,
+            requested,
             n_layers,
             parameter="layers",
             explain=lambda layer: ValueError(
-                f"layers={named!r} names {layer!r}, and the network has the layers 0 (the input "
-                f"of the first block) to {n_layers - 1}; negative numbers count from the last, "
-                "and 'all' and 'last' are words for them."
+                f"layers={requested!r} contains {layer!r}, and the network has layers 0 (the input "
+                f"of the first block) to {n_layers - 1}; negative numbers count from the last "
+                "layer. 'all' and 'last' are also possible."
             ),
         )
-    is_one = named == "last" if is_word else isinstance(named, Integral)
+        is_single = isinstance(requested, Integral)
     return {
         "layers": layers,
         "prefixes": [f"{backbone.name}_layer{layer:02d}" for layer in layers],
-        "has_layer_axis": not (embedder.flatten or is_one),
+        "has_layer_axis": not (embedder.flatten or is_single),
     }
 
 

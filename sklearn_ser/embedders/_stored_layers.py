@@ -1,4 +1,4 @@
-"""Pooled layers in a store, kept under all that shapes them."""
+"""Cache of pooled layers, with a namespace for each network and its settings."""
 
 import hashlib
 import json
@@ -10,77 +10,79 @@ import numpy as np
 from sklearn_ser._warnings import warn
 from sklearn_ser.store import FileVersion, content_key
 
-# Entries fetched from the store at once.
+# Number of entries to fetch from the store at once.
 _ENTRIES_AT_ONCE = 256
-# To be raised when the same settings come to give other numbers.
+# Increase if a change of the code changes the embeddings for the same settings.
 _FORMAT = 1
 
 
 class StoredLayers:
-    """The pooled layers of a network, down to one of them, in a store.
+    """Cache of the pooled layers of a network.
 
     Parameters
     ----------
     store : EmbeddingStore
-        Where they are kept.
+        The store of all embeddings.
     pooler : WindowPooler or TokenPooler
-        What makes them.
+        The network and its pooling.
     last_layer : int
-        The layer down to which they are needed.
+        The deepest layer that an entry must have.
     """
 
     def __init__(self, store, pooler, last_layer):
         self.store = store
         self.last_layer = last_layer
         self.n_columns = pooler.n_columns
-        self.namespace = _network_key(pooler, store)
+        self.namespace = _namespace(pooler, store)
 
-    def load(self, contents):
-        """Yield what is kept of some contents, a few hundred in memory at a time.
+    def load(self, keys):
+        """Yield the cached entries, with a few hundred in memory at a time.
 
         Parameters
         ----------
-        contents : list of str
-            The keys of inputs.
+        keys : list of str
+            Content keys of the inputs.
 
         Yields
         ------
-        content : str
+        key : str
         pooled : ndarray of shape (n_layers, n_columns)
-            At least down to the layer that is needed.
+            Pooled layers, including `last_layer`.
         """
-        for start in range(0, len(contents), _ENTRIES_AT_ONCE):
-            found = self.store.load(self.namespace, contents[start : start + _ENTRIES_AT_ONCE])
-            for content, pooled in found.items():
+        for start in range(0, len(keys), _ENTRIES_AT_ONCE):
+            found = self.store.load(self.namespace, keys[start : start + _ENTRIES_AT_ONCE])
+            for key, pooled in found.items():
                 if len(pooled) > self.last_layer and pooled.shape[1:] == (self.n_columns,):
-                    yield content, pooled
+                    yield key, pooled
 
     def save(self, pooled):
-        """Keep what is finite of a batch.
+        """Cache the finite entries of a batch.
 
         Parameters
         ----------
         pooled : dict of str to ndarray of shape (n_layers, n_columns)
-            By the keys of the inputs.
+            Pooled layers by content key.
         """
         finite = {key: value for key, value in pooled.items() if np.isfinite(value).all()}
         self.store.save(self.namespace, finite)
 
 
 def open_stored_layers(store, pooler, last_layer):
-    """Return the layers in a store; None without a store, or where they could not be told apart.
+    """Return the cache of a network; None without a store or for a pooling without a key.
 
     Parameters
     ----------
     store : EmbeddingStore or None
+        The store of all embeddings.
     pooler : WindowPooler or TokenPooler
+        The network and its pooling.
     last_layer : int
-        As for `StoredLayers`.
+        The deepest layer that an entry must have.
 
     Returns
     -------
     stored : StoredLayers or None
-        None comes with a warning where a user's pooling is the reason.
+        The cache. Warns if it is None because a pooling function has no key.
     """
     if store is None:
         return None
@@ -88,29 +90,29 @@ def open_stored_layers(store, pooler, last_layer):
         _pooling_key(pooler.pooling)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         warn(
-            f"pooling={pooler.pooling!r} can't be told from other functions ({error}), so that "
-            "memory= is left out for it. The results are right. Define it in a module."
+            f"pooling={pooler.pooling!r} can't be pickled ({error}), so memory= is ignored. The "
+            "results are not affected. Define the function in a module."
         )
         return None
     return StoredLayers(store, pooler, last_layer)
 
 
-def _network_key(pooler, store):
-    """Return what embeddings are kept under: all that shapes them but the recording.
+def _namespace(pooler, store):
+    """Return the namespace of the embeddings: a hash of all settings that affect them.
 
-    The checkpoint is known by the content of its files, so that a folder may move, and a file
-    that was replaced is noticed.
+    The checkpoint is identified by the content of its files. A folder can therefore be moved, and
+    a replaced file is detected.
 
     Parameters
     ----------
     pooler : WindowPooler or TokenPooler
         The network, its pooling and windows.
     store : EmbeddingStore
-        Remembers the content of unchanged files.
+        Caches the hashes of unchanged files.
 
     Returns
     -------
-    key : str
+    namespace : str
     """
     backbone = pooler.backbone
     files = [FileVersion.from_path(path, "whole file") for path in backbone.checkpoint.files]
@@ -137,25 +139,25 @@ def _digest(path):
 
 
 def _pooling_key(pooling):
-    """Return the name of a pooling, or what tells a function from another: code and values."""
+    """Return the name of a pooling, or a hash of a function's code and values."""
     if not callable(pooling):
         return pooling
     import cloudpickle
 
-    # By value what was defined in a notebook or in another function, with all that it holds; by
-    # name what can be imported, whose code is added.
+    # cloudpickle serialises local functions by value, with their closures, and importable ones by
+    # name. The bytecode is therefore added.
     code = getattr(pooling, "__code__", None)
     return content_key(cloudpickle.dumps(pooling), repr(code and _code_key(code)))
 
 
 def _key_of(part):
-    """Return the name of what a function does, or of the value that something else is."""
+    """Return a hash of a function's code, or of a value's `repr`."""
     code = getattr(part, "__code__", None)
     return content_key(repr(part if code is None else _code_key(code)))
 
 
 def _code_key(code):
-    """Return what a code object does, whatever its file, lines and address are."""
+    """Return the contents of a code object, without its file, line numbers and address."""
     constants = [
         _code_key(value) if hasattr(value, "co_code") else repr(value) for value in code.co_consts
     ]

@@ -7,96 +7,99 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn_ser._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
 from sklearn_ser.store import as_store
 
-from ._base import name_columns, refuse_data_frame
+from ._base import check_output_container, name_columns
 from ._pretrained import (
     LAYER_CONSTRAINTS,
     PRECISION_CONSTRAINTS,
     PRETRAINED_CONSTRAINTS,
-    check_layers_given,
+    check_layers_not_empty,
     choose_layers,
-    rows_of_network,
+    resolve_embedder,
 )
 from ._text_embedding import TOKEN_POOLINGS, TokenPooler, embed_transcripts
-from ._transcripts import as_transcripts, find_problems, tell_problems
+from ._transcripts import as_transcripts, find_problems, report_problems
 
 
 class TextEmbedder(TransformerMixin, BaseEstimator):
     """Layers of a frozen text encoder, pooled over tokens.
 
-    Each transcript becomes one row for each layer asked for: the mean of its tokens' hidden
-    states, their maximum, or the state of the first token. Nothing is learned, so `transform`
-    needs no `fit`.
+    For each transcript and layer, the hidden states are summarised by their mean or maximum over
+    tokens, or by the first token. The transformer is stateless: `transform` can be called
+    without `fit`.
 
     Parameters
     ----------
     model : str or path, default="distilbert/distilbert-base-uncased"
-        A hub id, or a folder in which there are ``config.json``, the weights and the tokenizer.
-        Any encoder that transformers knows as one trained on masked tokens: BERT, DistilBERT,
-        RoBERTa, XLM-RoBERTa, DeBERTa, MPNet, ALBERT, ELECTRA, ModernBERT, sentence-transformers
-        upon these, and so on. Those known for long may be called without their owner, such as
-        "bert-base-uncased".
+        Hub id, or folder with ``config.json``, the weights and the tokenizer. Masked language
+        models of transformers are supported, such as BERT, DistilBERT, RoBERTa, XLM-RoBERTa,
+        DeBERTa, MPNet, ALBERT, ELECTRA and ModernBERT, and sentence-transformers based on them.
+        The owner can be omitted for well-known models, such as "bert-base-uncased".
     revision : str, default=None
-        Branch, tag or commit of a model on the hub. None is its main branch, as it was when it
-        was first downloaded.
+        Branch, tag or commit of a model on the hub. If None, the cached version of the main
+        branch is used; it is downloaded if there is none.
     layers : {"last", "all"}, int or list of int, default="last"
-        Hidden states to return, counted as transformers does: 0 is the input of the first block,
-        1 the output of the first block, and so on; negative numbers count from the last.
-        BERT, DistilBERT, RoBERTa, XLM-RoBERTa and CamemBERT stop at the deepest layer asked for.
+        Hidden states to return, numbered as in transformers: 0 is the input of the first block,
+        1 the output of the first block, and so on; negative numbers count from the last layer.
+        BERT, DistilBERT, RoBERTa, XLM-RoBERTa and CamemBERT do not compute layers beyond the
+        deepest requested one.
     flatten : bool, default=False
-        With several layers, whether they lie side by side in one row, the first layer first, or
-        have an axis of their own.
+        Whether to concatenate several layers in one row, in the order of `layers`. If False,
+        several layers are returned along a separate axis.
     pooling : {"mean", "max", "cls"}, default="mean"
-        What is kept of each layer: the mean or the maximum over all tokens of the transcript,
-        those included that the tokenizer adds, or the first token, which is ``[CLS]`` in BERT.
+        Statistic of each layer: the mean or the maximum over all tokens of the transcript,
+        including the special tokens added by the tokenizer, or the hidden state of the first
+        token, which is ``[CLS]`` in BERT.
     max_length : int, default=None
-        Most tokens of a transcript, those included that the tokenizer adds. What follows is cut
-        off, and one warning tells of which transcripts. None is the model's own limit.
+        Maximum number of tokens of a transcript, including the special tokens added by the
+        tokenizer. Longer transcripts are truncated, and one warning lists them. If None, the
+        limit of the model is used.
     batch_size : int, default=32
-        Most transcripts that pass through the network together. A batch is also limited to 64
-        tokens for each of them, whatever their lengths. Results don't depend on it.
+        Maximum number of transcripts in a batch. A batch is also limited to ``64 * batch_size``
+        tokens. Does not change the results.
     device : str, default="auto"
-        Where the network runs: "cpu", "cuda", "cuda:1" and so on; "auto" is a CUDA GPU where
-        there is one, else the CPU.
+        Device of the network, such as "cpu", "cuda" or "cuda:1". With "auto", a CUDA GPU is used
+        if available, otherwise the CPU.
     dtype : {"float32", "bfloat16", "float16"}, default="float32"
         Precision of weights and arithmetic. Statistics over tokens and the output are float32.
     memory : str, path, `EmbeddingStore` or `joblib.Memory`, default=None
-        Folder where embeddings are kept, by the tokens of the transcript: each passes through
-        the network once, whatever the fold, the candidate, the process or the day. All layers
-        down to the deepest are kept, so that another choice of `layers` costs nothing.
+        Folder or store that caches embeddings. Entries are found by the tokens of the
+        transcript, so each transcript is embedded once across folds, candidates, processes and
+        sessions. All computed layers are stored, so another choice of `layers` can reuse them.
+        If None, nothing is cached.
     on_error : {"raise", "nan"}, default="raise"
-        Whether a missing value (None, NaN), or what else is no text, raises an error, or gives a
-        row of NaN and one warning that lists all of them.
+        What to do with missing values (None, NaN) and other non-text entries. "raise" raises a
+        ValueError; "nan" returns rows of NaN and emits one warning that lists these entries.
     local_files_only : bool, default=False
-        Whether to look for a hub's model on this machine alone.
+        If True, only use a model that is already on this machine, without a download.
     verbose : int, default=0
-        1 shows a progress bar in transcripts.
+        If 1, show a progress bar in transcripts.
 
     See Also
     --------
-    WavLMEmbedder : The same for WavLM, from recordings.
-    LayerSelector : Choose or combine layers inside cross-validation.
-    EmbeddingStore : Where `memory` keeps embeddings, with a limit of its size.
+    WavLMEmbedder : Layers of WavLM, from recordings.
+    LayerSelector : Select or combine layers inside cross-validation.
+    EmbeddingStore : Cache of embeddings with a limit on its size, for `memory`.
 
     Notes
     -----
-    **Exact batches.** A transcript's embedding is the same alone, in any batch and in any order,
-    and the one that transformers' own tokenizer and network give for it by itself: only
-    transcripts with equally many tokens share a batch, so that nothing is ever padded. In float32
-    the difference is below 1e-5 of the embedding's norm for each layer. This needs no mask, so
-    that it holds for networks that have none (FNet) or count positions by their padding (RoBERTa)
-    as well.
+    **Exact batches.** The embedding of a transcript does not depend on the other transcripts in
+    its batch, nor on their order. It equals the output of transformers' tokenizer and network
+    for this transcript alone, because only transcripts with the same number of tokens share a
+    batch and nothing is padded. In float32 the relative difference is below 1e-5 for each layer.
+    No padding mask is needed, so this also holds for networks without one (FNet) or with
+    positions that depend on padding (RoBERTa).
 
-    Equal transcripts pass once, as do those that the tokenizer makes equal, such as "Yes" and
-    "yes" for an uncased model. An empty transcript, or one of white space, has the embedding of
-    the tokens that the tokenizer adds, such as ``[CLS] [SEP]``.
+    Equal transcripts are embedded once. This includes transcripts with equal tokens, such as
+    "Yes" and "yes" for an uncased model. The embedding of an empty or blank transcript is that
+    of the special tokens, such as ``[CLS] [SEP]``.
 
-    Decoders such as GPT-2 are refused, since their first tokens know nothing of those that
-    follow, as are networks of an encoder and a decoder such as T5 and BART.
+    Decoders such as GPT-2 are not supported, because their first tokens do not attend to the
+    following ones, nor are encoder-decoder networks such as T5 and BART.
 
-    Weights are loaded when the first transcript passes through, once per process: clones share
-    them, and pickles carry none. Missing or left-over weights raise an error, but for those of a
-    pooler or of heads upon the network, which no hidden state depends on. A folder without a
-    tokenizer raises an error; transformers makes up an empty one.
+    Weights are loaded when the first transcript is embedded, once per process. Clones share
+    them, and they are not pickled. Missing or unexpected weights raise an error, except those of
+    a pooler or a head, which do not affect the hidden states. A folder without a tokenizer
+    raises an error; transformers would create an empty tokenizer.
 
     References
     ----------
@@ -112,7 +115,7 @@ class TextEmbedder(TransformerMixin, BaseEstimator):
 
     Examples
     --------
-    A small network of the same make, with random weights, saved as the hub's models are:
+    A small network with random weights, saved in the format of the hub:
 
     >>> import tempfile
     >>> from sklearn_ser import TextEmbedder
@@ -174,79 +177,79 @@ class TextEmbedder(TransformerMixin, BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Check the parameters and that the transcripts are text; nothing is learned.
+        """Validate the parameters and the transcripts.
 
         Parameters
         ----------
         X : sequence of str
-            Transcripts: a list, tuple, array or Series, or a data frame of one column.
+            Transcripts: a list, tuple, array or Series, or a data frame with one column.
         y : None
             Ignored.
 
         Returns
         -------
         self : object
-            The transformer itself.
+            The transformer.
 
         Raises
         ------
         ValueError
-            If a transcript is missing or no text, unless ``on_error="nan"``.
+            If a transcript is missing or not text, unless ``on_error="nan"``.
         """
         self._resolve()
         self._check_transcripts(X, reset=True)
         return self
 
     def transform(self, X):
-        """Compute one row for each transcript.
+        """Embed transcripts.
 
         Parameters
         ----------
         X : sequence of str
-            As for `fit`.
+            Transcripts: a list, tuple, array or Series, or a data frame with one column.
 
         Returns
         -------
-        X_out : ndarray of float32
-            The first axis counts the transcripts.
+        X_out : ndarray of shape (n_transcripts, n_features) or (n_transcripts, n_layers, n_dims)
+            Embeddings, of dtype float32.
 
         Raises
         ------
         ValueError
-            If a transcript is missing or no text, unless ``on_error="nan"``: then its row is NaN
-            and one warning lists all of them.
+            If a transcript is missing or not text. With ``on_error="nan"``, its row is NaN
+            instead, and one warning lists these transcripts.
         """
         self._validate_params()
-        rows = self._resolve()
-        refuse_data_frame(self, rows)
-        return rows.compute(self._check_transcripts(X, reset=False))
+        resolved = self._resolve()
+        check_output_container(self, resolved)
+        return resolved.compute(self._check_transcripts(X, reset=False))
 
     def get_feature_names_out(self, input_features=None):
-        """Name the columns of the output.
+        """Return the column names of the output.
 
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Not used.
+            Ignored.
 
         Returns
         -------
         feature_names_out : ndarray of str objects
-            One name for each column.
+            Names of the columns.
 
         Raises
         ------
         ValueError
-            If the output has three axes, and so no columns.
+            If the output is 3-dimensional and therefore has no columns.
         """
         check_feature_names_in(self, input_features, generate_names=False)
         return name_columns(self, self._resolve())
 
     def _check_transcripts(self, X, *, reset):
-        """Return the transcripts; `reset` is for subclasses that know columns of a table."""
+        """Return the transcripts as a list; `reset` is for subclasses that check column names."""
         transcripts = as_transcripts(X)
         if self.on_error == "raise":
-            tell_problems(find_problems(transcripts), "raise")
+            report_problems(find_problems(transcripts), "raise")
         return transcripts
 
     def _load_backbone(self):
@@ -263,10 +266,10 @@ class TextEmbedder(TransformerMixin, BaseEstimator):
 
     def _resolve(self):
         as_store(self.memory)
-        check_layers_given(self.layers)
+        check_layers_not_empty(self.layers)
         backbone = self._load_backbone()
         pooler = TokenPooler(backbone, pooling=self.pooling, batch_size=self.batch_size)
-        return rows_of_network(
+        return resolve_embedder(
             self, pooler, embed_transcripts, unit="transcripts", **choose_layers(self, backbone)
         )
 

@@ -1,4 +1,4 @@
-"""Transcripts to rows of embeddings: each passes through the network once, and is kept."""
+"""Embed transcripts by a frozen network, with a cache."""
 
 from collections import defaultdict
 
@@ -8,13 +8,13 @@ from sklearn_ser.store import content_key
 
 from ._encoding import encode_or_halve
 from ._stored_layers import open_stored_layers
-from ._transcripts import find_problems, tell_cut, tell_problems
+from ._transcripts import find_problems, report_problems, warn_truncated
 
-# A batch of n holds at most n texts, and at most n times so many tokens: more than most utterances
-# have, so that the first limit is the usual one.
+# A batch has at most `batch_size` texts and `batch_size` times this many tokens. Most utterances
+# are shorter, so the first limit usually applies.
 _TOKENS_PER_TEXT = 64
 
-# From hidden states of shape (n_texts, n_tokens, n_dims) to one row for each text.
+# Functions from hidden states of shape (n_texts, n_tokens, n_dims) to (n_texts, n_dims).
 TOKEN_POOLINGS = {
     "mean": lambda hidden_states: hidden_states.mean(1),
     "max": lambda hidden_states: hidden_states.amax(1),
@@ -23,16 +23,16 @@ TOKEN_POOLINGS = {
 
 
 class TokenPooler:
-    """Runs a network on batches of texts, and pools their tokens layer by layer.
+    """Run a network on batches of texts, and pool the tokens of each layer.
 
     Parameters
     ----------
     backbone : TextBackbone
         The network and its tokenizer.
     pooling : {"mean", "max", "cls"}
-        What is kept of the tokens of a text.
+        Statistic of each layer over the tokens.
     batch_size : int
-        Most texts in a batch.
+        Maximum number of texts in a batch.
     """
 
     window = hop = None
@@ -44,28 +44,28 @@ class TokenPooler:
 
     @property
     def n_columns(self):
-        """How many numbers are kept of each layer."""
+        """Number of pooled values of each layer."""
         return self.backbone.n_dims
 
     def column_names(self):
-        """Name the numbers that are kept of each layer."""
+        """Return the names of the pooled values of each layer."""
         prefix = "" if self.pooling == "mean" else f"{self.pooling}_"
         return [f"{prefix}dim{dim:04d}" for dim in range(self.n_columns)]
 
     def encode(self, token_ids, last_layer):
-        """Yield the pooled layers of texts, a batch at a time.
+        """Yield the pooled layers of texts, batch by batch.
 
         Parameters
         ----------
         token_ids : list of tuple of int
-            As the backbone's `tokenize` returns them.
+            Token ids returned by `backbone.tokenize`.
         last_layer : int
             The last layer to compute.
 
         Yields
         ------
         pooled : dict of int to ndarray of shape (last_layer + 1, n_columns), float32
-            The texts of the batch, by index.
+            Pooled layers of the texts in the batch, by index.
         """
         for batch in self._batches(token_ids):
             pooled = encode_or_halve(
@@ -76,7 +76,7 @@ class TokenPooler:
             yield dict(zip(batch, pooled, strict=True))
 
     def _batches(self, token_ids):
-        """Group texts of equal length, the longest first, so that memory fails early or never."""
+        """Group texts of equal length, longest first so that memory runs out early."""
         by_length = defaultdict(list)
         for index, ids in enumerate(token_ids):
             by_length[len(ids)].append(index)
@@ -103,24 +103,24 @@ class TokenPooler:
 
 
 def embed_transcripts(transcripts, pooler, *, layers, last_layer, store, on_error, progress):
-    """Embed transcripts, those that a store holds without the network.
+    """Embed transcripts, and load those that are cached.
 
     Parameters
     ----------
     transcripts : list
-        As `as_transcripts` returns them.
+        Transcripts returned by `as_transcripts`.
     pooler : TokenPooler
         The network and its pooling.
     layers : list of int
-        The layers wanted, counted from 0.
+        Layers to return, numbered from 0.
     last_layer : int
-        The layer down to which to compute and keep.
+        The last layer to compute and cache.
     store : EmbeddingStore or None
-        Where embeddings are kept.
+        Cache of embeddings.
     on_error : {"raise", "nan"}
-        As the embedder has it.
+        What to do with unusable transcripts.
     progress : callable
-        Is told how many transcripts are done.
+        Called with the number of transcripts that were embedded.
 
     Returns
     -------
@@ -129,49 +129,49 @@ def embed_transcripts(transcripts, pooler, *, layers, last_layer, store, on_erro
     shape = (len(transcripts), len(layers), pooler.n_columns)
     rows = np.full(shape, np.nan, dtype=np.float32)
     problems = find_problems(transcripts)
-    tell_problems(problems if on_error == "raise" else {}, on_error)
-    positions = _tokenize(
+    report_problems(problems if on_error == "raise" else {}, on_error)
+    positions = _group_by_tokens(
         pooler.backbone, {p: str(text) for p, text in enumerate(transcripts) if p not in problems}
     )
-    # The network would be given nothing at all, if its tokenizer adds no tokens.
+    # An empty text without special tokens has no input for the network.
     reason = "it has no tokens, and the tokenizer adds none"
     problems |= dict.fromkeys(positions.pop((), []), reason)
     stored = open_stored_layers(store, pooler, last_layer)
-    for token_ids, pooled in _pooled(pooler, list(positions), last_layer, stored):
-        found = positions[token_ids]
+    for token_ids, pooled in _load_or_encode(pooler, list(positions), last_layer, stored):
+        same = positions[token_ids]
         if np.isfinite(pooled).all():
-            rows[found] = pooled[layers]
+            rows[same] = pooled[layers]
         else:
             dtype = str(pooler.backbone.dtype).removeprefix("torch.")
             reason = f"the network's output for it is not finite in {dtype}; choose another dtype"
-            problems |= dict.fromkeys(found, reason)
-        progress(len(found))
-    tell_problems(problems, on_error)
+            problems |= dict.fromkeys(same, reason)
+        progress(len(same))
+    report_problems(problems, on_error)
     return rows
 
 
-def _tokenize(backbone, texts):
-    """Return the positions of each row of tokens; all that the network sees of a text."""
-    same = defaultdict(list)
+def _group_by_tokens(backbone, texts):
+    """Return the positions of the texts that have the same token ids, by token ids."""
+    by_text = defaultdict(list)
     for position, text in texts.items():
-        same[text].append(position)
-    positions: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    cut: dict[int, int] = {}
-    for text, token_ids, n_tokens in zip(same, *backbone.tokenize(list(same)), strict=True):
-        positions[token_ids] += same[text]
+        by_text[text].append(position)
+    by_tokens: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    truncated: dict[int, int] = {}
+    for text, token_ids, n_tokens in zip(by_text, *backbone.tokenize(list(by_text)), strict=True):
+        by_tokens[token_ids] += by_text[text]
         if n_tokens > len(token_ids):
-            cut |= dict.fromkeys(same[text], n_tokens)
-    tell_cut(cut, backbone.max_tokens)
-    return positions
+            truncated |= dict.fromkeys(by_text[text], n_tokens)
+    warn_truncated(truncated, backbone.max_tokens)
+    return by_tokens
 
 
-def _pooled(pooler, token_ids, last_layer, stored):
-    """Yield tokens with their pooled layers, from the store or by the network."""
-    contents = {content_key(np.array(ids, dtype=np.int64)): ids for ids in token_ids}
+def _load_or_encode(pooler, token_ids, last_layer, stored):
+    """Yield token ids with their pooled layers, from the store or by the network."""
+    by_key = {content_key(np.array(ids, dtype=np.int64)): ids for ids in token_ids}
     if stored is not None:
-        for content, pooled in stored.load(list(contents)):
-            yield contents.pop(content), pooled
-    keys, unknown = list(contents), list(contents.values())
+        for key, pooled in stored.load(list(by_key)):
+            yield by_key.pop(key), pooled
+    keys, unknown = list(by_key), list(by_key.values())
     for batch in pooler.encode(unknown, last_layer):
         if stored is not None:
             stored.save({keys[index]: pooled for index, pooled in batch.items()})

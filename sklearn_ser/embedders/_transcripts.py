@@ -1,4 +1,4 @@
-"""What `X` may hold where text is expected, and what is wrong with a transcript."""
+"""Validation of transcripts."""
 
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -7,17 +7,17 @@ import numpy as np
 
 from sklearn_ser._warnings import warn
 
-_REMEDY = "Correct or leave out what is named, or pass on_error='nan' to get NaN in its place."
+_REMEDY = "Correct or remove these transcripts, or pass on_error='nan' to get rows of NaN."
 _MAX_NAMED = 10
 
 
 def as_transcripts(X):
-    """Return `X` as a list, whatever its entries are.
+    """Return `X` as a list, without a check of its entries.
 
     Parameters
     ----------
     X : sequence of str
-        List, tuple, array, Series, data frame or array of one column, or any sequence.
+        List, tuple, array or Series, a data frame or array with one column, or any sequence.
 
     Returns
     -------
@@ -26,11 +26,11 @@ def as_transcripts(X):
     Raises
     ------
     ValueError
-        If `X` is one transcript by itself, empty, a table, or no sequence.
+        If `X` is a single transcript, empty, a table, or not a sequence.
     """
     if isinstance(X, (str, bytes, PurePath)):
         raise ValueError(
-            f"X is one transcript by itself ({_shorten(X)}). "
+            f"X is a single transcript ({_shorten(X)}). "
             "Reshape your data by wrapping it in a list, [X], to pass one transcript."
         )
     is_sequence = hasattr(X, "__len__") and hasattr(X, "__getitem__")
@@ -44,10 +44,10 @@ def as_transcripts(X):
         X = _only_column(X, shape)
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind in "biufcmM":
-        raise ValueError(f"X holds numbers ({dtype}). Transcripts are expected, as str.")
+        raise ValueError(f"X contains numbers ({dtype}). Transcripts are expected, as str.")
     if len(X) == 0:
         raise ValueError(
-            "Found array with 0 sample(s): X holds no transcripts, at least 1 is needed."
+            "Found array with 0 sample(s): X has no transcripts, at least 1 is required."
         )
     return list(X)
 
@@ -57,52 +57,52 @@ def _only_column(X, shape):
         return X.iloc[:, 0] if hasattr(X, "iloc") else np.asarray(X)[:, 0]
     columns = f" ({', '.join(map(str, X.columns))})" if hasattr(X, "columns") else ""
     raise ValueError(
-        f"X has shape {shape}{columns}. Transcripts are expected: a list of str, or the one column "
-        "that holds them, such as X['transcript'], which a ColumnTransformer may choose."
+        f"X has shape {shape}{columns}. Transcripts are expected: a list of str, or one column, "
+        "such as X['transcript'], which a ColumnTransformer can select."
     )
 
 
 def find_problems(transcripts):
-    """Find what is no text.
+    """Find the transcripts that are not valid text.
 
     Parameters
     ----------
     transcripts : list
-        As `as_transcripts` returns them.
+        Transcripts returned by `as_transcripts`.
 
     Returns
     -------
     problems : dict of int to str
-        What is wrong, by position.
+        Reasons by position.
     """
     problems = {}
     for position, transcript in enumerate(transcripts):
         if not isinstance(transcript, str):
             problems[position] = f"it is {_name_missing(transcript)}"
         elif not _is_unicode(transcript):
-            problems[position] = f"it is no valid Unicode: {_shorten(transcript)}"
+            problems[position] = f"it is not valid Unicode: {_shorten(transcript)}"
     return problems
 
 
-def tell_problems(problems, on_error):
-    """Raise, or warn of, all transcripts that can't be used.
+def report_problems(problems, on_error):
+    """Raise an error or emit a warning that lists the unusable transcripts, if there are any.
 
     Parameters
     ----------
     problems : dict of int to str
-        What is wrong with each of them, by position; nothing happens if it is empty.
+        Reasons by position.
     on_error : {"raise", "nan"}
-        Whether to raise.
+        Whether to raise or to warn.
 
     Raises
     ------
     ValueError
-        That lists the first of them.
+        If there are problems and ``on_error="raise"``; lists the first of them.
     """
     if problems and on_error == "raise":
         raise ValueError(f"{_list_problems(problems, _MAX_NAMED)} {_REMEDY}")
     if problems:
-        warn(f"{_list_problems(problems, len(problems))} NaN is in their place.")
+        warn(f"{_list_problems(problems, len(problems))} Their rows are NaN.")
 
 
 def _list_problems(problems, max_named):
@@ -113,23 +113,23 @@ def _list_problems(problems, max_named):
     return f"{len(named)} transcripts can't be used: {'; '.join(named[:max_named])}{more}."
 
 
-def tell_cut(n_tokens, limit):
-    """Warn of transcripts that are cut.
+def warn_truncated(n_tokens, limit):
+    """Warn about truncated transcripts, if there are any.
 
     Parameters
     ----------
     n_tokens : dict of int to int
-        How many tokens each of them has, by position; nothing happens if it is empty.
+        Number of tokens before truncation, by position.
     limit : int
-        How many are kept.
+        Number of tokens after truncation.
     """
     if not n_tokens:
         return
     first = sorted(n_tokens)[:_MAX_NAMED]
     places = f"{', '.join(map(str, first))}{', …' if len(n_tokens) > len(first) else ''}"
     warn(
-        f"{len(n_tokens)} transcript(s) are cut to {limit} tokens, the longest of "
-        f"{max(n_tokens.values())}: at position {places}. What follows is not embedded."
+        f"{len(n_tokens)} transcript(s) are truncated to {limit} tokens, the longest from "
+        f"{max(n_tokens.values())}: at position {places}. The remaining tokens are ignored."
     )
 
 
@@ -137,7 +137,7 @@ def _name_missing(value):
     is_missing = value is None or type(value).__name__ in {"NAType", "NaTType"}
     if is_missing or (isinstance(value, (float, np.floating)) and np.isnan(value)):
         return f"missing ({value})"
-    return f"of type {type(value).__name__}, no str ({_shorten(value)})"
+    return f"of type {type(value).__name__}, not str ({_shorten(value)})"
 
 
 def _shorten(value):

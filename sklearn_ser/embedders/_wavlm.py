@@ -1,106 +1,107 @@
 """Layers of WavLM as a scikit-learn transformer."""
 
 from ._base import RecordingTransformer
-from ._pretrained import SPEECH_CONSTRAINTS, find_backbone, rows_of_layers
+from ._pretrained import SPEECH_CONSTRAINTS, find_backbone, resolve_speech_encoder
 
 
 class WavLMEmbedder(RecordingTransformer):
     """Layers of a frozen WavLM, pooled over time.
 
-    Each recording becomes one row for each layer asked for: the mean of the network's frames, or
-    other statistics of them. Nothing is learned, so `transform` needs no `fit`.
+    For each recording and layer, the hidden states are averaged over time, or summarised by
+    other statistics. The transformer is stateless: `transform` can be called without `fit`.
 
     Parameters
     ----------
     model : str or path, default="microsoft/wavlm-base-plus"
-        A hub id, or a folder in which there are ``config.json`` and the weights. Any network of
-        the wav2vec 2.0 family will do: WavLM, HuBERT, DistilHuBERT, wav2vec 2.0, XLS-R,
-        UniSpeech, UniSpeech-SAT and data2vec-audio; columns are named after what it is.
+        Hub id, or folder with ``config.json`` and the weights. All networks of the wav2vec 2.0
+        family are supported: WavLM, HuBERT, DistilHuBERT, wav2vec 2.0, XLS-R, UniSpeech,
+        UniSpeech-SAT and data2vec-audio. Columns are named after the model type.
     revision : str, default=None
-        Branch, tag or commit of a model on the hub. None is its main branch, as it was when it
-        was first downloaded.
+        Branch, tag or commit of a model on the hub. If None, the cached version of the main
+        branch is used; it is downloaded if there is none.
     layers : {"last", "all"}, int or list of int, default="last"
-        Hidden states to return, counted as transformers does: 0 is the input of the first block,
-        1 the output of the first block, and so on; negative numbers count from the last.
-        With stable layer norm (the large networks) the last layer is after the final norm, as
-        ``last_hidden_state`` is (and ``hidden_states[-1]`` is not). The network stops at the
-        deepest layer asked for.
+        Hidden states to return, numbered as in transformers: 0 is the input of the first block,
+        1 the output of the first block, and so on; negative numbers count from the last layer.
+        For networks with stable layer norm (the large ones), the last layer is taken after the
+        final norm, as ``last_hidden_state`` (``hidden_states[-1]`` is taken before it). Layers
+        beyond the deepest requested one are not computed.
     flatten : bool, default=False
-        With several layers, whether they lie side by side in one row, the first layer first, or
-        have an axis of their own.
+        Whether to concatenate several layers in one row, in the order of `layers`. If False,
+        several layers are returned along a separate axis.
     pooling : {"mean", "mean_std", "max"} or callable, default="mean"
-        What is kept of each layer's frames: their mean, mean and standard deviation, or maximum;
-        or a function from frames of shape (n_frames, n_dims) to a 1-D array. Only frames of the
-        recording itself are pooled, never padding.
+        Statistics of each layer over time: mean, mean and standard deviation, or maximum; or a
+        function that maps frames of shape (n_frames, n_dims) to a 1-D array. Padding is
+        excluded.
     window : float, default=30.0
-        Longest stretch that the network sees at once, in seconds; None for no limit. Longer
-        recordings are cut into overlapping windows, and each frame is pooled once, from the
-        window where it has more of its surroundings.
+        Maximum length of the network's input, in seconds; None for no limit. Longer recordings
+        are split into overlapping windows. Each frame is pooled once, from the window in which
+        it is farther from the edge.
     hop : float, default=None
-        From the beginning of one window to the next, in seconds; None is four fifths of `window`.
+        Step between the starts of successive windows, in seconds. If None, ``0.8 * window``.
     batch_size : int, default=16
-        Most recordings, or windows, that pass through the network together. A batch is also
-        limited to 2 s of sound, padding included, for each of them, whatever their lengths.
-        Results don't depend on it; a GPU is busy with some hundreds.
+        Maximum number of recordings, or windows, in a batch. A batch is also limited to
+        ``2 * batch_size`` seconds of audio, padding included. Does not change the results. Some
+        hundreds make good use of a GPU.
     sampling_rate : int, default=16000
-        Rate of arrays that come without one, in Hz. What has another rate than the network's
-        16000 Hz is resampled (soxr, HQ).
+        Sampling rate of recordings that are passed as arrays without a rate, in Hz. Recordings
+        are resampled to the network's 16000 Hz (soxr, HQ).
     channel : int, default=None
-        Channel of recordings that have several, counted from 0; None averages them.
+        Index of the channel to use of multi-channel recordings. If None, channels are averaged.
     device : str, default="auto"
-        Where the network runs: "cpu", "cuda", "cuda:1" and so on; "auto" is a CUDA GPU where
-        there is one, else the CPU.
+        Device of the network, such as "cpu", "cuda" or "cuda:1". With "auto", a CUDA GPU is used
+        if available, otherwise the CPU.
     dtype : {"float32", "bfloat16", "float16"}, default="float32"
         Precision of weights and arithmetic. Statistics over time and the output are float32.
     memory : str, path, `EmbeddingStore` or `joblib.Memory`, default=None
-        Folder where embeddings are kept, by the content of the recording: each passes through
-        the network once, whatever the fold, the candidate, the process or the day. All layers
-        down to the deepest are kept, so that another choice of `layers` costs nothing. Before a
-        search in several processes, fill it by one call of `transform`.
+        Folder or store that caches embeddings. Entries are found by the content of the
+        recording, so each recording is embedded once across folds, candidates, processes and
+        sessions. All computed layers are stored, so another choice of `layers` can reuse them.
+        Before a search in several processes, fill the cache by one call of `transform`. If None,
+        nothing is cached.
     on_error : {"raise", "nan"}, default="raise"
-        Whether a recording that can't be used raises `RecordingError`, or gives a row of NaN
-        and one warning that lists all of them.
+        What to do with unusable recordings. "raise" raises a `RecordingError`; "nan" returns
+        rows of NaN and emits one warning that lists these recordings.
     local_files_only : bool, default=False
-        Whether to look for a hub's model on this machine alone.
+        If True, only use a model that is already on this machine, without a download.
     verbose : int, default=0
-        1 shows a progress bar in seconds of audio.
+        If 1, show a progress bar in seconds of audio.
     n_jobs : int, default=None
-        Number of threads that read and decode. None means 1 unless in a
+        Number of threads that read and decode recordings. None means 1 unless in a
         `joblib.parallel_config` context; -1 means all processors.
 
     Attributes
     ----------
     n_features_in_ : int
-        Number of samples of each waveform. Only where `X` was a table in `fit`.
+        Number of samples of each waveform. Defined only if `X` was a table in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns of `X`. Only where `X` was a data frame of numbers in `fit`.
+        Names of the columns of `X`. Defined only if `X` was a data frame of numbers in `fit`.
 
     See Also
     --------
-    HubertEmbedder : The same for HuBERT.
-    WhisperEmbedder : The same for Whisper's encoder.
-    LayerSelector : Choose or combine layers inside cross-validation.
-    EmbeddingStore : Where `memory` keeps embeddings, with a limit of its size.
+    HubertEmbedder : Layers of HuBERT.
+    WhisperEmbedder : Layers of Whisper's encoder.
+    LayerSelector : Select or combine layers inside cross-validation.
+    EmbeddingStore : Cache of embeddings with a limit on its size, for `memory`.
 
     Notes
     -----
-    **Exact batches.** A recording's embedding is the same alone, in any batch and in any order,
-    and the one that transformers' own feature extractor and network give for it by itself:
-    convolutions, their normalisation over time and the embedding of positions see one recording
-    at a time, and attention does not see padding. In float32 the difference is below 1e-5 of the
-    embedding's norm for each layer. In other libraries zero padding moves the features of
-    networks with a group norm over time, such as this family's base models, by a quarter and
-    more.
+    **Exact batches.** The embedding of a recording does not depend on the other recordings in
+    its batch, nor on their order. It equals the output of transformers' feature extractor and
+    network for this recording alone: the convolutions, the group norm over time and the
+    positional embedding are applied to one recording at a time, and attention masks the padding.
+    In float32 the relative difference is below 1e-5 for each layer. With zero padding, as in
+    other libraries, the features of networks with a group norm over time, such as the base
+    models of this family, change by 25 % and more.
 
-    The checkpoint's own preprocessing is honoured: where it says ``do_normalize``, each recording
-    is normalised over its own samples; where it says nothing, too, as transformers does. A
-    recording too short for one frame (400 samples) is padded with zeros on the right.
+    The preprocessing of the checkpoint is applied: with ``do_normalize``, which is also the
+    default of transformers, each recording is standardised over its own samples. A recording
+    too short for one frame (400 samples) is padded with zeros on the right.
 
-    Weights are loaded when the first recording passes through, once per process: clones share
-    them, and pickles carry none. Missing or left-over weights raise an error.
+    Weights are loaded when the first recording is embedded, once per process. Clones share them,
+    and they are not pickled. Missing or unexpected weights raise an error.
 
-    WavLM attends by PyTorch's fused attention with its gated relative position bias, which
-    transformers computes in separate steps.
+    WavLM's attention with gated relative position bias is computed by PyTorch's fused
+    ``scaled_dot_product_attention``; transformers computes it in separate steps.
 
     References
     ----------
@@ -110,7 +111,7 @@ class WavLMEmbedder(RecordingTransformer):
 
     Examples
     --------
-    A small network of the same make, with random weights, saved as the hub's models are:
+    A small network with random weights, saved in the format of the hub:
 
     >>> import tempfile
     >>> import numpy as np
@@ -180,4 +181,4 @@ class WavLMEmbedder(RecordingTransformer):
         return find_backbone(self, "wav2vec2")
 
     def _resolve(self):
-        return rows_of_layers(self)
+        return resolve_speech_encoder(self)

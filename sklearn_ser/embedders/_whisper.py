@@ -3,104 +3,106 @@
 from sklearn_ser._sklearn import StrOptions
 
 from ._base import RecordingTransformer
-from ._pretrained import SPEECH_CONSTRAINTS, find_backbone, rows_of_layers
+from ._pretrained import SPEECH_CONSTRAINTS, find_backbone, resolve_speech_encoder
 
 
 class WhisperEmbedder(RecordingTransformer):
-    """Layers of the frozen encoder of Whisper, pooled over time.
+    """Layers of Whisper's frozen encoder, pooled over time.
 
-    Each recording becomes one row for each layer asked for: the mean of the encoder's frames, or
-    other statistics of them. Nothing is learned, so `transform` needs no `fit`.
+    For each recording and layer, the hidden states are averaged over time, or summarised by
+    other statistics. The transformer is stateless: `transform` can be called without `fit`.
 
     Parameters
     ----------
     model : str or path, default="openai/whisper-base"
-        A hub id, or a folder in which there are ``config.json`` and the weights, of the whole
-        model or of its encoder alone.
+        Hub id, or folder with ``config.json`` and the weights of the whole model or of its
+        encoder only.
     revision : str, default=None
-        Branch, tag or commit of a model on the hub. None is its main branch, as it was when it
-        was first downloaded.
+        Branch, tag or commit of a model on the hub. If None, the cached version of the main
+        branch is used; it is downloaded if there is none.
     layers : {"last", "all"}, int or list of int, default="last"
-        Hidden states to return, counted as transformers does: 0 is the input of the first block,
-        1 the output of the first block, and so on; negative numbers count from the last.
-        The last layer is after the network's final norm. The network stops at the deepest layer
-        asked for.
+        Hidden states to return, numbered as in transformers: 0 is the input of the first block,
+        1 the output of the first block, and so on; negative numbers count from the last layer.
+        The last layer is taken after the final norm. Layers beyond the deepest requested one are
+        not computed.
     flatten : bool, default=False
-        With several layers, whether they lie side by side in one row, the first layer first, or
-        have an axis of their own.
+        Whether to concatenate several layers in one row, in the order of `layers`. If False,
+        several layers are returned along a separate axis.
     pooling : {"mean", "mean_std", "max"} or callable, default="mean"
-        What is kept of each layer's frames: their mean, mean and standard deviation, or maximum;
-        or a function from frames of shape (n_frames, n_dims) to a 1-D array. Only frames of the
-        recording itself are pooled, never padding.
+        Statistics of each layer over time: mean, mean and standard deviation, or maximum; or a
+        function that maps frames of shape (n_frames, n_dims) to a 1-D array. Padding is
+        excluded.
     context : {"30s", "recording"}, default="30s"
-        Whether silence follows the recording up to thirty seconds, as in Whisper's training, or
-        the network sees the recording alone, its table of positions cut to length. The frames
-        pooled are the recording's own either way.
+        Length of the encoder's input. "30s" pads each recording with silence to thirty seconds,
+        as in Whisper's training. "recording" uses the recording's own length and truncates the
+        positional embedding accordingly. Only frames of the recording are pooled in both cases.
     window : float, default=30.0
-        Longest stretch that the network sees at once, in seconds, at most 30. Longer recordings
-        are cut into overlapping windows, and each frame is pooled once, from the window where it
-        has more of its surroundings.
+        Maximum length of the network's input, in seconds, at most 30. Longer recordings are
+        split into overlapping windows. Each frame is pooled once, from the window in which it is
+        farther from the edge.
     hop : float, default=None
-        From the beginning of one window to the next, in seconds; None is four fifths of `window`.
+        Step between the starts of successive windows, in seconds. If None, ``0.8 * window``.
     batch_size : int, default=16
-        Most recordings, or windows, that pass through the network together. A batch is also
-        limited to 2 s of sound, padding included, for each of them, whatever their lengths.
-        Results don't depend on it; a GPU is busy with some hundreds.
+        Maximum number of recordings, or windows, in a batch. A batch is also limited to
+        ``2 * batch_size`` seconds of audio, padding included. Does not change the results. Some
+        hundreds make good use of a GPU.
     sampling_rate : int, default=16000
-        Rate of arrays that come without one, in Hz. What has another rate than the network's
-        16000 Hz is resampled (soxr, HQ).
+        Sampling rate of recordings that are passed as arrays without a rate, in Hz. Recordings
+        are resampled to the network's 16000 Hz (soxr, HQ).
     channel : int, default=None
-        Channel of recordings that have several, counted from 0; None averages them.
+        Index of the channel to use of multi-channel recordings. If None, channels are averaged.
     device : str, default="auto"
-        Where the network runs: "cpu", "cuda", "cuda:1" and so on; "auto" is a CUDA GPU where
-        there is one, else the CPU.
+        Device of the network, such as "cpu", "cuda" or "cuda:1". With "auto", a CUDA GPU is used
+        if available, otherwise the CPU.
     dtype : {"float32", "bfloat16", "float16"}, default="float32"
         Precision of weights and arithmetic. Statistics over time and the output are float32.
     memory : str, path, `EmbeddingStore` or `joblib.Memory`, default=None
-        Folder where embeddings are kept, by the content of the recording: each passes through
-        the network once, whatever the fold, the candidate, the process or the day. All layers
-        down to the deepest are kept, so that another choice of `layers` costs nothing. Before a
-        search in several processes, fill it by one call of `transform`.
+        Folder or store that caches embeddings. Entries are found by the content of the
+        recording, so each recording is embedded once across folds, candidates, processes and
+        sessions. All computed layers are stored, so another choice of `layers` can reuse them.
+        Before a search in several processes, fill the cache by one call of `transform`. If None,
+        nothing is cached.
     on_error : {"raise", "nan"}, default="raise"
-        Whether a recording that can't be used raises `RecordingError`, or gives a row of NaN
-        and one warning that lists all of them.
+        What to do with unusable recordings. "raise" raises a `RecordingError`; "nan" returns
+        rows of NaN and emits one warning that lists these recordings.
     local_files_only : bool, default=False
-        Whether to look for a hub's model on this machine alone.
+        If True, only use a model that is already on this machine, without a download.
     verbose : int, default=0
-        1 shows a progress bar in seconds of audio.
+        If 1, show a progress bar in seconds of audio.
     n_jobs : int, default=None
-        Number of threads that read and decode. None means 1 unless in a
+        Number of threads that read and decode recordings. None means 1 unless in a
         `joblib.parallel_config` context; -1 means all processors.
 
     Attributes
     ----------
     n_features_in_ : int
-        Number of samples of each waveform. Only where `X` was a table in `fit`.
+        Number of samples of each waveform. Defined only if `X` was a table in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns of `X`. Only where `X` was a data frame of numbers in `fit`.
+        Names of the columns of `X`. Defined only if `X` was a data frame of numbers in `fit`.
 
     See Also
     --------
-    WavLMEmbedder : The same for WavLM.
-    HubertEmbedder : The same for HuBERT.
-    LayerSelector : Choose or combine layers inside cross-validation.
-    EmbeddingStore : Where `memory` keeps embeddings, with a limit of its size.
+    WavLMEmbedder : Layers of WavLM.
+    HubertEmbedder : Layers of HuBERT.
+    LayerSelector : Select or combine layers inside cross-validation.
+    EmbeddingStore : Cache of embeddings with a limit on its size, for `memory`.
 
     Notes
     -----
-    **Context.** Whisper was trained on thirty seconds, mostly followed by silence, and
-    ``context="30s"`` gives it these; it is the default because it is what the published network
-    is, and what other code computes. ``context="recording"`` costs a fraction of the time on
-    utterances of a few seconds, and recognised emotions as well where both were measured.
+    **Context.** Whisper was trained on inputs of thirty seconds, padded with silence.
+    ``context="30s"`` is the default because it reproduces the published network and the output
+    of other implementations. ``context="recording"`` takes a fraction of the time for utterances
+    of a few seconds, with equal emotion recognition where both were measured.
 
-    **Exact batches.** A recording's embedding is the same alone, in any batch and in any order,
-    in float32 to below 1e-5 of its norm for each layer. With ``context="30s"`` it is the one that
-    transformers' feature extractor and encoder give, averaged over the recording's own frames.
-    With ``context="recording"`` it is the one of an encoder whose table of positions ends with
-    the recording; transformers' encoder ignores attention masks.
+    **Exact batches.** The embedding of a recording does not depend on the other recordings in
+    its batch, nor on their order; in float32 the relative difference is below 1e-5 for each
+    layer. With ``context="30s"`` it equals the output of transformers' feature extractor and
+    encoder, averaged over the frames of the recording. With ``context="recording"`` it equals
+    the output of an encoder whose positional embedding has the length of the recording.
+    Transformers' own encoder ignores attention masks.
 
-    Weights are loaded when the first recording passes through, once per process: clones share
-    them, and pickles carry none. Missing or left-over weights raise an error.
+    Weights are loaded when the first recording is embedded, once per process. Clones share them,
+    and they are not pickled. Missing or unexpected weights raise an error.
 
     References
     ----------
@@ -109,7 +111,7 @@ class WhisperEmbedder(RecordingTransformer):
 
     Examples
     --------
-    A small encoder of the same make, with random weights, saved as the hub's models are:
+    A small encoder with random weights, saved in the format of the hub:
 
     >>> import tempfile
     >>> import numpy as np
@@ -180,4 +182,4 @@ class WhisperEmbedder(RecordingTransformer):
         return find_backbone(self, "whisper", context=self.context)
 
     def _resolve(self):
-        return rows_of_layers(self)
+        return resolve_speech_encoder(self)

@@ -1,17 +1,17 @@
-"""Long recordings cut into overlapping windows, of which each frame is used once."""
+"""Split long recordings into overlapping windows, using each frame once."""
 
 from typing import NamedTuple
 
 
 class Window(NamedTuple):
-    """A part of a recording, and the frames of it that count.
+    """Samples of a window, and the frames to pool.
 
     Parameters
     ----------
     start, stop : int
-        The samples that the network sees.
+        Range of samples; `stop` is exclusive.
     first, last : int
-        The frames that are pooled, counted from the window's own first; `last` is exclusive.
+        Range of frames to pool, relative to the window; `last` is exclusive.
     """
 
     start: int
@@ -21,23 +21,23 @@ class Window(NamedTuple):
 
 
 def cut_into_windows(n_samples, *, window, hop, backbone):
-    """Cut a recording into windows whose frames, put together, are those of the whole.
+    """Split a recording into windows whose pooled frames cover the recording exactly once.
 
-    Windows begin where a frame of the whole recording begins, and where two overlap, the frames
-    of either are used up to the middle, where each has as much of its surroundings on both sides
-    as can be. Where one vector stands for all that the network sees, windows are of one length
-    and spread evenly, so that each counts alike.
+    Each window starts at a frame of the recording. The overlap of two windows is divided in the
+    middle, so that each frame has as much context as possible on both sides. If the network
+    returns a single vector per window, windows have equal length and are evenly spaced, so that
+    each has equal weight.
 
     Parameters
     ----------
     n_samples : int
         Length of the recording, at least the backbone's `min_samples`.
     window : int or None
-        Longest window, in samples; None for no limit.
+        Maximum length of a window, in samples; None for no limit.
     hop : int
-        From the beginning of one window to the next, in samples; at most `window`.
+        Step between the starts of successive windows, in samples; at most `window`.
     backbone : AudioBackbone
-        What frames are, by its `stride`, `min_samples` and `n_frames`.
+        Defines the frames by `stride`, `min_samples` and `n_frames`.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def cut_into_windows(n_samples, *, window, hop, backbone):
         between = (n_samples - window) / (n_windows - 1)
         starts = [round(k * between) for k in range(n_windows)]
         return [Window(start, start + window, 0, 1) for start in starts]
-    # Whole strides, and so short that frames of one window follow those of the one before.
+    # A multiple of the stride, and so short that there is no gap between the frames of windows.
     hop = max(min(hop, window - backbone.min_samples + stride) // stride, 1) * stride
     last_start = -(-(n_samples - window) // stride) * stride
     starts = [*range(0, last_start, hop), last_start]

@@ -1,4 +1,4 @@
-"""Networks that tell speakers apart as a scikit-learn transformer."""
+"""Speaker embeddings as a scikit-learn transformer."""
 
 from ._base import RecordingTransformer
 from ._pretrained import (
@@ -6,102 +6,103 @@ from ._pretrained import (
     PRECISION_CONSTRAINTS,
     PRETRAINED_CONSTRAINTS,
     find_backbone,
-    rows_of_recordings,
+    resolve_recording_embedder,
 )
 
 
 class XVectorEmbedder(RecordingTransformer):
-    """One vector for a recording, from a frozen network that was trained to tell speakers apart.
+    """Speaker embeddings from a frozen network trained for speaker verification.
 
-    Such vectors hold the voice and how it is used: beside the speaker, pitch, vocal effort and
-    tempo, and with these emotion. Nothing is learned, so `transform` needs no `fit`.
+    Speaker embeddings encode the speaker, and also pitch, vocal effort and tempo, which carry
+    emotion. The transformer is stateless: `transform` can be called without `fit`.
 
     Parameters
     ----------
     model : str or path, default="speechbrain/spkrec-xvect-voxceleb"
-        A hub id, a folder, or a word:
+        Hub id, folder, file, or the name "ge2e". The supported networks are:
 
-        - an x-vector or ECAPA-TDNN of SpeechBrain, such as
-          ``"speechbrain/spkrec-xvect-voxceleb"`` (512 numbers) and
+        - the x-vector and ECAPA-TDNN of SpeechBrain, such as
+          ``"speechbrain/spkrec-xvect-voxceleb"`` (512 dimensions) and
           ``"speechbrain/spkrec-ecapa-voxceleb"`` (192), or a folder with ``hyperparams.yaml``
-          and ``embedding_model.ckpt``; runs on SpeechBrain, which
-          the extra ``speechbrain`` installs;
-        - WavLM, or another of the wav2vec 2.0 family, with transformers' x-vector head, such as
-          ``"microsoft/wavlm-base-plus-sv"`` (512), or a folder of it;
+          and ``embedding_model.ckpt``; requires SpeechBrain, installed by the extra
+          ``speechbrain``;
+        - WavLM and other networks of the wav2vec 2.0 family with transformers' x-vector head,
+          such as ``"microsoft/wavlm-base-plus-sv"`` (512);
         - GE2E (256): the file ``pretrained.pt`` of the package Resemblyzer, or its folder;
-          ``"ge2e"`` takes it from that package where it is installed
-          (``pip install --no-deps Resemblyzer``; none of its code is run).
+          ``"ge2e"`` finds the file in the installed package
+          (``pip install --no-deps Resemblyzer``; its code is not run).
     revision : str, default=None
-        Branch, tag or commit of a model on the hub. None is its main branch, as it was when it
-        was first downloaded.
+        Branch, tag or commit of a model on the hub. If None, the cached version of the main
+        branch is used; it is downloaded if there is none.
     window : float, default=30.0
-        Longest stretch that the network sees at once, in seconds; None for no limit. A longer
-        recording is cut into windows of this length, as few as cover it and evenly spread, and
-        its vector is the mean of theirs. GE2E takes no notice: its own procedure cuts every
-        recording into parts of 1.6 s.
+        Maximum length of the network's input, in seconds; None for no limit. A longer recording
+        is covered by as few evenly spaced windows of this length as possible, and their
+        embeddings are averaged. Ignored by GE2E, which splits every recording into parts of
+        1.6 s.
     batch_size : int, default=16
-        Most recordings, or windows, in a batch, which is also limited to 2 s of sound for each of
-        them. Results don't depend on it.
+        Maximum number of recordings, or windows, in a batch. A batch is also limited to
+        ``2 * batch_size`` seconds of audio. Does not change the results.
     sampling_rate : int, default=16000
-        Rate of arrays that come without one, in Hz. What has another rate than the network's
-        16000 Hz is resampled (soxr, HQ).
+        Sampling rate of recordings that are passed as arrays without a rate, in Hz. Recordings
+        are resampled to the network's 16000 Hz (soxr, HQ).
     channel : int, default=None
-        Channel of recordings that have several, counted from 0; None averages them.
+        Index of the channel to use of multi-channel recordings. If None, channels are averaged.
     device : str, default="auto"
-        Where the network runs: "cpu", "cuda", "cuda:1" and so on; "auto" is a CUDA GPU where
-        there is one, else the CPU.
+        Device of the network, such as "cpu", "cuda" or "cuda:1". With "auto", a CUDA GPU is used
+        if available, otherwise the CPU.
     dtype : {"float32", "bfloat16", "float16"}, default="float32"
         Precision of the network's arithmetic. Statistics over time and the output are float32.
-        GE2E loses more by it than others: its vectors move by 7 % in bfloat16.
+        GE2E is most sensitive to it: its embeddings change by 7 % in bfloat16.
     memory : str, path, `EmbeddingStore` or `joblib.Memory`, default=None
-        Folder where embeddings are kept, by the content of the recording: each passes through
-        the network once, whatever the fold, the candidate, the process or the day.
+        Folder or store that caches embeddings. Entries are found by the content of the
+        recording, so each recording is embedded once across folds, candidates, processes and
+        sessions. If None, nothing is cached.
     on_error : {"raise", "nan"}, default="raise"
-        Whether a recording that can't be used raises `RecordingError`, or gives a row of NaN
-        and one warning that lists all of them.
+        What to do with unusable recordings. "raise" raises a `RecordingError`; "nan" returns
+        rows of NaN and emits one warning that lists these recordings.
     local_files_only : bool, default=False
-        Whether to look for a hub's model on this machine alone.
+        If True, only use a model that is already on this machine, without a download.
     verbose : int, default=0
-        1 shows a progress bar in seconds of audio.
+        If 1, show a progress bar in seconds of audio.
     n_jobs : int, default=None
-        Number of threads that read and decode. None means 1 unless in a
+        Number of threads that read and decode recordings. None means 1 unless in a
         `joblib.parallel_config` context; -1 means all processors.
 
     Attributes
     ----------
     n_features_in_ : int
-        Number of samples of each waveform. Only where `X` was a table in `fit`.
+        Number of samples of each waveform. Defined only if `X` was a table in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns of `X`. Only where `X` was a data frame of numbers in `fit`.
+        Names of the columns of `X`. Defined only if `X` was a data frame of numbers in `fit`.
 
     See Also
     --------
-    WavLMEmbedder : Layers of WavLM, whose frames are averaged.
-    LayerSelector : Choose or combine layers inside cross-validation.
-    EmbeddingStore : Where `memory` keeps embeddings, with a limit of its size.
+    WavLMEmbedder : Layers of WavLM, averaged over time.
+    LayerSelector : Select or combine layers inside cross-validation.
+    EmbeddingStore : Cache of embeddings with a limit on its size, for `memory`.
 
     Notes
     -----
-    **Exact batches.** A recording's vector is the same alone, in any batch and in any order, in
-    float32 to below 1e-5 of its norm. That of SpeechBrain's networks is the one that
-    ``EncoderClassifier.encode_batch(normalize=False)`` gives for the recording alone, but for
-    the noise of up to 9e-5 that its ``StatisticsPooling`` adds to the x-vector's means; in a
-    batch, SpeechBrain reflects the padding where it should reflect the recording. That of WavLM
-    is what transformers gives for the recording alone as ``embeddings``.
+    **Exact batches.** The embedding of a recording does not depend on the other recordings in
+    its batch, nor on their order; in float32 the relative difference is below 1e-5. For
+    SpeechBrain's networks it equals ``EncoderClassifier.encode_batch(normalize=False)`` for the
+    recording alone, except for the noise of up to 9e-5 that ``StatisticsPooling`` adds to the
+    means of the x-vector. In a batch, SpeechBrain's convolutions reflect the padding instead of
+    the recording. For WavLM it equals ``embeddings`` of transformers for the recording alone.
 
-    **GE2E** is the published procedure: recordings below -30 dBFS are made as loud, others stay
-    as they are; a mel spectrogram in 40 bands is cut into parts of 1.6 s, about 1.3 of which
-    begin in a second; the vectors of the parts, none below zero and each of length 1, are
-    averaged, and the mean is scaled to length 1. Silence is not cut out, as Resemblyzer's function
-    ``preprocess_wav`` does with a voice activity detector before that.
+    **GE2E** follows the published procedure. Recordings below -30 dBFS are amplified to this
+    level. A mel spectrogram of 40 bands is split into parts of 1.6 s, about 1.3 per second. The
+    non-negative embeddings of the parts, each of unit length, are averaged, and the mean is
+    scaled to unit length. Silence is not removed; Resemblyzer's ``preprocess_wav`` does that
+    beforehand with a voice activity detector.
 
-    **Short recordings** are padded with zeros to what a network needs: 40 ms for ECAPA-TDNN,
-    30 ms for the x-vector, 0.33 s for WavLM; GE2E pads to 1.6 s.
+    **Short recordings** are padded with zeros to the minimum length of the network: 40 ms for
+    ECAPA-TDNN, 30 ms for the x-vector, 0.33 s for WavLM and 1.6 s for GE2E.
 
-    A ``hyperparams.yaml`` can make SpeechBrain build any object. Here it is never evaluated:
-    plain values are read from it, and two networks are known. Weights are loaded when the first
-    recording passes through, once per process: clones share them, and pickles carry none.
-    Missing or left-over weights raise an error.
+    SpeechBrain builds any object that ``hyperparams.yaml`` names. Here this file is not
+    evaluated: plain values are read from it, and only two network classes are supported. Weights
+    are loaded when the first recording is embedded, once per process. Clones share them, and
+    they are not pickled. Missing or unexpected weights raise an error.
 
     References
     ----------
@@ -121,8 +122,8 @@ class XVectorEmbedder(RecordingTransformer):
 
     Examples
     --------
-    A small network of the same make as ``"microsoft/wavlm-base-plus-sv"``, with random weights,
-    saved as the hub's models are:
+    A small version of ``"microsoft/wavlm-base-plus-sv"`` with random weights, saved in the format
+    of the hub:
 
     >>> import tempfile
     >>> import numpy as np
@@ -185,7 +186,7 @@ class XVectorEmbedder(RecordingTransformer):
         return find_backbone(self, "speaker")
 
     def _resolve(self):
-        return rows_of_recordings(self, _choose_vector, window=self.window)
+        return resolve_recording_embedder(self, _choose_vector, window=self.window)
 
 
 def _choose_vector(backbone):

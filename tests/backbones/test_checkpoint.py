@@ -152,14 +152,14 @@ def test_missing_weights_are_no_random_weights(tmp_path):
         _last_layer(_load(folder))
 
 
-def test_left_over_weights_of_the_network_are_told(tmp_path):
+def test_unexpected_weights_of_the_network_raise(tmp_path):
     folder = _copy("hubert", tmp_path)
     _edit_config(folder, num_hidden_layers=2)
-    with pytest.raises(ValueError, match=r"16 left over \(encoder\.layers\.2\."):
+    with pytest.raises(ValueError, match=r"16 unexpected \(encoder\.layers\.2\."):
         _last_layer(_load(folder))
 
 
-def test_misshapen_weights_are_told(tmp_path):
+def test_mismatched_weights_raise(tmp_path):
     folder = _copy("hubert", tmp_path)
     _edit_config(folder, intermediate_size=40)
     with pytest.raises(ValueError, match=r"intermediate_dense"):
@@ -410,8 +410,8 @@ def test_real_whisper_weights_load(weights_folder):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ([torch.ones(1)], "holds no weights by their names"),
-        ({"weights": Path()}, "holds more than tensors"),
+        ([torch.ones(1)], "contains no dict of weights"),
+        ({"weights": Path()}, "pickled objects other than tensors"),
     ],
 )
 def test_a_file_of_other_things_than_weights_is_told(tmp_path, content, says):

@@ -160,5 +160,5 @@ def test_weights_that_do_not_fit_are_refused(checkpoints, tmp_path):
     with pytest.raises(ValueError, match=r"1 missing \(encoder\.model\.0\.conv\.conv\.bias\)"):
         next(load_codec(path, device="cpu").encode([_noise(500)], 0))
     torch.save(weights | {"encoder.model.0.conv.conv.bias": lost, "stray": lost}, path)
-    with pytest.raises(ValueError, match=r"1 left over \(stray\)"):
+    with pytest.raises(ValueError, match=r"1 unexpected \(stray\)"):
         next(load_codec(path, device="cpu").encode([_noise(500)], 0))

@@ -90,14 +90,14 @@ def test_hours_pass_in_bounded_batches(checkpoint, monkeypatch):
     expected = _embed(backbone, waveforms)
     sizes = []
     forward = _ge2e._Network.forward
-    monkeypatch.setattr(_ge2e, "_PARTS_AT_ONCE", 4)
+    monkeypatch.setattr(_ge2e, "_PARTS_PER_BATCH", 4)
     monkeypatch.setattr(
         _ge2e._Network,
         "forward",
         lambda self, parts: sizes.append(len(parts)) or forward(self, parts),
     )
     np.testing.assert_allclose(_embed(backbone, waveforms), expected, atol=2e-6)
-    assert sum(sizes) == backbone.n_samples_seen(200_000) // 25600 + 1
+    assert sum(sizes) == backbone.n_samples_processed(200_000) // 25600 + 1
     assert max(sizes) == 4
 
 
@@ -135,7 +135,7 @@ def _edit(path, edit):
     return path
 
 
-def test_missing_and_misshapen_weights_are_told(tmp_path):
+def test_missing_and_mismatched_weights_raise(tmp_path):
     def edit(saved):
         del saved["model_state"]["lstm.bias_hh_l2"]
         saved["model_state"]["linear.bias"] = torch.zeros(7)
@@ -143,14 +143,17 @@ def test_missing_and_misshapen_weights_are_told(tmp_path):
         return saved
 
     path = _edit(save_ge2e(tmp_path / "pretrained.pt"), edit)
-    says = r"1 missing \(lstm\.bias_hh_l2\); 1 left over \(more\); 1 misshapen \(linear\.bias\)"
+    says = (
+        r"1 missing \(lstm\.bias_hh_l2\); 1 unexpected \(more\); "
+        r"1 of another shape \(linear\.bias\)"
+    )
     with pytest.raises(ValueError, match=says):
         _embed(_load(path), _noise(100))
 
 
 def test_another_file_of_tensors_is_no_ge2e(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match=r"other\.pt.*is no checkpoint of GE2E"):
+    with pytest.raises(ValueError, match=r"other\.pt.*is not a GE2E checkpoint"):
         _embed(_load(tmp_path / "other.pt"), _noise(100))
 
 

@@ -47,9 +47,9 @@ def test_whisper_sees_the_recordings_own_length_unless_told_otherwise():
 @pytest.mark.parametrize(
     ("family", "name", "says"),
     [
-        ("wav2vec2", "whisper", "'whisper', and this embedder runs wavlm.*use WhisperEmbedder"),
-        ("whisper", "hubert", "'hubert', and this embedder runs whisper: use HubertEmbedder"),
-        ("speaker", "hubert", "'hubert', and this embedder runs wavlm, .*use HubertEmbedder"),
+        ("wav2vec2", "whisper", "'whisper', and this embedder supports wavlm.*use WhisperEmbedder"),
+        ("whisper", "hubert", "'hubert', and this embedder supports whisper: use HubertEmbedder"),
+        ("speaker", "hubert", "'hubert', and this embedder supports wavlm, .*use HubertEmbedder"),
     ],
 )
 def test_the_wrong_family_names_the_right_embedder(family, name, says):
@@ -60,7 +60,7 @@ def test_the_wrong_family_names_the_right_embedder(family, name, says):
 def test_no_encoder_of_speech(tmp_path):
     folder = shutil.copytree(small_network("wavlm"), tmp_path / "network")
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(ValueError, match=r"'bert', and this embedder runs .*choose another model"):
+    with pytest.raises(ValueError, match=r"'bert', and this .* supports .*choose another model"):
         _speech(folder)
 
 
@@ -74,7 +74,8 @@ def test_a_family_that_says_no_more_gives_one_vector():
     backbone = Constant(None, device="cpu", dtype=torch.float32)
     waveform = np.zeros(5, dtype=np.float32)
     assert backbone.prepare(waveform) is waveform
-    assert (backbone.n_layers, backbone.n_frames(99), backbone.n_samples_seen(99)) == (1, 1, 99)
+    sizes = backbone.n_layers, backbone.n_frames(99), backbone.n_samples_processed(99)
+    assert sizes == (1, 1, 99)
     assert backbone.stride is backbone.max_samples is backbone.context is None
     assert (backbone.min_samples, backbone.cuts_by_itself, backbone.fingerprint) == (1, False, ())
 

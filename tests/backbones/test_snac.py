@@ -81,13 +81,13 @@ def test_weights_that_do_not_fit_are_refused(folder, tmp_path):
     weights = make_snac().state_dict()
     weights["stray"] = weights.pop("encoder.block.0.bias")
     torch.save(weights, tmp_path / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"1 missing \(encoder.*1 left over \(stray\)"):
+    with pytest.raises(ValueError, match=r"1 missing \(encoder.*1 unexpected \(stray\)"):
         next(load_codec(tmp_path, device="cpu").encode([_noise(600)], 0))
 
 
 @pytest.mark.parametrize(
     ("config", "says"),
-    [([1], "holds no settings"), (SNAC | {"what": 1}, "does not take: what")],
+    [([1], "is not a JSON object"), (SNAC | {"what": 1}, "does not support: what")],
 )
 def test_settings_that_do_not_fit_are_told(folder, tmp_path, config, says):
     copy = shutil.copytree(folder, tmp_path / "copy")

@@ -131,5 +131,5 @@ def test_weights_that_do_not_fit_are_refused(weights, lost, tmp_path):
     with pytest.raises(ValueError, match=rf"missing \({lost}"):
         next(load_codec(tmp_path / NAME, device="cpu").encode([_noise(3000)], 0))
     torch.save(weights | {"encoder.layers.6.conv.bias": torch.zeros(1)}, tmp_path / NAME)
-    with pytest.raises(ValueError, match=r"1 left over \(encoder\.layers\.6"):
+    with pytest.raises(ValueError, match=r"1 unexpected \(encoder\.layers\.6"):
         next(load_codec(tmp_path / NAME, device="cpu").encode([_noise(3000)], 0))

@@ -181,13 +181,13 @@ def test_missing_weights_are_no_random_weights(name, lost, tmp_path):
         _last_layer(_load(folder))
 
 
-def test_left_over_and_misshapen_weights_are_told(tmp_path):
+def test_unexpected_and_mismatched_weights_raise(tmp_path):
     folder = _copy("distilbert", tmp_path)
     _edit_config(folder, n_layers=2)
-    with pytest.raises(ValueError, match=r"16 left over \(transformer\.layer\.2\."):
+    with pytest.raises(ValueError, match=r"16 unexpected \(transformer\.layer\.2\."):
         _last_layer(_load(folder))
     _edit_config(folder, n_layers=3, hidden_dim=40)
-    with pytest.raises(ValueError, match=r"misshapen .*ffn"):
+    with pytest.raises(ValueError, match=r"of another shape .*ffn"):
         _last_layer(_load(folder))
 
 
@@ -202,7 +202,7 @@ def test_a_folder_without_a_tokenizer_gets_no_made_up_one(tmp_path):
 
 def test_a_tokenizer_of_another_model_is_told(tmp_path):
     folder = save_text_network(make_text_network("bert", vocab_size=9), tmp_path, "wordpiece")
-    with pytest.raises(ValueError, match=r"gives the token \d+, and the network knows 9"):
+    with pytest.raises(ValueError, match=r"returned the token id \d+, .*vocabulary has 9 tokens"):
         _last_layer(_load(folder))
 
 
@@ -231,7 +231,7 @@ def test_code_that_comes_with_a_checkpoint_never_runs(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"model_type": "gpt2"}, "'gpt2', and this embedder runs encoders of text"),
+        ({"model_type": "gpt2"}, "'gpt2', and this embedder supports text encoders"),
         ({"model_type": "t5"}, "'t5'"),
         ({"model_type": "bart"}, "'bart' with is_encoder_decoder=True"),
         ({"model_type": "wavlm"}, "'wavlm'"),

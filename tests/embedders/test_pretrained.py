@@ -118,8 +118,8 @@ def test_clones_of_other_settings_have_backbones_of_their_own():
     folder = small_network("whisper")
     short = WhisperEmbedder(folder, context="recording")._load_backbone()
     assert short is WhisperEmbedder(folder, context="recording", layers=0)._load_backbone()
-    assert short.n_samples_seen(1600) == 1600
-    assert WhisperEmbedder(folder)._load_backbone().n_samples_seen(1600) == 30 * 16000
+    assert short.n_samples_processed(1600) == 1600
+    assert WhisperEmbedder(folder)._load_backbone().n_samples_processed(1600) == 30 * 16000
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -173,12 +173,12 @@ def test_containers_agree(contain):
 @pytest.mark.parametrize(
     ("X", "says"),
     [
-        ("one", r"one transcript by itself \('one'\).*\[X\]"),
-        (b"one", "one transcript by itself"),
+        ("one", r"a single transcript \('one'\).*\[X\]"),
+        (b"one", "a single transcript"),
         ([], "0 sample"),
         (np.zeros((3, 2)), r"shape \(3, 2\)"),
-        (np.zeros((3, 1)), r"holds numbers \(float64\)"),
-        (np.arange(3), "holds numbers"),
+        (np.zeros((3, 1)), r"contains numbers \(float64\)"),
+        (np.arange(3), "contains numbers"),
         (pd.DataFrame({"a": ["x"], "b": ["y"]}), r"shape \(1, 2\) \(a, b\).*X\['transcript'\]"),
         (pl.DataFrame({"a": ["x"], "b": ["y"]}), r"\(a, b\)"),
         (csr_array(np.eye(3)), "type csr_array"),
@@ -202,10 +202,10 @@ def test_what_is_no_sequence_of_transcripts_is_refused(X, says):
         (np.float32("nan"), r"missing \(nan\)"),
         (pd.NA, r"missing \(<NA>\)"),
         (pd.NaT, r"missing \(NaT\)"),
-        (7, r"of type int, no str \(7\)"),
-        (b"no", r"of type bytes, no str \(b'no'\)"),
-        (["no"], r"of type list, no str \(\['no'\]\)"),
-        ("\ud800", r"no valid Unicode: '\\ud800'"),
+        (7, r"of type int, not str \(7\)"),
+        (b"no", r"of type bytes, not str \(b'no'\)"),
+        (["no"], r"of type list, not str \(\['no'\]\)"),
+        ("\ud800", r"not valid Unicode: '\\ud800'"),
     ],
 )
 def test_missing_values_are_named_or_give_nan(missing, says, passes):
@@ -279,7 +279,7 @@ def test_what_is_cut_is_told_in_one_warning(memory, tmp_path):
 
 
 def test_the_network_has_a_limit_of_its_own():
-    with pytest.warns(UserWarning, match="1 transcript.* cut to 118 tokens"):
+    with pytest.warns(UserWarning, match="1 transcript.* truncated to 118 tokens"):
         TextEmbedder(small_text_network("roberta")).fit_transform(["no " * 300])
     with pytest.raises(ValueError, match="max_length=1000 is not possible"):
         _bert(max_length=1000).fit_transform(["no"])
@@ -304,11 +304,11 @@ def test_batches_hold_texts_of_equal_length_and_are_bounded(passes):
     assert [len(batch) for batch in passes] == [4, 4, 2] * 3
     passes.clear()
     folder = small_text_network("deberta-v3")  # 120 tokens, of 64 for each
-    with pytest.warns(UserWarning, match="cut"):
+    with pytest.warns(UserWarning, match="truncated"):
         TextEmbedder(folder, batch_size=4).fit_transform([f"{a} " + "n o " * 99 for a in "abcdef"])
     assert passes == [[120, 120]] * 3
     passes.clear()
-    with pytest.warns(UserWarning, match="cut"):
+    with pytest.warns(UserWarning, match="truncated"):
         TextEmbedder(folder, batch_size=1).fit_transform(["n o " * 99])
     assert passes == [[120]]
 
@@ -540,7 +540,7 @@ def test_what_does_not_shape_the_output_is_not(change, tmp_path, passes):
 
 def test_a_transcript_that_is_cut_elsewhere_is_another_entry(tmp_path, passes):
     for max_length in (5, 7, 5):
-        with pytest.warns(UserWarning, match="cut"):
+        with pytest.warns(UserWarning, match="truncated"):
             _bert(memory=tmp_path, max_length=max_length).fit_transform(["n o " * 5])
     assert passes == [[5], [7]]
 
