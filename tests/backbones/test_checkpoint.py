@@ -1,4 +1,4 @@
-"""Checkpoints: found, loaded whole or refused, safe, and shared."""
+"""Checkpoints are found, loaded strictly and safely, and shared."""
 
 import json
 import pickle
@@ -48,7 +48,7 @@ def _edit_config(folder, **changes):
 
 
 def _with_head(name, class_name, folder):
-    """Save the small network as a checkpoint of another class, with a head upon it."""
+    """Save the small network as a checkpoint of another class, with a head."""
     network = make_network(name)
     with torch.random.fork_rng(devices=[]):
         whole = getattr(transformers, class_name)(network.config)
@@ -80,7 +80,7 @@ def test_checkpoints_with_a_head_hold_the_same_network(name, class_name, tmp_pat
     np.testing.assert_array_equal(_last_layer(_load(headed, family)), expected)
 
 
-def test_an_encoder_saved_alone_is_the_same_whisper(tmp_path):
+def test_encoder_saved_separately_equals_the_whole_whisper(tmp_path):
     save_network(make_network("whisper").encoder, tmp_path, None)
     expected = _last_layer(_load(small_network("whisper"), "whisper"))
     np.testing.assert_array_equal(_last_layer(_load(tmp_path, "whisper")), expected)
@@ -98,7 +98,7 @@ def test_older_checkpoints_are_read_without_running_their_pickle(tmp_path):
     np.testing.assert_array_equal(_last_layer(_load(folder)), expected)
 
 
-def test_a_pickle_that_runs_code_is_refused(tmp_path):
+def test_pickle_with_code_raises(tmp_path):
     folder = _copy("wavlm", tmp_path)
     (folder / "model.safetensors").unlink()
     ran = tmp_path / "ran"
@@ -110,7 +110,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
-def test_a_file_cut_off_names_the_model(file, tmp_path):
+def test_error_for_truncated_file_names_the_model(file, tmp_path):
     folder = _copy("wavlm", tmp_path)
     (folder / file).write_bytes((folder / file).read_bytes()[:50])
     with pytest.raises((OSError, ValueError), match=rf"{folder}.*can't be read.*Download"):
@@ -129,7 +129,7 @@ def test_preprocessing_nested_in_a_processor_is_honoured(normalize, tmp_path):
     assert folder / "processor_config.json" in find_checkpoint(folder).files
 
 
-def test_an_encoder_whose_config_names_no_class_is_an_encoder(tmp_path):
+def test_encoder_without_architectures_in_its_config(tmp_path):
     save_network(make_network("whisper").encoder, tmp_path, None)
     _edit_config(tmp_path, architectures=None)
     expected = _last_layer(_load(small_network("whisper"), "whisper"))
@@ -144,7 +144,7 @@ class _RunsCode:
         return (open, (self.path, "w"))
 
 
-def test_missing_weights_are_no_random_weights(tmp_path):
+def test_missing_weights_raise(tmp_path):
     folder = _copy("hubert", tmp_path)
     lost = "encoder.layers.1.attention.k_proj.weight"
     _edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != lost})
@@ -166,14 +166,14 @@ def test_mismatched_weights_raise(tmp_path):
         _last_layer(_load(folder))
 
 
-def test_a_whole_whisper_called_an_encoder_is_no_random_encoder(tmp_path):
+def test_whole_whisper_with_the_class_of_an_encoder_raises(tmp_path):
     folder = _copy("whisper", tmp_path)
     _edit_config(folder, architectures=["WhisperEncoder"])
     with pytest.raises(ValueError, match="missing"):
         _last_layer(_load(folder, "whisper"))
 
 
-def test_a_mask_that_only_training_needs_may_be_missing(tmp_path):
+def test_training_mask_may_be_missing(tmp_path):
     folder = _copy("wavlm", tmp_path)
     _edit_weights(folder, lambda w: {k: v for k, v in w.items() if k != "masked_spec_embed"})
     assert np.isfinite(_last_layer(_load(folder))).all()
@@ -182,7 +182,7 @@ def test_a_mask_that_only_training_needs_may_be_missing(tmp_path):
 def test_loading_is_silent_and_leaves_random_state_and_logging_alone(tmp_path, capfd):
     folder = _copy("hubert", tmp_path)
     _edit_weights(folder, lambda w: {k: v for k, v in w.items() if k != "masked_spec_embed"})
-    capfd.readouterr()  # what saving the small network printed
+    capfd.readouterr()  # discard the output of saving
     verbosity = transformers.logging.get_verbosity()
     state = torch.get_rng_state()
     _load(folder)._network()
@@ -217,8 +217,8 @@ def test_few_networks_stay_in_memory(monkeypatch):
     assert kept == ["wav2vec2", "data2vec", "hubert"]
 
 
-def test_one_process_loads_once_whatever_the_threads():
-    """Two threads that want the same network wait for one load."""
+def test_threads_load_a_network_once():
+    """Two threads wait for the same load."""
     from concurrent.futures import ThreadPoolExecutor
 
     from sklearn_ser.backbones import _checkpoint
@@ -230,12 +230,12 @@ def test_one_process_loads_once_whatever_the_threads():
     assert len({id(network) for network in networks}) == 1
 
 
-# Where checkpoints are found
+# Finding checkpoints
 
 
 @pytest.fixture
 def hub_cache(tmp_path, monkeypatch):
-    """An empty cache of the hub's client, and no network."""
+    """An empty hub cache, without internet access."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     return tmp_path / "hub"
@@ -272,7 +272,7 @@ def test_revision_chooses_among_snapshots(hub_cache):
 
 
 @pytest.mark.parametrize("local_files_only", [True, False])
-def test_a_missing_model_is_named_with_two_remedies(hub_cache, local_files_only):
+def test_missing_model_is_named_with_two_remedies(hub_cache, local_files_only):
     with pytest.raises(OSError, match="owner/absent") as caught:
         find_checkpoint("owner/absent", revision="v1", local_files_only=local_files_only)
     message = str(caught.value)
@@ -280,21 +280,21 @@ def test_a_missing_model_is_named_with_two_remedies(hub_cache, local_files_only)
     assert "model='path/to/folder'" in message
 
 
-def test_a_download_that_broke_off_is_not_taken_for_the_model(hub_cache):
+def test_incomplete_download_raises(hub_cache):
     folder = _put_into_cache(hub_cache, "wavlm", "owner/half")
     (folder / "model.safetensors").unlink()
     with pytest.raises(OSError, match="owner/half"):
         find_checkpoint("owner/half")
 
 
-def test_a_mistyped_folder_is_no_hub_id(tmp_path):
+def test_mistyped_folder_is_not_a_hub_id(tmp_path):
     for model in (str(tmp_path / "absent"), tmp_path / "absent", "absent", "./absent/one"):
         with pytest.raises(FileNotFoundError, match=r"absent.*there is no folder '/.*absent"):
             find_checkpoint(model)
 
 
-def test_a_mistyped_relative_folder_is_said_to_be_missing(tmp_path, monkeypatch, hub_cache):
-    """Which may as well be a hub id: what was looked for is named."""
+def test_missing_relative_folder_is_named(tmp_path, monkeypatch, hub_cache):
+    """It could also be a hub id, so the error names the path of the folder."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OSError, match="is neither a folder") as caught:
         find_checkpoint("weights/absent", local_files_only=True)
@@ -302,7 +302,7 @@ def test_a_mistyped_relative_folder_is_said_to_be_missing(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("name", ["model.pt", "weights/model.pt"])
-def test_a_file_in_place_of_a_folder_is_called_a_file(name, tmp_path, monkeypatch):
+def test_file_instead_of_folder_raises(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
@@ -312,20 +312,20 @@ def test_a_file_in_place_of_a_folder_is_called_a_file(name, tmp_path, monkeypatc
             find_checkpoint(model)
 
 
-def test_what_can_be_no_hub_id_is_told_like_a_missing_model(hub_cache):
+def test_invalid_hub_id_raises_like_a_missing_model(hub_cache):
     with pytest.raises(OSError, match=r"'owner/a b' is neither a folder"):
         find_checkpoint("owner/a b")
 
 
 @pytest.mark.parametrize("lost", ["config.json", "model.safetensors"])
-def test_a_folder_that_holds_no_model_says_what_is_missing(lost, tmp_path):
+def test_folder_without_model_lists_missing_files(lost, tmp_path):
     folder = _copy("wavlm", tmp_path)
     (folder / lost).unlink()
     with pytest.raises(FileNotFoundError, match=lost):
         find_checkpoint(folder)
 
 
-def test_revision_of_a_folder_is_refused():
+def test_revision_of_a_folder_raises():
     with pytest.raises(ValueError, match="revision='v1' is for models on the hub"):
         find_checkpoint(small_network("wavlm"), revision="v1")
 
@@ -337,7 +337,7 @@ def test_another_family_names_the_class_that_runs_it():
         _load(small_network("wavlm"), "whisper")
 
 
-def test_an_unknown_family_is_refused(tmp_path):
+def test_unknown_model_type_raises(tmp_path):
     folder = _copy("wavlm", tmp_path)
     _edit_config(folder, model_type="bert")
     with pytest.raises(ValueError, match=r"type 'bert'.*wavlm, hubert.*choose another model"):
@@ -365,7 +365,7 @@ def test_sharded_weights_are_one_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
-def test_a_device_that_is_not_there_is_named(device):
+def test_unavailable_device_is_named(device):
     with pytest.raises(ValueError, match=f"device='{device}'"):
         _load(small_network("wavlm"), device=device)
 
@@ -375,7 +375,7 @@ def test_auto_is_a_gpu_where_there_is_one():
     assert _load(small_network("wavlm"), device="auto").device == expected
 
 
-def test_versions_tell_replaced_files(tmp_path):
+def test_version_changes_when_a_file_is_replaced(tmp_path):
     folder = _copy("wavlm", tmp_path)
     checkpoint = find_checkpoint(folder)
     assert isinstance(checkpoint, Checkpoint)
@@ -414,7 +414,7 @@ def test_real_whisper_weights_load(weights_folder):
         ({"weights": Path()}, "pickled objects other than tensors"),
     ],
 )
-def test_a_file_of_other_things_than_weights_is_told(tmp_path, content, says):
+def test_file_without_weights_raises(tmp_path, content, says):
     path = tmp_path / "weights.pt"
     torch.save(content, path)
     checkpoint = Checkpoint("a-model", tmp_path, (path,))

@@ -1,4 +1,4 @@
-"""Codecs against each library's own encode on one recording at a time."""
+"""Codecs equal the encoders of their libraries on one recording at a time."""
 
 import functools
 import json
@@ -25,10 +25,10 @@ def noise(n_samples, seed=0):
     return (0.1 * rng.standard_normal(n_samples)).astype(np.float32)
 
 
-def own_frames(backbone, waveforms, depth=None):
-    """Return for each waveform its latents and their sums of codewords, own frames only."""
-    depth = backbone.n_layers - 1 if depth is None else depth
-    layers = list(backbone.encode(waveforms, depth))
+def own_frames(backbone, waveforms, last_layer=None):
+    """Return the latents and sums of codewords of each waveform, without padding."""
+    last_layer = backbone.n_layers - 1 if last_layer is None else last_layer
+    layers = list(backbone.encode(waveforms, last_layer))
     return [
         torch.stack([layer[row, : backbone.n_frames(len(waveform))] for layer in layers])
         for row, waveform in enumerate(waveforms)
@@ -44,7 +44,7 @@ codec_of_the_library = functools.cache(make_codec)
 
 
 def by_transformers(name, waveform, n_quantizers):
-    """Return latents, and what the decoder is given, of the library's own encode."""
+    """Return the latents and the decoder input of the library's encoder."""
     codec = codec_of_the_library(name)
     samples = torch.from_numpy(waveform)[None, None]
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_each_recording_is_encoded_as_the_library_does(name, n_quantizers):
 
 
 @pytest.mark.parametrize("name", mostly_slow(CODECS))
-def test_neighbours_and_order_are_of_no_consequence(name):
+def test_results_do_not_depend_on_neighbours_and_order(name):
     waveforms = [noise(length) for length in (50001, 10, 7777, 24000)]
     backbone = load_codec(small_codec(name), device="cpu")
     together = own_frames(backbone, waveforms)
@@ -107,17 +107,17 @@ def test_neighbours_and_order_are_of_no_consequence(name):
 
 
 @pytest.mark.parametrize("name", ["dac", "encodec-48khz"])
-def test_padding_would_move_the_latents(name):
-    """Why each recording passes alone: zeros behind it are not without consequence."""
+def test_padding_would_change_the_latents(name):
+    """The reason for encoding recordings separately: trailing zeros change the latents."""
     waveform = noise(7040)
     backbone = load_codec(small_codec(name), device="cpu")
-    [alone] = own_frames(backbone, [waveform], depth=0)
-    [padded] = own_frames(backbone, [np.pad(waveform, (0, 9600))], depth=0)
+    [alone] = own_frames(backbone, [waveform], last_layer=0)
+    [padded] = own_frames(backbone, [np.pad(waveform, (0, 9600))], last_layer=0)
     moved = padded[:, : alone.shape[1]] - alone
     assert torch.linalg.norm(moved) > 0.001 * torch.linalg.norm(alone)
 
 
-def test_stages_beyond_those_asked_for_do_not_run():
+def test_unused_stages_are_not_computed():
     backbone = load_codec(small_codec("encodec"), device="cpu")
     ran = []
     stages = backbone.codec._network().quantizer.layers
@@ -125,7 +125,7 @@ def test_stages_beyond_those_asked_for_do_not_run():
     try:
         for number, stage in enumerate(stages, start=1):
             stage.encode = lambda left, n=number: ran.append(n) or originals[n - 1](left)
-        own_frames(backbone, [noise(1000)], depth=3)
+        own_frames(backbone, [noise(1000)], last_layer=3)
     finally:
         for stage in stages:
             del stage.encode
@@ -169,7 +169,7 @@ def _copy(name, tmp_path):
         ("mimi", "encoder_transformer.layers.0.mlp.fc1.weight"),
     ],
 )
-def test_missing_and_left_over_weights_are_told(name, lost, tmp_path):
+def test_missing_and_unexpected_weights_raise(name, lost, tmp_path):
     folder = _copy(name, tmp_path)
     weights = load_file(folder / "model.safetensors")
     kept = {key: value for key, value in weights.items() if key != lost}
@@ -186,8 +186,8 @@ def test_missing_and_left_over_weights_are_told(name, lost, tmp_path):
         own_frames(load_codec(folder, device="cpu"), [noise(500)])
 
 
-def test_an_older_mimi_has_its_parts_side_by_side():
-    """Before transformers split it into halves, the model held encoder and downsampling itself."""
+def test_mimi_of_older_transformers():
+    """In older versions, transformer and downsampling are attributes of the model."""
     backbone = load_codec(small_codec("mimi"), device="cpu")
     expected = backbone.codec.encode(noise(5000))
     halves = backbone.codec._network().encoder
@@ -201,10 +201,10 @@ def test_an_older_mimi_has_its_parts_side_by_side():
     assert torch.equal(backbone.codec.encode(noise(5000)), expected)
 
 
-# What model may be
+# Values of `model`
 
 
-def test_names_stand_for_models_of_the_hub(monkeypatch):
+def test_names_of_codecs_are_found_on_the_hub(monkeypatch):
     asked = []
 
     def find(model, *, layouts, revision, local_files_only):
@@ -224,31 +224,31 @@ def test_an_unknown_name_lists_the_names():
         load_codec("encodec", device="cpu")
 
 
-def test_a_codec_that_is_none_is_refused():
+def test_network_that_is_not_a_codec_raises():
     with pytest.raises(ValueError, match=r"type 'wavlm'.*encodec, dac, mimi and snac"):
         load_codec(small_network("wavlm"), device="cpu")
 
 
-def test_a_file_of_another_name_is_refused(tmp_path):
+def test_file_with_another_name_raises(tmp_path):
     path = tmp_path / "weights.th"
     path.touch()
     with pytest.raises(ValueError, match=r"weights\.th.*encodec_24khz-\*\.th"):
         load_codec(path, device="cpu")
 
 
-def test_a_folder_that_holds_no_codec_says_what_it_could_hold(tmp_path):
+def test_folder_without_codec_lists_missing_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json.*soundstream_encoder\.tflite"):
         load_codec(tmp_path, device="cpu")
 
 
-def test_of_several_checkpoints_in_a_folder_one_must_be_named(tmp_path):
+def test_folder_with_several_checkpoints_raises(tmp_path):
     for name in ("encodec_24khz-1.th", "encodec_48khz-1.th"):
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match=r"24khz-1\.th, encodec_48khz-1\.th\): name the file"):
         load_codec(tmp_path, device="cpu")
 
 
-def test_the_extra_of_a_word_is_told_before_any_download(monkeypatch):
+def test_missing_extra_raises_before_any_download(monkeypatch):
     monkeypatch.setattr("sklearn_ser._extras.import_module", _fail)
     monkeypatch.setattr("sklearn_ser.backbones._checkpoint._download", None)
     with pytest.raises(ImportError, match=r"pip install -c constraints\.txt '\.\[snac\]'"):
@@ -260,7 +260,7 @@ def _fail(module):
 
 
 @pytest.mark.parametrize("extra", ["encodec", "snac", "lyra"])
-def test_a_missing_extra_is_told_with_the_command(extra, tmp_path, monkeypatch):
+def test_missing_extra_names_the_install_command(extra, tmp_path, monkeypatch):
     files = {
         "encodec": {"encodec_24khz-d7cc33bc.th": ""},
         "snac": {"config.json": json.dumps({"vq_strides": [1]}), "pytorch_model.bin": ""},
@@ -290,12 +290,12 @@ class Toy(Codec):
 @pytest.fixture
 def toy(monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
-    told = []
-    register_codec("toy", lambda **settings: told.append(settings) or Toy())
-    return told
+    calls = []
+    register_codec("toy", lambda **settings: calls.append(settings) or Toy())
+    return calls
 
 
-def test_a_codec_of_ones_own(toy):
+def test_custom_codec(toy):
     backbone = load_codec("toy", device="cpu", revision="v1")
     assert toy == [{"device": "cpu", "revision": "v1", "local_files_only": False}]
     waveforms = [noise(8), noise(5)]
@@ -306,7 +306,7 @@ def test_a_codec_of_ones_own(toy):
         np.testing.assert_array_equal(own[2], padded.round(2))
 
 
-def test_a_codec_that_contradicts_itself_is_told(toy, monkeypatch):
+def test_codec_with_inconsistent_shapes_raises(toy, monkeypatch):
     monkeypatch.setattr(Toy, "n_dims", 3)
     with pytest.raises(ValueError, match=r"encode returned an array of shape \(2, 4\).*\(2, 3\)"):
         own_frames(load_codec("toy", device="cpu"), [noise(8)])
@@ -316,13 +316,13 @@ def test_a_codec_that_contradicts_itself_is_told(toy, monkeypatch):
     ("stages", "says"),
     [([], "stage 1 of quantize returned nothing"), ([np.ones((1, 4))], r"stage 1 .*\(1, 4\)")],
 )
-def test_stages_that_are_missing_or_too_short_are_told(toy, monkeypatch, stages, says):
+def test_missing_or_too_short_stages_raise(toy, monkeypatch, stages, says):
     monkeypatch.setattr(Toy, "quantize", lambda self, latents: stages)
     with pytest.raises(ValueError, match=says):
         own_frames(load_codec("toy", device="cpu"), [noise(8)])
 
 
-def test_what_is_registered_is_checked(toy):
+def test_register_codec_checks_its_arguments(toy):
     for name, load in ((5, Toy), ("other", 3)):
         with pytest.raises(TypeError, match="register_codec takes a name and a function"):
             register_codec(name, load)
@@ -332,11 +332,11 @@ def test_what_is_registered_is_checked(toy):
             load_codec("other", device="cpu")
 
 
-def test_the_store_tells_codecs_of_one_name_apart(toy, tmp_path):
+def test_code_and_values_of_a_codec_are_part_of_the_cache_key(toy, tmp_path):
     class Rounding(Toy):
         def __init__(self, digits, files=()):
             self.digits, self.files = digits, files
-            self._loaded = None  # counts for nothing
+            self._loaded = None  # not part of the cache key
 
         def quantize(self, latents):
             self._loaded = "weights"
@@ -368,6 +368,6 @@ def test_the_store_tells_codecs_of_one_name_apart(toy, tmp_path):
         np.testing.assert_allclose(kept, [expected, expected], rtol=1e-6)
 
 
-def test_names_of_the_package_stay(toy):
+def test_names_of_the_package_cannot_be_registered(toy):
     with pytest.raises(ValueError, match="name='mimi' is one of the package's own"):
         register_codec("mimi", Toy)

@@ -1,4 +1,4 @@
-"""Checkpoints of the encodec package, on the package and on transformers: the same embedding."""
+"""Checkpoints of the encodec package give equal embeddings in the package and transformers."""
 
 import re
 
@@ -11,7 +11,7 @@ from sklearn_ser import CodecEmbedder
 from sklearn_ser.backbones import load_codec
 
 encodec = pytest.importorskip("encodec")
-# The networks are of full size.
+# The networks have their full size.
 pytestmark = pytest.mark.slow
 
 TOLERANCE = 1e-5
@@ -32,7 +32,7 @@ CONFIGS = {
 
 
 def _package_model(rate):
-    """Build the package's own network, of full size, with codewords of the latents' size."""
+    """Build the package's network in full size, with codewords of the latents' magnitude."""
     models = encodec.EncodecModel
     build = models.encodec_model_24khz if rate == 24 else models.encodec_model_48khz
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -83,7 +83,7 @@ def _noise(n_samples, seed=0):
 
 
 def _by_package(model, waveform, n_quantizers):
-    """Return the latents and quantised latents of the package's own encode."""
+    """Return the latents and quantised latents of the package's encoder."""
     latents = []
     hook = model.encoder.register_forward_hook(lambda *call: latents.append(call[-1]))
     model.bandwidth = n_quantizers * model.frame_rate * model.bits_per_codebook / 1000
@@ -96,7 +96,7 @@ def _by_package(model, waveform, n_quantizers):
 
 
 @pytest.mark.parametrize("n_samples", [1, 500, 12345, 60000])
-def test_either_library_gives_what_the_package_encodes(checkpoints, n_samples):
+def test_both_libraries_equal_the_package(checkpoints, n_samples):
     rate, model, package, transformers = checkpoints
     waveform = _noise(n_samples)
     for folder in (package, package / FILES[rate], transformers):
@@ -138,8 +138,8 @@ def test_settings_of_the_package_are_those_of_its_networks(checkpoints):
     assert codec.segment_stride == model.segment_stride
 
 
-def test_segments_see_nothing_of_each_other(checkpoints):
-    """A change in the last second leaves the frames of the first as they are."""
+def test_segments_are_independent(checkpoints):
+    """A change in the last second does not affect the frames of the first."""
     rate, _, _, folder = checkpoints
     if rate == 24:
         pytest.skip("has no segments")
@@ -151,7 +151,7 @@ def test_segments_see_nothing_of_each_other(checkpoints):
     assert not torch.equal(own[150:], other[150:])
 
 
-def test_weights_that_do_not_fit_are_refused(checkpoints, tmp_path):
+def test_mismatched_weights_raise(checkpoints, tmp_path):
     rate, model, _, _ = checkpoints
     weights = dict(model.state_dict())
     lost = weights.pop("encoder.model.0.conv.conv.bias")

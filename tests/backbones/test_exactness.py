@@ -1,4 +1,4 @@
-"""Embeddings of ragged batches against transformers' own forward pass on each recording alone."""
+"""Batches of any lengths equal transformers' forward pass on single recordings."""
 
 import copy
 import functools
@@ -15,7 +15,7 @@ from sklearn_ser.backbones import load_backbone
 from small_networks import NETWORKS, make_network, mostly_slow, small_network
 
 FAMILY = [name for name in NETWORKS if name != "whisper"]
-TOLERANCE = 1e-5  # of the norm, for each recording and layer, in float32
+TOLERANCE = 1e-5  # relative to the norm, per recording and layer, in float32
 RATE = 16000
 
 
@@ -26,15 +26,15 @@ def _load(name, dtype="float32", **settings):
 
 def _noise(n_samples, seed=0):
     rng = np.random.default_rng([seed, n_samples])
-    offset, scale = rng.normal(0, 0.1), rng.uniform(0.01, 0.5)  # something to normalise away
+    offset, scale = rng.normal(0, 0.1), rng.uniform(0.01, 0.5)  # removed by normalisation
     return (offset + scale * rng.standard_normal(n_samples)).astype(np.float32)
 
 
-def _encode(backbone, waveforms, depth=None):
-    """Return for each waveform its layers, own frames only: a list of (n_frames, n_dims)."""
+def _encode(backbone, waveforms, last_layer=None):
+    """Return the layers of each waveform without padding, each of shape (n_frames, n_dims)."""
     prepared = [backbone.prepare(waveform) for waveform in waveforms]
-    depth = backbone.n_layers - 1 if depth is None else depth
-    layers = [hidden.clone() for hidden in backbone.encode(prepared, depth)]
+    last_layer = backbone.n_layers - 1 if last_layer is None else last_layer
+    layers = [hidden.clone() for hidden in backbone.encode(prepared, last_layer)]
     return [
         [hidden[row, : backbone.n_frames(len(waveform))] for hidden in layers]
         for row, waveform in enumerate(waveforms)
@@ -55,7 +55,7 @@ def _transformers(name):
 
 
 def _forward_by_transformers(name, waveform):
-    """Return the hidden states that feature extractor and network give for one recording."""
+    """Return the hidden states of transformers' feature extractor and network for one recording."""
     extractor, network = _transformers(name)
     inputs = extractor(waveform, sampling_rate=RATE, return_tensors="pt")
     with torch.no_grad():
@@ -64,14 +64,14 @@ def _forward_by_transformers(name, waveform):
 
 
 def _whisper_by_transformers(waveform, context):
-    """Return the hidden states of Whisper's encoder, its positional table cut to the recording."""
+    """Return the hidden states of Whisper's encoder with a truncated positional embedding."""
     extractor, network = _transformers("whisper")
     padding = "max_length" if context == "30s" else "do_not_pad"
     inputs = extractor(waveform, sampling_rate=RATE, padding=padding, return_tensors="pt")
     features = inputs["input_features"]
     encoder = copy.deepcopy(network.encoder)
     if context == "recording":
-        if features.shape[-1] % 2:  # the check in forward() counts whole pairs of frames alone
+        if features.shape[-1] % 2:  # forward() checks for whole pairs of frames
             return _whisper_by_hand(encoder, features)
         n_positions = features.shape[-1] // 2
         encoder.config.max_source_positions = n_positions
@@ -113,7 +113,7 @@ def test_ragged_batch_equals_transformers_alone(name, lengths):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["wavlm", "wavlm-large", "hubert"])
-def test_twenty_seconds_beside_the_shortest(name):
+def test_batch_of_shortest_and_twenty_seconds(name):
     waveforms = [_noise(400), _noise(20 * RATE), _noise(7777)]
     for waveform, layers in zip(waveforms, _encode(_load(name), waveforms), strict=True):
         _assert_close(layers, _forward_by_transformers(name, waveform))
@@ -137,7 +137,7 @@ def test_whisper_with_an_odd_number_of_spectrum_frames_and_at_its_limits(n_sampl
 
 
 @pytest.mark.parametrize("name", mostly_slow(NETWORKS))
-def test_order_is_of_no_consequence(name):
+def test_results_do_not_depend_on_order(name):
     waveforms = [_noise(length) for length in (12345, 400, 40000, 16000)]
     backbone = _load(name)
     forward = _encode(backbone, waveforms)
@@ -147,7 +147,7 @@ def test_order_is_of_no_consequence(name):
 
 
 def test_zero_padding_with_an_attention_mask_is_not_exact_in_transformers():
-    """What this package does otherwise would not be worth its code if this were small."""
+    """The difference must be large to justify the code that avoids it."""
     waveform = _noise(8000)
     padded = torch.from_numpy(np.pad(waveform, (0, 24000)))[None]
     mask = torch.ones(1, 32000, dtype=torch.long)
@@ -160,8 +160,8 @@ def test_zero_padding_with_an_attention_mask_is_not_exact_in_transformers():
 
 
 @pytest.mark.parametrize("name", mostly_slow(NETWORKS))
-@pytest.mark.parametrize("depth", [0, 2])
-def test_blocks_beyond_the_deepest_layer_do_not_run(name, depth):
+@pytest.mark.parametrize("last_layer", [0, 2])
+def test_blocks_beyond_the_deepest_layer_do_not_run(name, last_layer):
     backbone = _load(name)
     blocks = backbone.blocks(backbone.bare_network())
     ran = []
@@ -170,15 +170,15 @@ def test_blocks_beyond_the_deepest_layer_do_not_run(name, depth):
         for number, block in enumerate(blocks, start=1)
     ]
     try:
-        _encode(backbone, [_noise(5000), _noise(9000)], depth=depth)
+        _encode(backbone, [_noise(5000), _noise(9000)], last_layer=last_layer)
     finally:
         for hook in hooks:
             hook.remove()
-    assert ran == list(range(1, depth + 1))  # each once, for the whole batch
+    assert ran == list(range(1, last_layer + 1))  # each once, for the whole batch
 
 
-def test_wavlm_makes_no_attention_weights_of_its_own(monkeypatch):
-    """Fused attention is called once for each block; transformers has the weights in memory."""
+def test_wavlm_uses_fused_attention(monkeypatch):
+    """Fused attention is called once per block; transformers computes attention weights."""
     calls = []
     fused = F.scaled_dot_product_attention
 
@@ -195,7 +195,7 @@ def test_wavlm_makes_no_attention_weights_of_its_own(monkeypatch):
 
 
 def test_layers_are_yielded_one_at_a_time():
-    """The next layer is computed when it is asked for, so that no list of them need be held."""
+    """The next layer is computed on demand, so that only one layer is in memory."""
     backbone = _load("hubert")
     layers = backbone.encode([backbone.prepare(_noise(8000))], 3)
     blocks = backbone.blocks(backbone.bare_network())

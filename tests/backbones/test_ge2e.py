@@ -1,4 +1,4 @@
-"""GE2E: the published procedure, step by step, and exact in batches."""
+"""GE2E equals the published procedure, also in batches."""
 
 import sys
 from importlib.machinery import ModuleSpec
@@ -35,15 +35,15 @@ def _noise(*lengths, loudness=0.1):
 
 
 def _by_hand(path, waveform):
-    """Follow the paper and Resemblyzer's documentation: in double precision, one part at a time."""
+    """Compute the procedure of the paper and Resemblyzer's documentation in double precision."""
     weights = torch.load(path, weights_only=True)["model_state"]
     lstm = torch.nn.LSTM(40, 256, num_layers=3, batch_first=True)
     lstm.load_state_dict({k[5:]: v for k, v in weights.items() if k.startswith("lstm.")})
     lstm = lstm.double()
     decibel = 20 * np.log10(np.sqrt(np.mean(waveform.astype(float) ** 2)))
     waveform = waveform * 10 ** (max(-30 - decibel, 0) / 20)
-    # Parts of 1.6 s begin every .77 s, as long as the recording reaches the end of the one before
-    # and covers three quarters.
+    # Parts of 1.6 s start every 0.77 s, while the recording reaches the end of the previous part
+    # and covers three quarters of the new one.
     parts = [0]
     while (parts[-1] + 77 + 120) * 160 <= len(waveform):
         parts.append(parts[-1] + 77)
@@ -80,11 +80,11 @@ def test_ragged_batch_equals_the_procedure_alone(checkpoint, lengths, loud):
         (160000, 12),
     ],
 )
-def test_a_part_that_is_covered_by_less_than_three_quarters_is_left_out(n_samples, n_parts):
+def test_last_part_with_less_than_three_quarters_coverage_is_dropped(n_samples, n_parts):
     assert len(_ge2e._part_starts(n_samples)) == n_parts
 
 
-def test_hours_pass_in_bounded_batches(checkpoint, monkeypatch):
+def test_batches_of_long_recordings_are_bounded(checkpoint, monkeypatch):
     waveforms = _noise(200_000, 1000)
     backbone = _load(checkpoint)
     expected = _embed(backbone, waveforms)
@@ -121,7 +121,7 @@ def test_lower_precision_stays_near(checkpoint, dtype):
 # The checkpoint
 
 
-def test_a_file_of_any_name_and_a_folder_are_the_same(checkpoint, tmp_path):
+def test_file_of_any_name_and_folder_are_equivalent(checkpoint, tmp_path):
     other = save_ge2e(tmp_path / "encoder.pt")
     waveforms = _noise(8000)
     expected = _embed(_load(checkpoint), waveforms)
@@ -151,18 +151,18 @@ def test_missing_and_mismatched_weights_raise(tmp_path):
         _embed(_load(path), _noise(100))
 
 
-def test_another_file_of_tensors_is_no_ge2e(tmp_path):
+def test_other_tensors_than_ge2e_raise(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"other\.pt.*is not a GE2E checkpoint"):
         _embed(_load(tmp_path / "other.pt"), _noise(100))
 
 
-def test_revision_of_a_file_is_refused(checkpoint):
+def test_revision_of_a_file_raises(checkpoint):
     with pytest.raises(ValueError, match=r"revision='v1' is for models on the hub.*is a file"):
         load_backbone(checkpoint, family="speaker", device="cpu", dtype="float32", revision="v1")
 
 
-def test_the_word_finds_the_file_of_an_installed_package(checkpoint, tmp_path, monkeypatch):
+def test_name_ge2e_finds_the_installed_file(checkpoint, tmp_path, monkeypatch):
     spec = ModuleSpec("resemblyzer", None, is_package=True)
     spec.submodule_search_locations = [str(checkpoint.parent)]
     monkeypatch.setattr(_ge2e.importlib.util, "find_spec", lambda name: spec)
@@ -172,13 +172,13 @@ def test_the_word_finds_the_file_of_an_installed_package(checkpoint, tmp_path, m
     assert "resemblyzer" not in sys.modules
 
 
-def test_the_word_without_the_file_says_where_to_get_it(tmp_path, monkeypatch):
+def test_name_ge2e_without_the_file_names_the_remedy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OSError, match=r"pip install --no-deps Resemblyzer.*path/to/pretrained\.pt"):
         _load("ge2e")
 
 
-def test_a_folder_of_no_kind_says_what_each_lacks(tmp_path):
+def test_unsupported_folder_lists_missing_files_of_each_layout(tmp_path):
     with pytest.raises(
         FileNotFoundError,
         match=r"no hyperparams\.yaml.*SpeechBrain.*no config\.json.*no pretrained\.pt",

@@ -1,4 +1,4 @@
-"""Lyra's SoundStream against its graphs run by hand, on the real weights."""
+"""Lyra's SoundStream equals its graphs run frame by frame, on the real weights."""
 
 import threading
 
@@ -38,7 +38,7 @@ def _runner(folder, name, signature=None):
 
 
 def _encode_by_hand(folder, waveform):
-    """Return the output of a fresh graph for one frame after the other."""
+    """Return the output of a new interpreter, frame by frame."""
     run = _runner(folder, "soundstream_encoder.tflite")
     frames = np.pad(waveform, (0, -len(waveform) % FRAME)).reshape(-1, 1, FRAME)
     return np.stack([run(input_audio=frame)["output_0"].ravel().copy() for frame in frames])
@@ -66,7 +66,7 @@ def test_sums_of_codewords_are_what_the_quantiser_decodes(folder, codec, n_quant
     np.testing.assert_allclose(quantized[n_quantizers - 1], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_recording_leaves_nothing_behind(folder, codec):
+def test_no_state_between_recordings(folder, codec):
     first, second = _sample(folder, 1), _sample(folder, 2)
     alone = codec.encode(second)
     codec.encode(first)
@@ -104,8 +104,8 @@ def _log_mel(waveform):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2])
-def test_what_the_decoder_makes_of_the_latents_is_still_the_speech(folder, codec, number):
-    """Quantised latents are in the space of the decoder, at the loudness it expects."""
+def test_decoded_latents_resemble_the_recording(folder, codec, number):
+    """The decoder reconstructs the recording from the quantised latents."""
     waveform = _sample(folder, number)
     *_, quantized = codec.quantize(codec.encode(waveform))
     decoded = _decode(folder, quantized.numpy())[: len(waveform)]
@@ -118,13 +118,13 @@ def test_what_the_decoder_makes_of_the_latents_is_still_the_speech(folder, codec
     assert max(correlations) >= 0.95
 
 
-def test_codec_runs_on_the_cpu_and_cuts_by_itself(codec):
+def test_codec_runs_on_the_cpu_without_windows(codec):
     assert codec.cuts_by_itself
     assert codec.encode(np.zeros(640, np.float32)).device.type == "cpu"
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "swapped"])
-def test_damaged_files_are_told(folder, tmp_path, damage):
+def test_damaged_files_raise(folder, tmp_path, damage):
     names = ["soundstream_encoder.tflite", "quantizer.tflite"]
     for name, other in zip(names, names[::-1], strict=True):
         content = (folder / (other if damage == "swapped" else name)).read_bytes()

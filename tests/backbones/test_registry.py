@@ -1,4 +1,4 @@
-"""From a model's name to a backbone: families, the contract, and what is shared."""
+"""Backbones are found by name, follow the interface, and are shared."""
 
 import json
 import shutil
@@ -29,14 +29,14 @@ def _speech(folder, **settings):
     ("name", "column"),
     [("wavlm", "wavlm"), ("xls-r", "wav2vec2"), ("data2vec", "data2vec"), ("whisper", "whisper")],
 )
-def test_an_encoder_of_speech_is_known_by_its_type(name, column):
+def test_speech_encoder_is_found_by_its_model_type(name, column):
     backbone = _speech(small_network(name))
     assert backbone.name == column
     assert type(backbone) is SPEECH_BACKBONES[backbone.config.model_type]
     assert (backbone.n_layers, backbone.n_dims, backbone.stride) == (4, 32, 320)
 
 
-def test_whisper_sees_the_recordings_own_length_unless_told_otherwise():
+def test_default_context_of_whisper_is_the_recording():
     assert _speech(small_network("whisper")).context == "recording"
     whole = load_backbone(
         small_network("whisper"), family="whisper", device="cpu", dtype="float32", context="30s"
@@ -57,14 +57,14 @@ def test_the_wrong_family_names_the_right_embedder(family, name, says):
         load_backbone(small_network(name), family=family, device="cpu", dtype="float32")
 
 
-def test_no_encoder_of_speech(tmp_path):
+def test_model_that_is_not_a_speech_encoder_raises(tmp_path):
     folder = shutil.copytree(small_network("wavlm"), tmp_path / "network")
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(ValueError, match=r"'bert', and this .* supports .*choose another model"):
         _speech(folder)
 
 
-def test_a_family_that_says_no_more_gives_one_vector():
+def test_defaults_of_a_backbone():
     class Constant(AudioBackbone):
         name, sampling_rate, n_dims = "constant", 8000, 1
 
@@ -81,8 +81,8 @@ def test_a_family_that_says_no_more_gives_one_vector():
 
 
 @pytest.mark.parametrize("name", ["wavlm", "hubert-large", "whisper"])
-def test_a_rebuilt_network_computes_as_the_frozen_one(name):
-    """By `from_settings`, `build_network` and `hidden_states`, which students are made of."""
+def test_rebuilt_network_equals_the_frozen_one(name):
+    """Tests `from_settings`, `build_network` and `hidden_states`, which students use."""
     frozen = _speech(small_network(name))
     rebuilt = type(frozen).from_settings(frozen.config, frozen.extractor.to_dict())
     assert isinstance(rebuilt, SpeechBackbone)
@@ -111,7 +111,7 @@ def test_the_same_settings_share_a_backbone_and_others_do_not():
     assert _speech(folder, parameter="audio_model").checkpoint.label.startswith("audio_model=")
 
 
-def test_a_changed_file_makes_another_backbone(tmp_path):
+def test_a_changed_file_creates_a_new_backbone(tmp_path):
     folder = shutil.copytree(small_network("wavlm"), tmp_path / "network")
     before = _speech(folder)
     preprocessing = json.loads((folder / "preprocessor_config.json").read_text())
@@ -121,11 +121,11 @@ def test_a_changed_file_makes_another_backbone(tmp_path):
     after = _speech(folder)
     assert after.extractor.do_normalize is not before.extractor.do_normalize
     (folder / "preprocessor_config.json").unlink()
-    assert _speech(folder).extractor.do_normalize  # transformers' default
+    assert _speech(folder).extractor.do_normalize  # default of transformers
 
 
 def test_each_thread_has_a_tokenizer_of_its_own():
-    """A tokenizer is told how to cut before each call, and two calls at once would disagree."""
+    """Truncation is part of a tokenizer's state, so concurrent calls would interfere."""
     folder = small_text_network("bert")
     texts = [f"{'no ' * n}happy" for n in range(1, 30)]
     backbones = [
@@ -138,7 +138,7 @@ def test_each_thread_has_a_tokenizer_of_its_own():
     assert found == expected * 20
 
 
-def test_a_device_that_is_not_there_is_named():
+def test_unavailable_device_is_named():
     with pytest.raises(ValueError, match="device='nowhere' can't be used here"):
         choose_device("nowhere")
     assert choose_device("cpu") == "cpu"

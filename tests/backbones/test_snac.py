@@ -1,4 +1,4 @@
-"""SNAC against its package's own forward pass."""
+"""SNAC equals the forward pass of its package."""
 
 import json
 import shutil
@@ -59,7 +59,7 @@ def test_fewer_stages_are_the_first_ones(folder):
     assert not torch.allclose(layers[1], layers[2])
 
 
-def test_neighbours_are_of_no_consequence(folder):
+def test_results_do_not_depend_on_neighbours(folder):
     backbone = load_codec(folder, device="cpu")
     waveforms = [_noise(30000), _noise(700, seed=1)]
     together = list(backbone.encode(waveforms, 3))
@@ -76,7 +76,7 @@ def test_name_and_sizes(folder):
     assert make_snac().latent_dim == 64
 
 
-def test_weights_that_do_not_fit_are_refused(folder, tmp_path):
+def test_mismatched_weights_raise(folder, tmp_path):
     save_snac(tmp_path)
     weights = make_snac().state_dict()
     weights["stray"] = weights.pop("encoder.block.0.bias")
@@ -89,14 +89,14 @@ def test_weights_that_do_not_fit_are_refused(folder, tmp_path):
     ("config", "says"),
     [([1], "is not a JSON object"), (SNAC | {"what": 1}, "does not support: what")],
 )
-def test_settings_that_do_not_fit_are_told(folder, tmp_path, config, says):
+def test_unsupported_settings_raise(folder, tmp_path, config, says):
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=says):
         load_codec(copy, device="cpu")
 
 
-def test_settings_that_the_file_leaves_out_are_those_of_the_package(folder, tmp_path):
+def test_missing_settings_are_the_defaults_of_the_package(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     few = {name: value for name, value in SNAC.items() if name not in ("noise", "depthwise")}
     (copy / "config.json").write_text(json.dumps(few))

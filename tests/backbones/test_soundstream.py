@@ -1,4 +1,4 @@
-"""SoundStream's encoder against its description, by plain convolutions on the same weights."""
+"""SoundStream's encoder equals plain convolutions with the same weights."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from sklearn_ser.backbones import load_codec
 
-# The network is of full size.
+# The network has its full size.
 pytestmark = pytest.mark.slow
 
 NAME = "soundstream_variant_naturalspeech2.pt"
@@ -16,7 +16,7 @@ WIDTH = 58
 
 
 def _shapes():
-    """Yield names and shapes of the weights as the soundstream package saves them."""
+    """Yield names and shapes of the weights in the format of the soundstream package."""
 
     def convolution(name, n_out, n_in, width):
         yield f"{name}.conv.weight", (n_out, n_in, width)
@@ -92,7 +92,7 @@ def _quantize_by_hand(weights, latents):
 
 
 @pytest.mark.parametrize("n_samples", [2200, 2399, 2400, 30001])
-def test_latents_and_codewords_are_as_described(folder, weights, n_samples):
+def test_latents_and_codewords_equal_those_of_plain_convolutions(folder, weights, n_samples):
     waveform = _noise(n_samples)
     backbone = load_codec(folder, device="cpu")
     layers = [layer[0] for layer in backbone.encode([waveform], 16)]
@@ -107,7 +107,7 @@ def test_latents_and_codewords_are_as_described(folder, weights, n_samples):
         assert distance <= 1e-5 * torch.linalg.norm(expected)
 
 
-def test_shorter_recordings_than_it_can_mirror_are_filled_up(folder):
+def test_too_short_recordings_are_padded(folder):
     backbone = load_codec(folder, device="cpu")
     assert backbone.min_samples == 2200
     next(backbone.encode([_noise(2200)], 0))
@@ -115,7 +115,7 @@ def test_shorter_recordings_than_it_can_mirror_are_filled_up(folder):
         next(backbone.encode([_noise(2199)], 0))
 
 
-def test_the_future_is_not_seen(folder):
+def test_encoder_is_causal(folder):
     backbone = load_codec(folder, device="cpu")
     waveform = _noise(8000)
     changed = np.where(np.arange(8000) < 4000, waveform, 0).astype(np.float32)
@@ -125,7 +125,7 @@ def test_the_future_is_not_seen(folder):
 
 
 @pytest.mark.parametrize("lost", ["encoder.layers.2.layers.3.conv.bias", "quantizer.layers.15"])
-def test_weights_that_do_not_fit_are_refused(weights, lost, tmp_path):
+def test_mismatched_weights_raise(weights, lost, tmp_path):
     kept = {key: value for key, value in weights.items() if not key.startswith(lost)}
     torch.save(kept, tmp_path / NAME)
     with pytest.raises(ValueError, match=rf"missing \({lost}"):

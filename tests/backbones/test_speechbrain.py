@@ -1,4 +1,4 @@
-"""SpeechBrain's speaker encoders: equal to its own inference, exact, and nothing is built."""
+"""SpeechBrain's speaker encoders equal its inference, without evaluation of YAML files."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifiers(folders):
-    """SpeechBrain's own inference on the same folders, without the noise that it adds to means."""
+    """SpeechBrain's inference on the same folders, without its added noise."""
     from speechbrain.inference.classifiers import EncoderClassifier
     from speechbrain.nnet.pooling import StatisticsPooling
 
@@ -71,7 +71,7 @@ def test_ragged_batch_equals_speechbrain_alone(folders, classifiers, name, seed)
 
 
 def test_speechbrain_is_not_exact_in_a_padded_batch(classifiers):
-    """What this package does otherwise would not be worth its code if this were small."""
+    """The difference must be large to justify the code that avoids it."""
     short, long = (torch.from_numpy(waveform) for waveform in _noise(16000, 48000))
     padded = torch.stack([torch.nn.functional.pad(short, (0, 32000)), long])
     for classifier in classifiers.values():
@@ -135,7 +135,7 @@ def _edit_weights(folder, edit):
     torch.save(weights, folder / "embedding_model.ckpt")
 
 
-def test_two_files_are_enough(folders, tmp_path):
+def test_two_files_are_sufficient(folders, tmp_path):
     folder = tmp_path / "alone"
     folder.mkdir()
     for name in ("hyperparams.yaml", "embedding_model.ckpt"):
@@ -145,7 +145,7 @@ def test_two_files_are_enough(folders, tmp_path):
     np.testing.assert_array_equal(_embed(_load(folder), waveforms), expected)
 
 
-def test_nothing_that_the_file_names_is_built(folders, tmp_path):
+def test_objects_named_in_hyperparams_are_not_built(folders, tmp_path):
     folder = _copy(folders["xvector"], tmp_path)
     ran = tmp_path / "ran"
     _edit(
@@ -174,28 +174,28 @@ def test_nothing_that_the_file_names_is_built(folders, tmp_path):
         (("n_mels: 24", "n_mels: [24"), "not valid YAML"),
     ],
 )
-def test_a_file_that_says_something_else_is_refused(folders, tmp_path, replacement, says):
+def test_unsupported_hyperparams_raise(folders, tmp_path, replacement, says):
     folder = _copy(folders["xvector"], tmp_path)
     _edit(folder, replacement)
     with pytest.raises(ValueError, match=says):
         _load(folder)
 
 
-def test_a_file_without_settings_is_refused(folders, tmp_path):
+def test_hyperparams_that_are_not_a_mapping_raise(folders, tmp_path):
     folder = _copy(folders["xvector"], tmp_path)
     (folder / "hyperparams.yaml").write_text("just words")
     with pytest.raises(ValueError, match="is not a mapping"):
         _load(folder)
 
 
-def test_settings_that_the_network_does_not_take_are_told(folders, tmp_path):
+def test_unsupported_settings_raise(folders, tmp_path):
     folder = _copy(folders["xvector"], tmp_path)
     _edit(folder, ("tdnn_blocks: 5", "tdnn_blocks: 5\n    wings: 2"))
     with pytest.raises(ValueError, match=r"settings that Xvector.*does not support.*wings"):
         _embed(_load(folder), _noise(8000))
 
 
-def test_settings_that_are_not_there_are_those_of_the_class(tmp_path):
+def test_missing_settings_are_the_defaults_of_the_class(tmp_path):
     (tmp_path / "hyperparams.yaml").write_text(
         "embedding_model: !new:speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN\n"
         "    input_size: 80\n"
@@ -206,7 +206,7 @@ def test_settings_that_are_not_there_are_those_of_the_class(tmp_path):
     assert found == ("speechbrain.lobes.features.Fbank", {})
 
 
-def test_missing_and_left_over_weights_are_told(folders, tmp_path):
+def test_missing_and_unexpected_weights_raise(folders, tmp_path):
     folder = _copy(folders["ecapa"], tmp_path)
 
     def edit(weights):
@@ -218,15 +218,15 @@ def test_missing_and_left_over_weights_are_told(folders, tmp_path):
         _embed(_load(folder), _noise(8000))
 
 
-def test_sizes_that_the_weights_have_not_are_told(folders, tmp_path):
+def test_weights_of_other_sizes_raise(folders, tmp_path):
     folder = _copy(folders["xvector"], tmp_path)
     _edit(folder, ("    lin_neurons: 20\n\nclassifier", "    lin_neurons: 21\n\nclassifier"))
     with pytest.raises(ValueError, match="2 of another shape"):
         _embed(_load(folder), _noise(8000))
 
 
-def test_an_import_that_fails_is_told_before_any_download(monkeypatch):
-    """Beside a torch that torchaudio was not built for, the import of SpeechBrain fails so."""
+def test_failed_import_raises_before_any_download(monkeypatch):
+    """The error of SpeechBrain's import if torchaudio is incompatible with torch."""
     from sklearn_ser import _extras
     from sklearn_ser.backbones import _checkpoint
 

@@ -1,4 +1,4 @@
-"""Text encoders: the library's own numbers, loaded whole or not at all."""
+"""Text encoders equal those of transformers, and are loaded strictly."""
 
 import functools
 import json
@@ -37,7 +37,7 @@ def _load_both(folder):
 
 
 def _hidden_states(folder, text):
-    """Return what transformers' tokenizer and network give for one text by itself."""
+    """Return the output of transformers' tokenizer and network for one text."""
     tokenizer, network = _load_both(folder)
     with torch.no_grad():
         output = network(**tokenizer(text, return_tensors="pt"), output_hidden_states=True)
@@ -85,16 +85,16 @@ def test_a_layer_is_the_same_whether_or_not_deeper_ones_are_asked_for(name):
     backbone = _load(small_text_network(name))
     [ids], _ = backbone.tokenize(SENTENCES[:1])
     whole = list(backbone.encode([ids], 3))
-    for depth in range(4):
-        some = list(backbone.encode([ids], depth))
-        assert len(some) == depth + 1
+    for last_layer in range(4):
+        some = list(backbone.encode([ids], last_layer))
+        assert len(some) == last_layer + 1
         for found, wanted in zip(some, whole, strict=False):
             torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("name", STOPPING)
-@pytest.mark.parametrize("depth", [0, 1, 3])
-def test_no_block_below_the_deepest_layer_runs(name, depth, monkeypatch):
+@pytest.mark.parametrize("last_layer", [0, 1, 3])
+def test_blocks_beyond_the_deepest_layer_do_not_run(name, last_layer, monkeypatch):
     backbone = _load(small_text_network(name))
     [ids], _ = backbone.tokenize(SENTENCES[:1])
     network = backbone._network()
@@ -104,11 +104,11 @@ def test_no_block_below_the_deepest_layer_runs(name, depth, monkeypatch):
         block.register_forward_hook(lambda block, *_: ran.append(id(block))) for block in blocks
     ]
     try:
-        list(backbone.encode([ids], depth))
+        list(backbone.encode([ids], last_layer))
     finally:
         for hook in hooks:
             hook.remove()
-    assert ran == [id(block) for block in blocks[:depth]]
+    assert ran == [id(block) for block in blocks[:last_layer]]
 
 
 def test_the_state_of_a_network_is_left_alone():
@@ -154,7 +154,7 @@ def test_checkpoints_with_a_head_hold_the_same_network(name, head, tmp_path):
     np.testing.assert_array_equal(_last_layer(_load(tmp_path / "headed")), expected)
 
 
-def test_a_pooler_may_be_missing_as_may_be_left_over_positions(tmp_path):
+def test_missing_pooler_and_unexpected_position_ids_are_ignored(tmp_path):
     folder = _copy("bert", tmp_path)
     expected = _last_layer(_load(folder))
     extra = {"embeddings.position_ids": torch.arange(120)[None]}
@@ -174,7 +174,7 @@ def test_a_pooler_may_be_missing_as_may_be_left_over_positions(tmp_path):
         ("modernbert", "final_norm.weight"),
     ],
 )
-def test_missing_weights_are_no_random_weights(name, lost, tmp_path):
+def test_missing_weights_raise(name, lost, tmp_path):
     folder = _copy(name, tmp_path)
     _edit_weights(folder, lambda weights: {k: v for k, v in weights.items() if k != lost})
     with pytest.raises(ValueError, match=rf"1 missing \({lost}\)"):
@@ -191,7 +191,7 @@ def test_unexpected_and_mismatched_weights_raise(tmp_path):
         _last_layer(_load(folder))
 
 
-def test_a_folder_without_a_tokenizer_gets_no_made_up_one(tmp_path):
+def test_folder_without_tokenizer_raises(tmp_path):
     folder = _copy("bert", tmp_path)
     for path in folder.glob("*"):
         if path.name not in {"config.json", "model.safetensors", "tokenizer_config.json"}:
@@ -200,7 +200,7 @@ def test_a_folder_without_a_tokenizer_gets_no_made_up_one(tmp_path):
         _load(folder)
 
 
-def test_a_tokenizer_of_another_model_is_told(tmp_path):
+def test_tokenizer_of_another_model_raises(tmp_path):
     folder = save_text_network(make_text_network("bert", vocab_size=9), tmp_path, "wordpiece")
     with pytest.raises(ValueError, match=r"returned the token id \d+, .*vocabulary has 9 tokens"):
         _last_layer(_load(folder))
@@ -214,7 +214,7 @@ def test_the_tokenizer_is_part_of_the_checkpoint():
     assert {path.name for path in without.files} == {"config.json", "model.safetensors"}
 
 
-def test_code_that_comes_with_a_checkpoint_never_runs(tmp_path):
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
     folder = _copy("bert", tmp_path)
     ran = tmp_path / "ran"
     (folder / "foreign.py").write_text(f"open({str(ran)!r}, 'w')\n")
@@ -240,7 +240,7 @@ def test_code_that_comes_with_a_checkpoint_never_runs(tmp_path):
         ({"is_decoder": True}, "'bert' with is_decoder=True"),
     ],
 )
-def test_what_is_no_text_encoder_is_refused_before_its_weights_are_read(changes, says, tmp_path):
+def test_unsupported_network_raises_before_weights_are_read(changes, says, tmp_path):
     folder = _copy("bert", tmp_path)
     _edit_config(folder, **changes)
     (folder / "model.safetensors").write_bytes(b"unread")
@@ -248,7 +248,7 @@ def test_what_is_no_text_encoder_is_refused_before_its_weights_are_read(changes,
         _load(folder)
 
 
-def test_networks_without_a_state_for_each_token_are_refused(tmp_path):
+def test_networks_without_hidden_states_per_token_raise(tmp_path):
     config = transformers.FunnelConfig(
         block_sizes=[1, 1], d_model=32, n_head=2, d_head=16, d_inner=48, vocab_size=90
     )
@@ -257,7 +257,7 @@ def test_networks_without_a_state_for_each_token_are_refused(tmp_path):
         _last_layer(_load(folder))
 
 
-def test_models_without_an_owner_are_those_of_the_hub(monkeypatch, tmp_path):
+def test_models_without_an_owner_are_found_on_the_hub(monkeypatch, tmp_path):
     asked = []
 
     def download(name, *, allow_patterns, **settings):
@@ -281,7 +281,7 @@ def test_models_without_an_owner_are_those_of_the_hub(monkeypatch, tmp_path):
         _load("my-folder")
 
 
-def test_a_model_that_is_not_at_hand_names_the_two_remedies():
+def test_missing_model_names_two_remedies():
     with pytest.raises(OSError, match=r"hf download nobody/nothing.*model='path/to/folder'"):
         _load("nobody/nothing", local_files_only=True)
 
@@ -301,7 +301,7 @@ def test_the_limit_is_what_tokenizer_and_positions_allow(name, limit):
     assert _last_layer(backbone, "no " * 200).shape == (limit, 32)
 
 
-def test_a_cut_text_keeps_its_first_words_and_the_last_token():
+def test_truncated_text_keeps_first_words_and_last_token():
     backbone = _load(small_text_network("bert"), max_length=5)
     [whole, cut], n_tokens = _load(small_text_network("bert")).tokenize(["n o", "n o u n o"])
     [same, ids], _ = backbone.tokenize(["n o", "n o u n o"])
@@ -311,7 +311,7 @@ def test_a_cut_text_keeps_its_first_words_and_the_last_token():
 
 
 @pytest.mark.parametrize("max_length", [1, 2, 121])
-def test_a_length_that_is_not_possible_is_told(max_length):
+def test_invalid_max_length_raises(max_length):
     backbone = _load(small_text_network("bert"), max_length=max_length)
     with pytest.raises(ValueError, match=r"adds 2 tokens to each text and takes at most 120"):
         backbone.tokenize(["no"])

@@ -1,4 +1,4 @@
-"""Speaker embeddings of the wav2vec 2.0 family: equal to transformers, alone and in batches."""
+"""Speaker embeddings of the wav2vec 2.0 family equal those of transformers."""
 
 import functools
 
@@ -67,7 +67,7 @@ def test_the_shortest_waveform_gives_two_frames_to_the_statistics():
         assert _embed(backbone, [shortest[:-1]]).isnan().any()
 
 
-def test_sizes_come_without_weights(monkeypatch):
+def test_sizes_are_known_without_loading_weights(monkeypatch):
     from sklearn_ser.backbones import _wav2vec2
 
     monkeypatch.setattr(_wav2vec2, "load_network", None)
@@ -92,7 +92,7 @@ def _save_with(edit, folder):
     return folder
 
 
-def test_what_only_training_needs_may_be_missing(tmp_path):
+def test_training_weights_may_be_missing(tmp_path):
     for_training = ("classifier", "objective", "wavlm.masked_spec_embed")
     folder = _save_with(
         lambda weights: {k: v for k, v in weights.items() if not k.startswith(for_training)},
@@ -103,7 +103,7 @@ def test_what_only_training_needs_may_be_missing(tmp_path):
     np.testing.assert_array_equal(_embed(_load(folder), waveforms), expected)
 
 
-def test_a_missing_part_of_the_head_is_told(tmp_path):
+def test_missing_weight_of_the_head_raises(tmp_path):
     folder = _save_with(
         lambda weights: {k: v for k, v in weights.items() if k != "projector.weight"}, tmp_path
     )
@@ -111,7 +111,7 @@ def test_a_missing_part_of_the_head_is_told(tmp_path):
         _embed(_load(folder), _noise(8000))
 
 
-def test_a_network_without_the_head_is_refused_before_it_is_loaded():
+def test_network_without_head_raises_before_loading():
     with pytest.raises(ValueError, match=r"is a WavLMModel, without the head.*wavlm-base-plus-sv"):
         _load(small_network("wavlm"))
     with pytest.raises(ValueError, match=r"type 'whisper'.*use WhisperEmbedder"):

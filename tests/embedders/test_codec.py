@@ -1,4 +1,4 @@
-"""CodecEmbedder: what users see of codecs."""
+"""CodecEmbedder."""
 
 import pickle
 
@@ -35,13 +35,13 @@ def _voices(*durations, seed=0):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Return a list that gets the lengths of each batch that passes through a codec."""
+    """Return a list to which the lengths of each encoded batch are appended."""
     batches = []
     original = _codec.CodecBackbone.encode
 
-    def encode(self, waveforms, depth):
+    def encode(self, waveforms, last_layer):
         batches.append([len(waveform) for waveform in waveforms])
-        return original(self, waveforms, depth)
+        return original(self, waveforms, last_layer)
 
     monkeypatch.setattr(_codec.CodecBackbone, "encode", encode)
     return batches
@@ -54,17 +54,17 @@ def _count(passes):
 
 
 def _by_library(waveform, n_quantizers=None):
-    """Return the quantised latents that transformers' DAC makes of whole frames."""
+    """Return the quantised latents of transformers' DAC for whole frames."""
     samples = torch.from_numpy(np.pad(waveform, (0, -len(waveform) % 320)))[None, None]
     with torch.no_grad():
         return make_codec("dac").encode(samples, n_quantizers).quantized_representation[0].T.numpy()
 
 
-# What comes out
+# Output
 
 
 @pytest.mark.parametrize("n_quantizers", [None, 1, 3])
-def test_rows_are_the_mean_of_what_the_decoder_is_given(n_quantizers):
+def test_rows_are_the_mean_of_the_decoder_input(n_quantizers):
     recordings = _voices(0.5, 1.3, 0.001, 0.5)
     rows = _dac(n_quantizers=n_quantizers).fit_transform(recordings)
     assert rows.dtype == np.float32
@@ -98,7 +98,7 @@ def test_pooling(pooling, statistics):
     np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_columns_say_what_they_hold():
+def test_column_names_contain_the_parameters():
     for parameters, prefix in (
         ({}, "encodec24"),
         ({"n_quantizers": 2}, "encodec24_q02"),
@@ -138,7 +138,7 @@ def test_rows_are_the_same_alone_and_in_any_batch(name):
 # Windows
 
 
-def test_long_recordings_are_seen_in_windows_and_every_frame_is_pooled_once(passes):
+def test_long_recordings_are_split_into_windows_and_each_frame_is_pooled_once(passes):
     recording = _voices(7.3)[0]
     count = _dac(window=2.0, hop=1.5, pooling=lambda frames: np.array([len(frames)]))
     assert count.fit_transform([recording])[0, 0] == -(-len(recording) // 320)
@@ -153,7 +153,7 @@ def test_windows_agree_with_the_whole_recording():
     assert np.linalg.norm(windows - whole) < 0.2 * np.linalg.norm(other - whole)
 
 
-def test_codecs_that_cut_by_themselves_get_no_windows(passes):
+def test_no_windows_for_codecs_that_split_recordings(passes):
     recording = _voices(3.3)[0]
     rows = [
         CodecEmbedder(small_codec("encodec-48khz"), window=window).fit_transform([recording])
@@ -163,10 +163,10 @@ def test_codecs_that_cut_by_themselves_get_no_windows(passes):
     assert passes == [[3 * len(recording)]] * 2
 
 
-# Bad input
+# Unusable input
 
 
-def test_bad_recordings_cost_no_other(tmp_path):
+def test_unusable_recordings_do_not_affect_others(tmp_path):
     good = _voices(0.3, 0.6)
     mixed = [good[0], str(tmp_path / "absent.wav"), np.array([np.nan, 0.0]), good[1]]
     with pytest.raises(RecordingError, match=r"Recording 1: .*absent\.wav"):
@@ -192,12 +192,12 @@ def test_more_quantisers_than_there_are(passes):
         {"window": None, "hop": 1.0},
     ],
 )
-def test_parameters_that_make_no_sense_are_refused(parameters):
+def test_invalid_parameters_raise(parameters):
     with pytest.raises(ValueError, match=next(reversed(parameters))):
         _encodec(**parameters).fit(_voices(0.2))
 
 
-def test_a_missing_model_is_named_with_two_remedies(tmp_path, monkeypatch):
+def test_missing_model_is_named_with_two_remedies(tmp_path, monkeypatch):
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
@@ -218,7 +218,7 @@ def test_silence_has_a_row():
 # scikit-learn
 
 
-def test_nothing_is_loaded_before_the_first_recording_passes(monkeypatch):
+def test_weights_are_loaded_at_the_first_recording(monkeypatch):
     from sklearn_ser.backbones import _encodec as module
 
     loaded = []
@@ -242,7 +242,7 @@ def test_pickles_carry_no_weights():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(embedder)).transform(recordings), rows)
 
 
-# The store
+# Cache
 
 
 @pytest.mark.slow
@@ -266,14 +266,14 @@ def test_a_search_over_the_quantiser_makes_one_pass(tmp_path, passes):
 @pytest.mark.parametrize(
     "change", [{"pooling": "max"}, {"model": small_codec("encodec", later=True)}]
 )
-def test_what_shapes_the_output_is_another_entry(change, tmp_path, passes):
+def test_parameters_that_affect_the_output_are_part_of_the_cache_key(change, tmp_path, passes):
     recordings = _voices(0.3)
     _dac(memory=tmp_path).fit_transform(recordings)
     _dac(memory=tmp_path).set_params(**change).fit_transform(recordings)
     assert _count(passes) == 2
 
 
-# A codec of one's own
+# Custom codecs
 
 
 class Rounding(_codec.Codec):
@@ -290,7 +290,7 @@ class Rounding(_codec.Codec):
         yield latents.round(2)
 
 
-def test_a_codec_of_ones_own_is_kept_under_its_name(tmp_path, monkeypatch, passes):
+def test_custom_codec_is_cached_under_its_name(tmp_path, monkeypatch, passes):
     monkeypatch.setattr(_codec_registry, "_registered", {})
     recording = np.arange(16, dtype=np.float32) / 9
     for name in ("one", "two"):

@@ -1,4 +1,4 @@
-"""embed_recordings: what is read, what passes through the network, and what is kept."""
+"""embed_recordings: reading, computing and caching."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from sklearn_ser.embedders._stored_layers import open_stored_layers
 
 
 class Scaled(AudioBackbone):
-    """One vector: the mean of a recording, times one more for each layer."""
+    """A single vector per recording; layer k is its mean times k + 1."""
 
     name, sampling_rate, n_layers, n_dims = "scaled", 16000, 3, 1
 
@@ -32,7 +32,7 @@ def _pooler(backbone, pooling="mean"):
 
 
 def _embed(recordings, backbone, store=None, *, layers=(0,), last_layer=None, on_error="raise"):
-    told = []
+    progress = []
     rows = embed_recordings(
         recordings,
         _pooler(backbone),
@@ -43,22 +43,22 @@ def _embed(recordings, backbone, store=None, *, layers=(0,), last_layer=None, on
         channel=None,
         on_error=on_error,
         n_jobs=None,
-        progress=told.append,
+        progress=progress.append,
     )
-    return rows, told
+    return rows, progress
 
 
 def _constants(*values):
     return [np.full(1600, value, dtype=np.float32) for value in values]
 
 
-def test_layers_come_in_the_order_asked_for_and_progress_in_seconds():
-    rows, told = _embed(_constants(0.5, 0.25), Scaled(), layers=[2, 0])
+def test_order_of_layers_and_progress_in_seconds():
+    rows, progress = _embed(_constants(0.5, 0.25), Scaled(), layers=[2, 0])
     np.testing.assert_allclose(rows[..., 0], [[1.5, 0.5], [0.75, 0.25]])
-    assert told == [pytest.approx(0.2)]
+    assert progress == [pytest.approx(0.2)]
 
 
-def test_equal_recordings_pass_once_where_they_are_kept(tmp_path):
+def test_equal_recordings_are_embedded_once_with_a_cache(tmp_path):
     backbone = Scaled()
     recordings = _constants(0.5, 0.25, 0.5)
     _embed(recordings, backbone)
@@ -68,14 +68,14 @@ def test_equal_recordings_pass_once_where_they_are_kept(tmp_path):
     np.testing.assert_allclose(rows[:, 0, 0], [0.5, 0.25, 0.5])
 
 
-def test_what_is_not_kept_deep_enough_passes_again(tmp_path):
+def test_missing_deeper_layers_are_recomputed(tmp_path):
     backbone, store = Scaled(), EmbeddingStore(tmp_path)
     for layers, last_layer in (([0], 1), ([1], None), ([2], None), ([0, 2], None)):
         _embed(_constants(0.5), backbone, store, layers=layers, last_layer=last_layer)
     assert backbone.seen == [(1, 1), (1, 2)]
 
 
-def test_output_that_is_not_finite_names_the_recording_and_is_not_kept(tmp_path):
+def test_non_finite_output_names_the_recording_and_is_not_cached(tmp_path):
     class Broken(Scaled):
         def encode(self, inputs, last_layer):
             yield torch.tensor([[[torch.nan if own[0] > 0.4 else own[0]]] for own in inputs])
@@ -92,7 +92,7 @@ def test_output_that_is_not_finite_names_the_recording_and_is_not_kept(tmp_path)
 @pytest.mark.parametrize(
     "other", [Scaled(fingerprint=[len]), Scaled(fingerprint=["a"]), Scaled(context="30s")]
 )
-def test_networks_that_compute_otherwise_are_kept_apart(other, tmp_path):
+def test_fingerprint_and_context_are_part_of_the_cache_key(other, tmp_path):
     store = EmbeddingStore(tmp_path)
     keys = [
         open_stored_layers(store, _pooler(backbone), 0).namespace
@@ -101,5 +101,5 @@ def test_networks_that_compute_otherwise_are_kept_apart(other, tmp_path):
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_without_a_store_nothing_is_opened():
+def test_no_cache_without_a_store():
     assert open_stored_layers(None, _pooler(Scaled()), 0) is None

@@ -1,4 +1,4 @@
-"""WindowPooler: windows, batches and pooling, over a network whose frames are known."""
+"""WindowPooler: windows, batches and pooling for a network with known frames."""
 
 import numpy as np
 import pytest
@@ -44,10 +44,10 @@ def _frames(waveform):
     return np.stack([frames.mean(axis=1), frames.max(axis=1)], axis=1)
 
 
-def test_an_hour_is_seen_in_windows_of_half_a_minute():
+def test_an_hour_is_split_into_windows_of_half_a_minute():
     pooler = _pooler()
     pieces = list(pooler._cut(0, np.zeros(3600 * RATE, dtype=np.float32)))
-    assert len(pieces) == 150  # four fifths from one to the next
+    assert len(pieces) == 150  # the hop is 0.8 * window
     assert max(len(piece.waveform) for piece in pieces) == 30 * RATE
     assert [len(batch) for batch in pooler._batches(pieces)] == [1] * 150
 
@@ -72,15 +72,15 @@ def test_windows_are_pooled_as_the_whole_recording(pooling, pool):
         np.testing.assert_allclose(found[index][1], 2 * expected, rtol=1e-5, atol=1e-6)
 
 
-def test_what_is_too_short_for_a_frame_gets_zeros_at_its_end():
+def test_short_recordings_are_padded_with_zeros():
     [batch] = _pooler().encode([np.ones(4, dtype=np.float32)], 0)
     np.testing.assert_allclose(batch[0], [[0.4, 1.0]])
 
 
-def test_recordings_come_with_the_batch_of_their_last_window():
+def test_recordings_are_complete_with_the_batch_of_their_last_window():
     batches = list(_pooler(window=0.05, batch_size=2).encode(_noise(2000, 500, 400), 0))
     assert [index for batch in batches for index in batch] == [0, 1, 2]
-    assert {} in batches  # windows of the first recording alone
+    assert {} in batches  # only windows of the first recording
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_column_names(pooling, names):
     assert _pooler(pooling=pooling).column_names() == names
 
 
-def test_a_network_that_cuts_by_itself_gets_no_windows(monkeypatch):
+def test_no_windows_for_a_network_that_splits_recordings(monkeypatch):
     monkeypatch.setattr(Averages, "cuts_by_itself", True)
     pooler = _pooler(window=0.05, hop=0.02)
     assert (pooler.window, pooler.hop) == (None, None)

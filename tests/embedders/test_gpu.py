@@ -1,4 +1,4 @@
-"""What is true on the CPU is true on a GPU; skipped where there is none."""
+"""Results on a GPU equal those on the CPU; skipped without a GPU."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""LogMelSpectrogram: its parameters, its statistics, and its place in a search."""
+"""LogMelSpectrogram: parameters, statistics and searches."""
 
 import tracemalloc
 
@@ -45,7 +45,7 @@ def test_all_of_a_recording_is_pooled(tone):
     np.testing.assert_allclose(row, decibel.max(axis=1), atol=0.01)
 
 
-def test_padding_takes_no_part_in_statistics(tone):
+def test_padding_is_excluded_from_statistics(tone):
     short = tone[:8000]
     for pooling in ("mean", "max", "mean_std", "mean_std_delta"):
         front_end = LogMelSpectrogram(pooling=pooling)
@@ -88,7 +88,7 @@ def test_extreme_floors_give_finite_numbers(parameters):
     assert np.isfinite(front_end.transform([np.zeros(9)])).all()
 
 
-def test_samples_too_large_for_float32_are_told(tone):
+def test_samples_too_large_for_float32_raise(tone):
     with pytest.raises(RecordingError, match=r"Recording 1: .*reach 1e\+20.*scale them"):
         LogMelSpectrogram().transform([tone, 1e20 * tone])
 
@@ -123,12 +123,12 @@ def test_channel_is_picked(tone):
     ],
 )
 @pytest.mark.parametrize("method", ["fit", "transform"])
-def test_parameters_that_cannot_be_are_refused(tone, parameters, message, method):
+def test_invalid_parameters_raise(tone, parameters, message, method):
     with pytest.raises(ValueError, match=message):
         getattr(LogMelSpectrogram(**parameters), method)([tone])
 
 
-def test_missing_files_are_told_by_fit(tone):
+def test_fit_raises_for_missing_files(tone):
     recordings = [tone, "gone.wav", "lost.wav"]
     with pytest.raises(RecordingError, match="2 recordings can't be used") as caught:
         LogMelSpectrogram().fit(recordings)
@@ -143,7 +143,7 @@ def test_threads_change_nothing(tone):
     np.testing.assert_array_equal(front_end.set_params(n_jobs=3).transform(recordings), expected)
 
 
-def test_three_axes_refuse_a_data_frame_and_name_the_remedy(tone):
+def test_three_axes_raise_for_data_frames_and_name_the_remedy(tone):
     front_end = LogMelSpectrogram().set_output(transform="pandas")
     with pytest.raises(ValueError, match=r"three axes.*pooling='mean_std'"):
         front_end.transform([tone])
@@ -212,12 +212,12 @@ def test_grid_search_over_bands_with_held_out_speakers_on_real_recordings(corpus
     recordings = [corpus.recordings[position] for position in few]
     search = _search(recordings, corpus.target[few], corpus.groups[few])
     assert search.n_splits_ == 3
-    # Anger and sadness are the easiest pair: forty bands tell them apart in other speakers.
+    # Anger and sadness are the easiest pair to separate in held-out speakers.
     assert search.cv_results_["mean_test_score"][1] > 0.9
 
 
 class Column:
-    """Makes each recording when it is asked for, as a lazily decoded column does."""
+    """Create recordings on demand, like a lazily decoded column."""
 
     def __init__(self, n_recordings):
         self.n_recordings = n_recordings
@@ -240,7 +240,7 @@ def _peak_bytes(n_recordings):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_recordings():
-    _peak_bytes(2)  # what is loaded and cached once
+    _peak_bytes(2)  # load and cache everything once
     few, many = _peak_bytes(5), _peak_bytes(100)
     # 95 rows of 128 numbers, and well under one waveform of 640 kB; all would be 61 MB.
     assert many - few < 95 * 128 * 4 + 320_000

@@ -1,4 +1,4 @@
-"""What embedders over frozen networks share: how often they look for one, layers and names."""
+"""Shared behaviour of embedders of frozen networks: lookups, layers and names."""
 
 import inspect
 import os
@@ -28,7 +28,7 @@ from small_networks import small_network
 from small_text_networks import small_text_network
 
 RECORDINGS = [np.sin(np.arange(8000, dtype=np.float32) * step) for step in (0.1, 0.2)]
-# Each family: the class, the folder of a small network, and what it embeds.
+# For each family: class, folder of a small network, and inputs.
 FAMILIES = {
     "wavlm": (WavLMEmbedder, lambda: small_network("wavlm"), RECORDINGS),
     "hubert": (HubertEmbedder, lambda: small_network("hubert"), RECORDINGS),
@@ -49,12 +49,12 @@ def _watch(event, arguments):
 
 @pytest.fixture(scope="module", autouse=True)
 def _audit():
-    sys.addaudithook(_watch)  # there is no way to remove one
+    sys.addaudithook(_watch)  # audit hooks cannot be removed
 
 
 @pytest.fixture
 def count(monkeypatch):
-    """Return a function that counts what a call looks for, builds and opens."""
+    """Return a function that counts the lookups, builds and opened files of a call."""
     calls = []
 
     def note(module, name, what):
@@ -88,7 +88,7 @@ def count(monkeypatch):
 def test_the_network_is_found_once_by_each_method_and_built_once(family, count, tmp_path):
     embedder_class, small, X = FAMILIES[family]
     folder = shutil.copytree(small(), tmp_path / "network")
-    time.sleep(0.2)  # files younger than the clock can tell are read once more for the store
+    time.sleep(0.2)  # very recent files are read again by the store
     embedder = embedder_class(folder, memory=tmp_path / "store")
     found, built, _ = count(lambda: embedder.fit(X))
     assert (found, built) == (1, 1)
@@ -98,13 +98,13 @@ def test_the_network_is_found_once_by_each_method_and_built_once(family, count, 
         assert count(lambda method=method: getattr(embedder, method)(X)) == (1, 0, 0)
     assert count(embedder.get_feature_names_out) == (1, 0, 0)
     assert count(lambda: embedder.fit_transform(X)) == (2, 0, 0)
-    # scikit-learn asks for the names of columns after `transform`, and after `fit_transform`.
+    # scikit-learn gets column names after `transform`, and after `fit_transform`.
     embedder.set_output(transform="pandas")
     assert count(lambda: embedder.transform(X)) == (2, 0, 0)
     assert count(lambda: embedder.fit_transform(X)) == (4, 0, 0)
 
 
-def test_a_network_whose_files_change_is_built_again(count, tmp_path):
+def test_network_is_rebuilt_when_its_files_change(count, tmp_path):
     folder = shutil.copytree(small_network("wavlm"), tmp_path / "network")
     embedder = WavLMEmbedder(folder).fit(RECORDINGS)
     assert embedder.get_feature_names_out()[0] == "wavlm_layer03_dim0000"
@@ -123,7 +123,7 @@ def test_clones_of_other_settings_have_backbones_of_their_own():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_nothing_is_kept_in_the_estimator(family):
+def test_network_is_not_an_attribute_of_the_estimator(family):
     embedder_class, small, X = FAMILIES[family]
     embedder = embedder_class(small()).set_output(transform="pandas")
     before = pickle.dumps(embedder)
@@ -164,7 +164,7 @@ def test_layers_and_their_axis(layers, flatten, chosen, has_layer_axis):
     }
 
 
-def test_layers_that_are_not_there_are_refused_by_fit():
+def test_fit_raises_for_layers_out_of_range():
     for embedder in (
         WavLMEmbedder(small_network("wavlm"), layers=4),
         CodecEmbedder(small_codec("encodec"), n_quantizers=99),

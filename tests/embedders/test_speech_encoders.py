@@ -1,4 +1,4 @@
-"""WavLMEmbedder, HubertEmbedder and WhisperEmbedder: what users see of frozen networks."""
+"""WavLMEmbedder, HubertEmbedder and WhisperEmbedder."""
 
 import functools
 import pickle
@@ -63,13 +63,13 @@ def _hidden_states(waveform):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Return a list that gets the lengths of each batch that passes through a network."""
+    """Return a list to which the lengths of each encoded batch are appended."""
     batches = []
     for backbone in (Wav2Vec2Backbone, WhisperBackbone):
 
-        def encode(self, waveforms, depth, original=backbone.encode):
+        def encode(self, waveforms, last_layer, original=backbone.encode):
             batches.append([len(waveform) for waveform in waveforms])
-            return original(self, waveforms, depth)
+            return original(self, waveforms, last_layer)
 
         monkeypatch.setattr(backbone, "encode", encode)
     return batches
@@ -81,7 +81,7 @@ def _count(passes):
     return n_recordings
 
 
-# What comes out
+# Output
 
 
 def test_rows_are_the_mean_of_transformers_hidden_states(tmp_path):
@@ -108,14 +108,14 @@ def test_rows_are_the_mean_of_transformers_hidden_states(tmp_path):
         (np.array([0, 2]), [0, 2]),
     ],
 )
-def test_layers_are_counted_as_transformers_does(layers, kept):
+def test_layers_are_numbered_as_in_transformers(layers, kept):
     recordings = _voices(0.4, 0.7)
     rows = _wavlm(layers=layers).fit_transform(recordings)
     everything = _wavlm(layers="all").fit_transform(recordings)
     np.testing.assert_allclose(rows, everything[:, kept], rtol=1e-5, atol=1e-6)
 
 
-def test_flattened_layers_lie_side_by_side_the_first_first():
+def test_flatten_concatenates_layers_in_order():
     recordings = _voices(0.4, 0.7)
     embedder = _wavlm(layers=[0, 2], flatten=True)
     stacked = _wavlm(layers=[0, 2]).fit_transform(recordings)
@@ -139,24 +139,24 @@ def test_columns_are_named_after_the_network_not_the_class():
 
 
 @pytest.mark.parametrize("layers", [4, -5, [0, 4], True, [0.5], ["last"]])
-def test_layers_that_are_not_there_are_told_with_the_range(layers):
+def test_layers_out_of_range_raise(layers):
     with pytest.raises(ValueError, match=r"layers=.*0 \(the input of the first block\) to 3"):
         _wavlm(layers=layers).fit_transform(_voices(0.2))
 
 
-def test_a_layer_named_twice_is_refused():
+def test_duplicate_layers_raise():
     with pytest.raises(ValueError, match="names a layer twice"):
         _wavlm(layers=[1, -3]).fit_transform(_voices(0.2))
 
 
 @pytest.mark.parametrize(("make", "shortest"), [(_wavlm, "0.045"), (_whisper, "0.045")])
-def test_a_window_shorter_than_a_frame_is_refused(make, shortest):
+def test_window_shorter_than_a_frame_raises(make, shortest):
     with pytest.raises(ValueError, match=rf"window=0\.04 s is too short.*at least {shortest} s"):
         make(window=0.04).fit_transform(_voices(0.5))
     assert np.isfinite(make(window=0.045).fit_transform(_voices(0.5))).all()
 
 
-def test_no_layer_at_all_is_refused():
+def test_empty_layers_raise():
     with pytest.raises(ValueError, match="layers is empty"):
         _wavlm(layers=[]).fit(_voices(0.2))
 
@@ -189,13 +189,13 @@ def test_pooling(pooling, statistics):
         ),
     ],
 )
-def test_a_function_that_does_not_pool_is_told(pooling, says):
+def test_invalid_pooling_function_raises(pooling, says):
     with pytest.raises(ValueError, match=f"pooling=.*{says}"):
         _wavlm(pooling=pooling).fit_transform(_voices(0.4))
 
 
-def test_a_function_sees_one_layer_of_one_recording_at_a_time():
-    """So that frames of all layers are held for recordings of several windows alone."""
+def test_pooling_function_is_called_for_one_layer_at_a_time():
+    """Frames of all layers are only in memory for recordings with several windows."""
     seen = []
 
     def pooling(frames):
@@ -206,7 +206,7 @@ def test_a_function_sees_one_layer_of_one_recording_at_a_time():
     assert seen == [(2, 32), (19, 32), (9, 32), (19, 32), (9, 32)]
 
 
-def test_what_is_too_short_is_normalised_and_then_padded_with_zeros():
+def test_short_recordings_are_normalised_before_padding():
     short = (3 + _voices(0.01)[0]).astype(np.float32)
     row = HubertEmbedder(small_network("hubert")).fit_transform([short])[0]
     normalised = (short - short.mean()) / np.sqrt(short.var() + 1e-7)
@@ -221,10 +221,10 @@ def test_recordings_are_resampled_to_the_rate_of_the_network(passes):
     assert passes == [[RATE, RATE]]
 
 
-# Bad input
+# Unusable input
 
 
-def test_bad_recordings_cost_no_other(tmp_path):
+def test_unusable_recordings_do_not_affect_others(tmp_path):
     good = _voices(0.3, 0.6)
     mixed = [good[0], str(tmp_path / "absent.wav"), np.array([np.nan, 0.0]), good[1]]
     with pytest.raises(RecordingError, match=r"Recording 1: .*absent\.wav"):
@@ -264,18 +264,18 @@ def test_samples_too_large_name_the_recording(loudness, dtype, says, tmp_path):
         ({"batch_size": 0}, "batch_size"),
     ],
 )
-def test_parameters_that_make_no_sense_are_refused(parameters, says):
+def test_invalid_parameters_raise(parameters, says):
     with pytest.raises(ValueError, match=says):
         _wavlm(**parameters).fit(_voices(0.2))
 
 
-def test_whisper_takes_no_window_beyond_its_positions():
+def test_window_longer_than_thirty_seconds_raises():
     for window in (31.0, None):
         with pytest.raises(ValueError, match=rf"window={window} is too long.*at most 30 s"):
             _whisper(window=window).fit_transform(_voices(0.2))
 
 
-def test_three_axes_are_refused_for_data_frames_before_any_work(passes):
+def test_three_axes_raise_for_data_frames_before_any_computation(passes):
     embedder = _wavlm(layers="all").set_output(transform="pandas")
     with pytest.raises(ValueError, match="flatten=True"):
         embedder.fit_transform(_voices(0.2))
@@ -305,7 +305,7 @@ def test_recordings_of_like_length_share_a_batch(passes):
 
 @pytest.mark.slow
 def test_decoding_is_lazy(passes):
-    """No more recordings are read than some batches need, however many there are."""
+    """The number of recordings read in advance does not depend on their total number."""
     fetched = []
 
     class Column:
@@ -325,7 +325,7 @@ def test_decoding_is_lazy(passes):
 
 
 @pytest.mark.parametrize("make", [_wavlm, _whisper])
-def test_long_recordings_are_seen_in_windows_and_every_frame_is_pooled_once(make, passes):
+def test_long_recordings_are_split_into_windows_and_each_frame_is_pooled_once(make, passes):
     recording = _voices(7.3)[0]
     embedder = make(window=2.0, hop=1.5, pooling=lambda frames: np.array([len(frames)]))
     n_frames = embedder._load_backbone().n_frames(len(recording))
@@ -335,7 +335,7 @@ def test_long_recordings_are_seen_in_windows_and_every_frame_is_pooled_once(make
 
 
 def test_windows_agree_with_the_whole_recording():
-    """Frames whose surroundings all lie in their window are those of the whole recording."""
+    """Frames with their whole context in the window equal those of the whole recording."""
     recording = _voices(6.0)[0]
     whole = _wavlm(window=None).fit_transform([recording])
     windows = _wavlm(window=4.0).fit_transform([recording])
@@ -360,25 +360,25 @@ def test_windows_do_not_depend_on_the_batch():
         MemoryError(),
     ],
 )
-def test_where_memory_runs_out_the_batch_is_halved(error, monkeypatch):
+def test_batch_is_halved_if_memory_runs_out(error, monkeypatch):
     recordings = _voices(0.3, 0.4, 0.5, 0.6, 0.7)
     expected = _wavlm().fit_transform(recordings)
     sizes = []
     encode = Wav2Vec2Backbone.encode
 
-    def encode_two_at_most(self, waveforms, depth):
+    def encode_two_at_most(self, waveforms, last_layer):
         sizes.append(len(waveforms))
         if len(waveforms) > 2:
             raise error
-        return encode(self, waveforms, depth)
+        return encode(self, waveforms, last_layer)
 
     monkeypatch.setattr(Wav2Vec2Backbone, "encode", encode_two_at_most)
     np.testing.assert_allclose(_wavlm().fit_transform(recordings), expected, rtol=1e-4, atol=1e-5)
     assert sizes == [5, 2, 3, 1, 2]
 
 
-def test_a_window_that_never_fits_says_what_to_do(monkeypatch):
-    def encode(self, waveforms, depth):
+def test_out_of_memory_for_one_window_names_remedies(monkeypatch):
+    def encode(self, waveforms, last_layer):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Wav2Vec2Backbone, "encode", encode)
@@ -387,7 +387,7 @@ def test_a_window_that_never_fits_says_what_to_do(monkeypatch):
 
 
 def test_other_errors_of_the_network_pass_through(monkeypatch):
-    def encode(self, waveforms, depth):
+    def encode(self, waveforms, last_layer):
         raise RuntimeError("something else")
 
     monkeypatch.setattr(Wav2Vec2Backbone, "encode", encode)
@@ -398,7 +398,7 @@ def test_other_errors_of_the_network_pass_through(monkeypatch):
 # scikit-learn
 
 
-def test_nothing_is_loaded_before_the_first_recording_passes(monkeypatch):
+def test_weights_are_loaded_at_the_first_recording(monkeypatch):
     from sklearn_ser.backbones import _wav2vec2
 
     loaded = []
@@ -431,17 +431,17 @@ def test_grid_search_in_two_processes(tmp_path):
     assert len(EmbeddingStore(tmp_path)) == 12
 
 
-def test_progress_is_shown_in_seconds_where_asked_for(capfd):
+def test_verbose_shows_progress_in_seconds(capfd):
     _wavlm(verbose=1).fit_transform(_voices(1.0, 2.0))
     assert "WavLMEmbedder: 3 s of audio" in capfd.readouterr().err
     _wavlm().fit_transform(_voices(1.0))
     assert capfd.readouterr() == ("", "")
 
 
-# The store
+# Cache
 
 
-def test_each_recording_passes_once_whatever_is_asked_for(tmp_path, passes):
+def test_each_recording_is_embedded_once_for_any_layers(tmp_path, passes):
     recordings = _voices(0.3, 0.4, 0.5)
     embedder = _wavlm(memory=tmp_path, layers="all")
     rows = embedder.fit_transform(recordings)
@@ -455,7 +455,7 @@ def test_each_recording_passes_once_whatever_is_asked_for(tmp_path, passes):
 
 
 @pytest.mark.slow
-def test_a_grid_search_makes_one_pass_and_the_next_none(tmp_path, passes):
+def test_grid_search_makes_one_pass_and_a_second_search_none(tmp_path, passes):
     recordings = _voices(*np.linspace(0.1, 0.3, 12))
     target = np.arange(12) % 2
 
@@ -481,7 +481,7 @@ def test_a_grid_search_makes_one_pass_and_the_next_none(tmp_path, passes):
         )
 
 
-def test_a_deeper_layer_is_computed_and_kept(tmp_path, passes):
+def test_deeper_layer_is_computed_and_cached(tmp_path, passes):
     recordings = _voices(0.3, 0.4)
     _wavlm(memory=tmp_path, layers=1).fit_transform(recordings)
     _wavlm(memory=tmp_path, layers=0).fit_transform(recordings)
@@ -494,7 +494,7 @@ def test_a_deeper_layer_is_computed_and_kept(tmp_path, passes):
     assert len(EmbeddingStore(tmp_path)) == 2
 
 
-def test_the_same_content_is_one_entry_in_whatever_form(tmp_path, passes):
+def test_cache_key_does_not_depend_on_the_input_format(tmp_path, passes):
     recording = _voices(0.3)[0]
     [path] = _write([recording], tmp_path)
     forms = [path, recording, (recording, RATE), {"array": recording, "sampling_rate": RATE}]
@@ -513,7 +513,7 @@ def test_the_same_content_is_one_entry_in_whatever_form(tmp_path, passes):
         {"model": small_network("hubert", later=True)},
     ],
 )
-def test_what_shapes_the_output_is_another_entry(change, tmp_path, passes):
+def test_parameters_that_affect_the_output_are_part_of_the_cache_key(change, tmp_path, passes):
     recordings = _voices(0.3)
     _wavlm(memory=tmp_path).fit_transform(recordings)
     passes.clear()
@@ -525,28 +525,28 @@ def test_what_shapes_the_output_is_another_entry(change, tmp_path, passes):
 @pytest.mark.parametrize(
     "change", [{"batch_size": 1}, {"n_jobs": 2}, {"layers": 0}, {"verbose": 1}]
 )
-def test_what_does_not_shape_the_output_is_not(change, tmp_path, passes):
+def test_other_parameters_are_not_part_of_the_cache_key(change, tmp_path, passes):
     recordings = _voices(0.3)
     _wavlm(memory=tmp_path).fit_transform(recordings)
     _wavlm(memory=tmp_path).set_params(**change).fit_transform(recordings)
     assert _count(passes) == 1
 
 
-def test_whisper_in_another_context_is_another_entry(tmp_path, passes):
+def test_context_is_part_of_the_cache_key(tmp_path, passes):
     recordings = _voices(0.3)
     for context in ("30s", "recording", "30s"):
         _whisper(memory=tmp_path, context=context).fit_transform(recordings)
     assert _count(passes) == 2
 
 
-def test_the_network_is_known_by_its_files_wherever_they_lie(tmp_path, passes):
+def test_cache_key_is_the_content_of_the_files(tmp_path, passes):
     recordings = _voices(0.3)
     network = make_network("wavlm")
     for name in ("here", "there"):
         save_network(network, tmp_path / name, normalize=False)
         WavLMEmbedder(tmp_path / name, memory=tmp_path / "store").fit_transform(recordings)
     assert _count(passes) == 1
-    save_network(network, tmp_path / "there", normalize=True)  # the preprocessing alone
+    save_network(network, tmp_path / "there", normalize=True)  # only the preprocessing differs
     WavLMEmbedder(tmp_path / "there", memory=tmp_path / "store").fit_transform(recordings)
     assert _count(passes) == 1
 
@@ -596,7 +596,7 @@ def _wrapped(share):
         lambda share: functools.partial(np.quantile, q=share, axis=0),
     ],
 )
-def test_functions_are_told_apart_by_what_they_hold(make, tmp_path, passes):
+def test_closure_of_a_pooling_function_is_part_of_the_cache_key(make, tmp_path, passes):
     recordings = _voices(0.3)
     for share in (0.1, 0.9, 0.1):
         row = _wavlm(memory=tmp_path, pooling=make(share)).fit_transform(recordings)
@@ -605,7 +605,7 @@ def test_functions_are_told_apart_by_what_they_hold(make, tmp_path, passes):
     assert len(EmbeddingStore(tmp_path)) == 2
 
 
-def test_a_function_that_cannot_be_told_costs_the_store_alone(tmp_path):
+def test_pooling_function_that_cannot_be_pickled_disables_caching(tmp_path):
     lock = threading.Lock()
 
     def pool(frames):
@@ -619,7 +619,7 @@ def test_a_function_that_cannot_be_told_costs_the_store_alone(tmp_path):
     assert len(EmbeddingStore(tmp_path)) == 0
 
 
-def test_functions_are_told_apart_by_what_they_do(tmp_path, passes):
+def test_code_of_a_pooling_function_is_part_of_the_cache_key(tmp_path, passes):
     recordings = _voices(0.3)
 
     def above(share):
@@ -636,7 +636,7 @@ def test_unchanged_files_are_not_read_again(tmp_path, passes, monkeypatch):
     import time
 
     paths = _write(_voices(0.3, 0.4), tmp_path)
-    time.sleep(0.3)  # a file younger than the clock can tell is not yet taken for unchanged
+    time.sleep(0.3)  # very recent files are not yet treated as unchanged
     rows = _wavlm(memory=tmp_path / "store").fit_transform(paths)
     monkeypatch.setattr(soundfile, "read", None)
     np.testing.assert_array_equal(_wavlm(memory=tmp_path / "store").fit_transform(paths), rows)
@@ -647,7 +647,7 @@ def test_unchanged_files_are_not_read_again(tmp_path, passes, monkeypatch):
     assert not np.allclose(changed[1], rows[1])
 
 
-def test_another_channel_of_a_file_is_another_content(tmp_path):
+def test_channel_of_a_file_is_part_of_the_cache_key(tmp_path):
     both = np.stack(_voices(0.3, 0.3), axis=1)
     path = str(tmp_path / "stereo.wav")
     soundfile.write(path, both, RATE, subtype="FLOAT")
@@ -657,7 +657,7 @@ def test_another_channel_of_a_file_is_another_content(tmp_path):
         np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_run_that_breaks_off_has_lost_one_batch_at_most(tmp_path, passes, monkeypatch):
+def test_interrupted_run_loses_at_most_one_batch(tmp_path, passes, monkeypatch):
     recordings = _voices(0.3, 0.4, 0.5, 0.6)
     merge = _encoding.WindowPooler._merge
     done = []
@@ -679,7 +679,7 @@ def test_a_run_that_breaks_off_has_lost_one_batch_at_most(tmp_path, passes, monk
     assert _count(passes) == 1
 
 
-def test_a_joblib_memory_is_a_place_too(tmp_path, passes):
+def test_joblib_memory_as_cache(tmp_path, passes):
     recordings = _voices(0.3)
     for _ in range(2):
         _wavlm(memory=Memory(tmp_path, verbose=0)).fit_transform(recordings)

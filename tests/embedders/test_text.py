@@ -1,4 +1,4 @@
-"""TextEmbedder: what users see of frozen text encoders."""
+"""TextEmbedder."""
 
 import functools
 import itertools
@@ -40,7 +40,7 @@ def _load(folder):
 
 
 def _hidden_states(folder, text):
-    """Return what transformers' tokenizer and network give for one text by itself."""
+    """Return the output of transformers' tokenizer and network for one text."""
     tokenizer, network = _load(folder)
     with torch.no_grad():
         output = network(**tokenizer(text, return_tensors="pt"), output_hidden_states=True)
@@ -53,12 +53,12 @@ def _distance(a, b):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Return a list that gets the number of tokens of each text of each batch."""
+    """Return a list to which the token counts of each encoded batch are appended."""
     batches = []
 
-    def encode(self, token_ids, depth, original=TextBackbone.encode):
+    def encode(self, token_ids, last_layer, original=TextBackbone.encode):
         batches.append([len(ids) for ids in token_ids])
-        return original(self, token_ids, depth)
+        return original(self, token_ids, last_layer)
 
     monkeypatch.setattr(TextBackbone, "encode", encode)
     return batches
@@ -70,7 +70,7 @@ def _count(passes):
     return n_texts
 
 
-# What comes out
+# Output
 
 
 @pytest.mark.parametrize("name", TEXT_NETWORKS)
@@ -122,7 +122,7 @@ def test_pooling(pooling, pool):
     [("last", 3), (0, 0), (-2, 2), ([1], [1]), ([3, -4], [3, 0]), (np.array([0, 2]), [0, 2])],
 )
 @pytest.mark.parametrize("name", ["distilbert", "deberta-v3"])
-def test_layers_are_counted_as_transformers_does(layers, kept, name):
+def test_layers_are_numbered_as_in_transformers(layers, kept, name):
     folder = small_text_network(name)
     rows = TextEmbedder(folder, layers=layers).fit_transform(SENTENCES)
     everything = TextEmbedder(folder, layers="all").fit_transform(SENTENCES)
@@ -139,12 +139,12 @@ def test_flattened_layers_and_their_names():
     assert _bert(pooling="cls").get_feature_names_out()[1] == "bert_layer03_cls_dim0001"
 
 
-def test_layers_that_are_not_there_are_told_with_the_range():
+def test_layers_out_of_range_raise():
     with pytest.raises(ValueError, match=r"layers=4 .*0 \(the input of the first block\) to 3"):
         _bert(layers=4).fit_transform(SENTENCES)
 
 
-# What goes in
+# Input
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_containers_agree(contain):
         (iter(["x"]), "sequence of transcripts"),
     ],
 )
-def test_what_is_no_sequence_of_transcripts_is_refused(X, says):
+def test_input_that_is_not_a_sequence_of_transcripts_raises(X, says):
     for call in (_bert().fit, _bert().transform):
         with pytest.raises(ValueError, match=says):
             call(X)
@@ -217,9 +217,9 @@ def test_missing_values_are_named_or_give_nan(missing, says, passes):
         _bert().fit([missing])
     assert not passes
     embedder = _bert(on_error="nan").fit(texts)
-    with pytest.warns(UserWarning, match="transcript 1: .*transcript 3: ") as told:
+    with pytest.warns(UserWarning, match="transcript 1: .*transcript 3: ") as warned:
         rows = embedder.transform(texts)
-    assert len(told) == 1
+    assert len(warned) == 1
     assert np.isnan(rows[[1, 3]]).all()
     np.testing.assert_allclose(rows[[0, 2]], _bert().fit_transform(texts[::2]), rtol=1e-5)
 
@@ -229,7 +229,7 @@ def test_many_bad_transcripts_are_counted():
         _bert().fit([None] * 12)
 
 
-def test_where_all_are_missing_no_network_runs(passes):
+def test_network_is_not_run_if_all_transcripts_are_missing(passes):
     with pytest.warns(UserWarning, match="3 transcripts can't be used"):
         rows = _bert(on_error="nan", layers="all").fit_transform([None, None, None])
     assert rows.shape == (3, 4, 32)
@@ -237,7 +237,7 @@ def test_where_all_are_missing_no_network_runs(passes):
     assert not passes
 
 
-def test_an_empty_transcript_is_what_the_network_makes_of_its_special_tokens():
+def test_empty_transcript_is_embedded_by_its_special_tokens():
     rows = _bert().fit_transform(["", " \t\n"])
     network = make_text_network("bert")
     with torch.no_grad():
@@ -246,7 +246,7 @@ def test_an_empty_transcript_is_what_the_network_makes_of_its_special_tokens():
         np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_an_empty_transcript_without_any_token_is_told(monkeypatch):
+def test_empty_transcript_without_special_tokens_raises(monkeypatch):
     def tokenize(self, texts):
         token_ids = [(5,) * len(text) for text in texts]
         return token_ids, list(map(len, token_ids))
@@ -260,14 +260,14 @@ def test_an_empty_transcript_without_any_token_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize("memory", [False, True])
-def test_what_is_cut_is_told_in_one_warning(memory, tmp_path):
+def test_truncated_transcripts_are_listed_in_one_warning(memory, tmp_path):
     texts = ["n o " * 10, "n o", "n " * 17, "n o " * 10, "n " * 6]
     embedder = _bert(max_length=8, memory=tmp_path if memory else None)
-    for _ in range(2):  # also of what the store holds
-        with pytest.warns(UserWarning, match=r"3 .*8 tokens.* 22: at position 0, 2, 3\.") as told:
+    for _ in range(2):  # the second time from the cache
+        with pytest.warns(UserWarning, match=r"3 .*8 tokens.* 22: at position 0, 2, 3\.") as warned:
             rows = embedder.fit_transform(texts)
-        assert len(told) == 1
-        assert told[0].filename == __file__
+        assert len(warned) == 1
+        assert warned[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         short = embedder.transform(["n o n o n o", "n o", "n n n n n n", "n n n n n n"])
@@ -278,7 +278,7 @@ def test_what_is_cut_is_told_in_one_warning(memory, tmp_path):
         _bert(max_length=3).fit_transform(["n o"] * 12)
 
 
-def test_the_network_has_a_limit_of_its_own():
+def test_transcripts_are_truncated_to_the_limit_of_the_model():
     with pytest.warns(UserWarning, match="1 transcript.* truncated to 118 tokens"):
         TextEmbedder(small_text_network("roberta")).fit_transform(["no " * 300])
     with pytest.raises(ValueError, match="max_length=1000 is not possible"):
@@ -288,7 +288,7 @@ def test_the_network_has_a_limit_of_its_own():
 @pytest.mark.parametrize(
     "parameters", [{"pooling": "mean_std"}, {"max_length": 0}, {"batch_size": 0}, {"memory": 3}]
 )
-def test_parameters_that_make_no_sense_are_refused(parameters):
+def test_invalid_parameters_raise(parameters):
     with pytest.raises(ValueError, match=next(iter(parameters))):
         _bert(**parameters).fit(SENTENCES)
 
@@ -303,7 +303,7 @@ def test_batches_hold_texts_of_equal_length_and_are_bounded(passes):
     assert [batch[0] for batch in passes] == sorted((b[0] for b in passes), reverse=True)
     assert [len(batch) for batch in passes] == [4, 4, 2] * 3
     passes.clear()
-    folder = small_text_network("deberta-v3")  # 120 tokens, of 64 for each
+    folder = small_text_network("deberta-v3")  # 120 tokens; a batch has at most 64 per text
     with pytest.warns(UserWarning, match="truncated"):
         TextEmbedder(folder, batch_size=4).fit_transform([f"{a} " + "n o " * 99 for a in "abcdef"])
     assert passes == [[120, 120]] * 3
@@ -313,7 +313,7 @@ def test_batches_hold_texts_of_equal_length_and_are_bounded(passes):
     assert passes == [[120]]
 
 
-def test_equal_transcripts_pass_once(passes):
+def test_equal_transcripts_are_embedded_once(passes):
     rows = _bert().fit_transform(["Happy you", "no", "happy you", "Happy  you", "no"])
     assert _count(passes) == 2
     np.testing.assert_array_equal(rows[[2, 3, 4]], rows[[0, 0, 1]])
@@ -325,25 +325,25 @@ def test_equal_transcripts_pass_once(passes):
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")]
 )
-def test_where_memory_runs_out_the_batch_is_halved(error, monkeypatch):
+def test_batch_is_halved_if_memory_runs_out(error, monkeypatch):
     texts = list("abcde")
     expected = _bert().fit_transform(texts)
     sizes = []
     encode = TextBackbone.encode
 
-    def encode_two_at_most(self, token_ids, depth):
+    def encode_two_at_most(self, token_ids, last_layer):
         sizes.append(len(token_ids))
         if len(token_ids) > 2:
             raise error
-        return encode(self, token_ids, depth)
+        return encode(self, token_ids, last_layer)
 
     monkeypatch.setattr(TextBackbone, "encode", encode_two_at_most)
     np.testing.assert_allclose(_bert().fit_transform(texts), expected, rtol=1e-5, atol=1e-6)
     assert sizes == [5, 2, 3, 1, 2]
 
 
-def test_a_transcript_that_never_fits_says_what_to_do(monkeypatch):
-    def encode(self, token_ids, depth):
+def test_out_of_memory_for_one_transcript_names_remedies(monkeypatch):
+    def encode(self, token_ids, last_layer):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(TextBackbone, "encode", encode)
@@ -358,7 +358,7 @@ def test_lower_precision_stays_near():
     assert 0 < _distance(rough, exact) < 0.05
 
 
-def test_output_that_is_not_finite_is_told_and_not_kept(tmp_path):
+def test_non_finite_output_raises_and_is_not_cached(tmp_path):
     network = make_text_network("bert")
     with torch.no_grad():
         network.embeddings.word_embeddings.weight[5] = torch.inf
@@ -377,7 +377,7 @@ def test_output_that_is_not_finite_is_told_and_not_kept(tmp_path):
 # scikit-learn
 
 
-def test_nothing_is_loaded_before_the_first_transcript_passes(monkeypatch):
+def test_weights_are_loaded_at_the_first_transcript(monkeypatch):
     from sklearn_ser.backbones import _text
 
     loaded = []
@@ -421,7 +421,7 @@ def test_data_frames_come_out_with_names(library, frame):
         assert list(embedder.transform(series).index) == list(series.index)
 
 
-def test_three_axes_are_refused_for_data_frames_before_any_work(passes):
+def test_three_axes_raise_for_data_frames_before_any_computation(passes):
     embedder = _bert(layers="all").set_output(transform="pandas")
     with pytest.raises(ValueError, match="flatten=True"):
         embedder.fit_transform(SENTENCES)
@@ -440,7 +440,7 @@ def test_a_column_transformer_chooses_the_transcripts():
         assert found.columns[0] == "textembedder__bert_layer03_dim0000"
 
 
-def test_two_models_stand_side_by_side():
+def test_union_of_two_models():
     union = FeatureUnion(
         [("bert", _bert()), ("roberta", TextEmbedder(small_text_network("roberta")))]
     ).set_output(transform="pandas")
@@ -451,18 +451,18 @@ def test_two_models_stand_side_by_side():
     ]
 
 
-def test_progress_is_shown_in_transcripts_where_asked_for(capfd):
+def test_verbose_shows_progress_in_transcripts(capfd):
     _bert(verbose=1).fit_transform(["a", "b", "a"])
     assert "TextEmbedder: 3 transcripts" in capfd.readouterr().err
     _bert().fit_transform(["a"])
     assert "TextEmbedder" not in capfd.readouterr().err
 
 
-# The store
+# Cache
 
 
 @pytest.mark.slow
-def test_a_grid_search_makes_one_pass_and_the_next_none(tmp_path, passes):
+def test_grid_search_makes_one_pass_and_a_second_search_none(tmp_path, passes):
     texts = [f"{word} {letter}" for word in ("happy", "no") for letter in "abcdef"]
     target = np.repeat([0, 1], 6)
 
@@ -497,16 +497,16 @@ def test_grid_search_in_two_processes(tmp_path, passes):
     assert _count(passes) == 0
 
 
-def test_all_layers_of_a_pass_are_kept(tmp_path, passes):
+def test_all_computed_layers_are_cached(tmp_path, passes):
     rows = _bert(memory=tmp_path, layers="all").fit_transform(SENTENCES)
-    assert _count(passes) == len(SENTENCES) - 2  # one is there twice, one is white space alone
+    assert _count(passes) == len(SENTENCES) - 2  # one is duplicated, one is blank
     for layer in (0, 2, -1):
         one = _bert(memory=tmp_path, layers=layer).transform(SENTENCES[::-1])
         np.testing.assert_array_equal(one, rows[::-1, layer])
     assert _count(passes) == 0
 
 
-def test_a_deeper_layer_is_computed_and_kept(tmp_path, passes):
+def test_deeper_layer_is_computed_and_cached(tmp_path, passes):
     _bert(memory=tmp_path, layers=1).fit_transform(["a", "b"])
     _bert(memory=tmp_path, layers=0).fit_transform(["a", "b"])
     assert _count(passes) == 2
@@ -524,7 +524,7 @@ def test_a_deeper_layer_is_computed_and_kept(tmp_path, passes):
         {"model": small_text_network("distilbert", later=True)},
     ],
 )
-def test_what_shapes_the_output_is_another_entry(change, tmp_path, passes):
+def test_parameters_that_affect_the_output_are_part_of_the_cache_key(change, tmp_path, passes):
     _bert(memory=tmp_path).fit_transform(["a"])
     _bert(memory=tmp_path).set_params(**change).fit_transform(["a"])
     assert _count(passes) == 2
@@ -532,20 +532,20 @@ def test_what_shapes_the_output_is_another_entry(change, tmp_path, passes):
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 1}, {"max_length": 9}, {"layers": 0}])
-def test_what_does_not_shape_the_output_is_not(change, tmp_path, passes):
+def test_other_parameters_are_not_part_of_the_cache_key(change, tmp_path, passes):
     _bert(memory=tmp_path).fit_transform(["a"])
     _bert(memory=tmp_path).set_params(**change).fit_transform(["a"])
     assert _count(passes) == 1
 
 
-def test_a_transcript_that_is_cut_elsewhere_is_another_entry(tmp_path, passes):
+def test_max_length_changes_the_cache_key(tmp_path, passes):
     for max_length in (5, 7, 5):
         with pytest.warns(UserWarning, match="truncated"):
             _bert(memory=tmp_path, max_length=max_length).fit_transform(["n o " * 5])
     assert passes == [[5], [7]]
 
 
-def test_the_network_is_known_by_its_files_with_those_of_the_tokenizer(tmp_path, passes):
+def test_tokenizer_is_part_of_the_cache_key(tmp_path, passes):
     network = make_text_network("bert")
     for name in ("here", "there"):
         folder = save_text_network(network, tmp_path / name, "wordpiece")
@@ -558,15 +558,15 @@ def test_the_network_is_known_by_its_files_with_those_of_the_tokenizer(tmp_path,
     assert _count(passes) == 1
 
 
-def test_a_run_that_breaks_off_has_lost_one_batch_at_most(tmp_path, monkeypatch):
+def test_interrupted_run_loses_at_most_one_batch(tmp_path, monkeypatch):
     encode = TextBackbone.encode
     done = []
 
-    def break_off(self, token_ids, depth):
+    def break_off(self, token_ids, last_layer):
         if len(done) == 3:
             raise KeyboardInterrupt
         done.append(token_ids)
-        return encode(self, token_ids, depth)
+        return encode(self, token_ids, last_layer)
 
     embedder = _bert(memory=tmp_path, batch_size=1)
     with monkeypatch.context() as patch:
@@ -576,7 +576,7 @@ def test_a_run_that_breaks_off_has_lost_one_batch_at_most(tmp_path, monkeypatch)
     assert len(EmbeddingStore(tmp_path)) == 3
 
 
-def test_a_joblib_memory_is_a_place_too(tmp_path, passes):
+def test_joblib_memory_as_cache(tmp_path, passes):
     for _ in range(2):
         _bert(memory=Memory(tmp_path, verbose=0)).fit_transform(["a"])
     assert _count(passes) == 1
@@ -621,7 +621,7 @@ def test_minilm_finds_paraphrases(minilm):
 
 
 @pytest.mark.slow
-def test_minilm_tells_feelings_apart(minilm):
+def test_minilm_separates_emotions(minilm):
     glad = ["I love it", "what a wonderful day", "that is great news", "I am so happy", "lovely"]
     sad = ["I hate it", "what a terrible day", "that is awful news", "I am so sad", "horrible"]
     pipeline = make_pipeline(TextEmbedder(minilm), LogisticRegression())

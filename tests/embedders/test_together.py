@@ -1,4 +1,4 @@
-"""Embedders of different kinds in one union, one table and one search."""
+"""Different embedders in one union, one table and one search."""
 
 import numpy as np
 import pandas as pd
@@ -37,14 +37,14 @@ def corpus():
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Return how many recordings passed through each kind of network."""
+    """Return the number of recordings encoded by each type of network."""
     counts = dict.fromkeys(["speaker", "codec", "speech"], 0)
     backbones = (Wav2Vec2XVectorBackbone, CodecBackbone, WhisperBackbone)
     for name, backbone in zip(counts, backbones, strict=True):
 
-        def encode(self, waveforms, depth, name=name, original=backbone.encode):
+        def encode(self, waveforms, last_layer, name=name, original=backbone.encode):
             counts[name] += len(waveforms)
-            return original(self, waveforms, depth)
+            return original(self, waveforms, last_layer)
 
         monkeypatch.setattr(backbone, "encode", encode)
     return counts
@@ -65,7 +65,7 @@ def test_a_union_keeps_the_blocks_apart_by_name(corpus):
 
 
 @pytest.mark.slow
-def test_a_search_over_embedders_passes_each_recording_once_through_each(corpus, passes, tmp_path):
+def test_search_over_embedders_embeds_each_recording_once_per_embedder(corpus, passes, tmp_path):
     embedders = _embedders(tmp_path)
     union = FeatureUnion([(name, embedders[name]) for name in ("speaker", "codec")])
     pipeline = Pipeline(
@@ -101,7 +101,7 @@ def test_a_table_of_recordings_and_transcripts_becomes_one_table(corpus):
 
 
 @pytest.mark.slow
-def test_real_speaker_and_codec_blocks_know_emotions(corpus_folder, weights_folder):
+def test_real_speaker_and_codec_blocks_recognise_emotions(corpus_folder, weights_folder):
     """Four speakers of Emo-DB for training, two others for the test; chance is .14."""
     pytest.importorskip("ai_edge_litert")
     emodb = load_emodb(corpus_folder("emodb"))

@@ -1,4 +1,4 @@
-"""Windows of long recordings: every frame of the whole once, and none else."""
+"""Windows of long recordings cover every frame exactly once."""
 
 import itertools
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from sklearn_ser.embedders._windows import cut_into_windows
 
 
 def _backbone(min_samples, stride):
-    """Return what has one frame for `min_samples`, and one more for each stride."""
+    """Return a backbone with one frame for `min_samples`, and one more per stride."""
     return SimpleNamespace(
         min_samples=min_samples,
         stride=stride,
@@ -41,18 +41,18 @@ def test_frames_of_all_windows_are_those_of_the_recording(n_samples, window, hop
 
 
 @pytest.mark.parametrize("window", [None, 16000, 20000])
-def test_what_fits_is_one_window(window):
+def test_short_recording_is_one_window(window):
     windows = cut_into_windows(16000, window=window, hop=8000, backbone=WAV2VEC2)
     assert windows == [(0, 16000, 0, 49)]
 
 
-def test_overlaps_are_used_up_to_their_middle():
+def test_overlaps_are_divided_in_the_middle():
     windows = cut_into_windows(64000, window=32000, hop=16000, backbone=WAV2VEC2)
     assert [window.start for window in windows] == [0, 16000, 32000]
     surroundings = [
         (first, WAV2VEC2.n_frames(stop - start) - last) for start, stop, first, last in windows
     ]
-    assert surroundings[0][0] == surroundings[-1][1] == 0  # nothing before it, nothing behind
+    assert surroundings[0][0] == surroundings[-1][1] == 0  # at both ends
     for before, behind in zip(surroundings[1:], surroundings[:-1], strict=True):
         assert abs(before[0] - behind[1]) <= 1
         assert before[0] >= 24
@@ -60,7 +60,7 @@ def test_overlaps_are_used_up_to_their_middle():
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(n_samples=st.integers(1, 100_000), window=st.integers(1000, 9000))
-def test_vectors_stand_for_windows_of_one_length_that_cover_the_recording(n_samples, window):
+def test_windows_of_single_vectors_have_equal_length(n_samples, window):
     backbone = SimpleNamespace(stride=None, n_frames=lambda n_samples: 1)
     windows = cut_into_windows(n_samples, window=window, hop=None, backbone=backbone)
     assert len(windows) == -(-n_samples // window)

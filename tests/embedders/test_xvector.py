@@ -1,4 +1,4 @@
-"""XVectorEmbedder: what users see of networks that tell speakers apart."""
+"""XVectorEmbedder."""
 
 import pickle
 import shutil
@@ -41,7 +41,7 @@ def ge2e(tmp_path_factory):
 
 @pytest.fixture(params=["wavlm", "ge2e", "xvector", "ecapa"], scope="module")
 def model(request, ge2e, tmp_path_factory):
-    """The folder of a small network of each kind."""
+    """The folder of a small network of each type."""
     if request.param in ("xvector", "ecapa"):
         need_speechbrain()
         return str(save_speechbrain(request.param, tmp_path_factory.mktemp(request.param)))
@@ -50,19 +50,19 @@ def model(request, ge2e, tmp_path_factory):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Return a list that gets the lengths of each batch that passes through a network."""
+    """Return a list to which the lengths of each encoded batch are appended."""
     batches = []
     for backbone in (Wav2Vec2XVectorBackbone, GE2EBackbone):
 
-        def encode(self, waveforms, depth, original=backbone.encode):
+        def encode(self, waveforms, last_layer, original=backbone.encode):
             batches.append([len(waveform) for waveform in waveforms])
-            return original(self, waveforms, depth)
+            return original(self, waveforms, last_layer)
 
         monkeypatch.setattr(backbone, "encode", encode)
     return batches
 
 
-# What comes out
+# Output
 
 
 def test_rows_are_the_same_alone_in_any_batch_and_order(model):
@@ -87,7 +87,7 @@ def test_rows_are_transformers_embeddings():
         assert np.linalg.norm(row - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
-def test_what_is_too_short_is_padded_with_zeros(model):
+def test_short_recordings_are_padded_with_zeros(model):
     short = _voices(0.02)[0]
     embedder = XVectorEmbedder(model)
     backbone = embedder._load_backbone()
@@ -111,7 +111,7 @@ def test_long_recordings_are_the_mean_of_windows_evenly_spread(model):
     recording = _voices(2.5)[0]
     row = XVectorEmbedder(model, window=1.0).fit_transform([recording])[0]
     whole = XVectorEmbedder(model, window=None).fit_transform([recording])[0]
-    if "ge2e" in model:  # cuts by itself
+    if "ge2e" in model:  # splits recordings itself
         np.testing.assert_array_equal(row, whole)
         return
     backbone = XVectorEmbedder(model)._load_backbone()
@@ -123,15 +123,15 @@ def test_long_recordings_are_the_mean_of_windows_evenly_spread(model):
     assert np.linalg.norm(row - whole) > 1e-3 * np.linalg.norm(whole)
 
 
-def test_a_window_that_no_network_can_use_is_told():
+def test_too_short_window_raises():
     with pytest.raises(ValueError, match=r"window=0\.1 s is too short.*needs at least 0\.325 s"):
         _wavlm(window=0.1).fit_transform(_voices(1.0))
 
 
-# The store
+# Cache
 
 
-def test_each_recording_passes_once(model, tmp_path):
+def test_each_recording_is_embedded_once(model, tmp_path):
     recordings = _voices(0.4, 0.5, 0.6)
     embedder = XVectorEmbedder(model, memory=tmp_path)
     rows = embedder.fit_transform(recordings)
@@ -141,8 +141,8 @@ def test_each_recording_passes_once(model, tmp_path):
         np.testing.assert_array_equal(clone(embedder).fit_transform(recordings[::-1]), rows[::-1])
 
 
-def test_the_same_checkpoint_read_for_its_layers_is_kept_apart(tmp_path):
-    """Both read the same files; where the widths are equal, too, one must not get the other's."""
+def test_layers_and_embeddings_of_a_checkpoint_have_different_cache_keys(tmp_path):
+    """Both use the same files, and here also the same dimension."""
     recordings = _voices(0.5)
     folder = small_network("wavlm-sv")
     kept = EmbeddingStore(tmp_path)
@@ -156,7 +156,7 @@ def test_the_same_checkpoint_read_for_its_layers_is_kept_apart(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_search_over_the_embedder_passes_each_recording_once_for_each(ge2e, tmp_path, passes):
+def test_search_over_checkpoints_embeds_each_recording_once_per_checkpoint(ge2e, tmp_path, passes):
     recordings = _voices(*np.linspace(0.4, 0.6, 12))
     pipeline = Pipeline([("features", _wavlm()), ("classifier", LogisticRegression())])
     candidates = [_wavlm(memory=tmp_path), XVectorEmbedder(ge2e, memory=tmp_path)]
@@ -169,7 +169,7 @@ def test_a_search_over_the_embedder_passes_each_recording_once_for_each(ge2e, tm
 # scikit-learn, and errors
 
 
-def test_nothing_is_loaded_before_the_first_recording_passes(model, monkeypatch):
+def test_weights_are_loaded_at_the_first_recording(model, monkeypatch):
     from sklearn_ser.backbones import _checkpoint
 
     monkeypatch.setattr(_checkpoint, "_networks", type(_checkpoint._networks)())
@@ -191,7 +191,7 @@ def test_pickles_carry_no_weights(model):
     )
 
 
-def test_bad_recordings_cost_no_other(model, tmp_path):
+def test_unusable_recordings_do_not_affect_others(model, tmp_path):
     good = _voices(0.4, 0.6)
     mixed = [good[0], str(tmp_path / "absent.wav"), np.array([np.nan, 0.0]), good[1]]
     with pytest.raises(RecordingError, match=r"Recording 1: .*absent\.wav"):
@@ -216,7 +216,7 @@ def offline(tmp_path, monkeypatch):
     return tmp_path / "hub"
 
 
-def test_a_model_that_is_not_there_is_named_with_two_remedies(offline):
+def test_missing_model_is_named_with_two_remedies(offline):
     need_speechbrain()
     with pytest.raises(OSError, match="speechbrain/spkrec-xvect-voxceleb") as caught:
         XVectorEmbedder().fit_transform(_voices(0.4))
@@ -225,7 +225,7 @@ def test_a_model_that_is_not_there_is_named_with_two_remedies(offline):
 
 
 def test_speechbrain_on_the_hub_is_known_by_its_files(offline, tmp_path):
-    """Its models have a config.json as well, which is none of transformers'."""
+    """Its models also have a config.json, but not one of transformers."""
     need_speechbrain()
     home = offline / "models--speechbrain--spkrec-ecapa-voxceleb"
     folder = save_speechbrain("ecapa", tmp_path / "local")
@@ -243,7 +243,7 @@ def test_speechbrain_on_the_hub_is_known_by_its_files(offline, tmp_path):
 
 
 def _equal_error_rate(vectors, speakers):
-    """Return the rate at which pairs of recordings are wrongly accepted and wrongly refused."""
+    """Return the equal error rate of speaker verification."""
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     first, second = np.triu_indices(len(vectors), 1)
     accepted, found, _ = roc_curve(
@@ -254,7 +254,7 @@ def _equal_error_rate(vectors, speakers):
 
 
 @pytest.mark.slow
-def test_ge2e_tells_speakers_apart(corpus_folder, weights_folder):
+def test_ge2e_verifies_speakers(corpus_folder, weights_folder):
     corpus = load_ravdess(corpus_folder("ravdess"))
     neutral = np.flatnonzero(corpus.target == "neutral")
     embedder = XVectorEmbedder(weights_folder("ge2e"))
@@ -263,8 +263,8 @@ def test_ge2e_tells_speakers_apart(corpus_folder, weights_folder):
 
 
 @pytest.mark.slow
-def test_ge2e_knows_emotions(corpus_folder, weights_folder):
-    """A linear probe, its strength chosen on speakers held out inside each training fold."""
+def test_ge2e_recognises_emotions(corpus_folder, weights_folder):
+    """A linear probe, with regularisation tuned by inner cross-validation over speakers."""
     corpus = load_emodb(corpus_folder("emodb"))
     vectors = XVectorEmbedder(weights_folder("ge2e")).fit_transform(corpus.recordings)
     predicted = np.empty_like(corpus.target)
