@@ -8,7 +8,7 @@ import torch
 
 from sklearn_ser._warnings import warn
 from sklearn_ser.audio import check_amplitude, load_waveform, read_each
-from sklearn_ser.embedders import tell_cut
+from sklearn_ser.embedders import warn_truncated
 from sklearn_ser.nn import exact_convolutions
 from sklearn_ser.training import call, to_device
 
@@ -224,7 +224,7 @@ def tokenize_transcripts(settings, transcripts, n_recordings):
             token_ids[row] = ids
             if n > len(ids):
                 truncated[row] = n
-        tell_cut(truncated, settings["max_tokens"])
+        warn_truncated(truncated, settings["max_tokens"])
     return token_ids
 
 

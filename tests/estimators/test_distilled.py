@@ -513,7 +513,7 @@ def test_long_transcripts_are_truncated_with_a_warning(table, loudness):
     text = " ".join(["angry"] * 600)
     long = table.assign(transcript=[text, None] * (N // 2))
     regressor = quick(text_model=small_text_network("bert"), max_epochs=1)
-    with pytest.warns(UserWarning, match=r"cut to \d+ tokens") as caught:
+    with pytest.warns(UserWarning, match=r"truncated to \d+ tokens") as caught:
         regressor.fit(long, loudness)
     # By their positions among all recordings, those without a transcript included.
     assert any("at position 0, 2, 4" in str(warning.message) for warning in caught)
