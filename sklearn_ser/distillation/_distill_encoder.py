@@ -198,14 +198,14 @@ def distill_encoder(
         settings, weights = read_speech_student(student, parameter="student", **where)
     network = SpeechStudent(settings)
     network.load_state_dict(weights)
-    layer_teacher = load_teacher(teacher, layers, network.reading, device=device, **where)
+    layer_teacher = load_teacher(teacher, layers, network.front_end, device=device, **where)
     rng = check_random_state(random_state)
     seed, crop_seed = rng.randint(np.iinfo(np.int32).max, size=2)
-    reader = Reader(network.reading, sampling_rate=sampling_rate, channel=channel, n_jobs=n_jobs)
+    reader = Reader(network.front_end, sampling_rate=sampling_rate, channel=channel, n_jobs=n_jobs)
     inputs = SpeechInputs(
         recordings,
         reader,
-        max_seconds=network.reading.check_duration(max_duration),
+        max_seconds=network.front_end.check_duration(max_duration),
         rng=np.random.default_rng(crop_seed),
         problems=ErrorCollector(on_error),
     )

@@ -99,15 +99,15 @@ class SpeechStudent(nn.Module):
     def __init__(self, settings, *, gradient_checkpointing=False):
         super().__init__()
         self.gradient_checkpointing = gradient_checkpointing
-        self.reading = SpeechFeatures(settings)
-        self.n_dims = self.reading.n_dims
+        self.front_end = SpeechFeatures(settings)
+        self.n_dims = self.front_end.n_dims
         with _without_initialization():
-            self.network = self.reading.frozen.build_network()
+            self.network = self.front_end.frozen.build_network()
 
     @property
     def blocks(self):
         """The transformer blocks."""
-        return self.reading.frozen.blocks(self.network)
+        return self.front_end.frozen.blocks(self.network)
 
     def forward(self, features, lengths):
         """Compute the last hidden states.
@@ -129,8 +129,8 @@ class SpeechStudent(nn.Module):
         pieces = features.split(lengths)
         run = self._run_twice if self.gradient_checkpointing and self.training else call_block
         last_layer = len(self.blocks)
-        *_, last = self.reading.frozen.hidden_states(self.network, pieces, last_layer, run=run)
-        return last, [self.reading.n_frames(length) for length in lengths]
+        *_, last = self.front_end.frozen.hidden_states(self.network, pieces, last_layer, run=run)
+        return last, [self.front_end.n_frames(length) for length in lengths]
 
     def narrow(self, model, features, *, local_files_only=False):
         """Initialise a narrower student of Whisper to approximate its teacher, by least squares.
@@ -146,7 +146,7 @@ class SpeechStudent(nn.Module):
         local_files_only : bool, default=False
             Whether to look on this machine only.
         """
-        fit_narrow = _FIT_NARROW.get(self.reading.frozen.name)
+        fit_narrow = _FIT_NARROW.get(self.front_end.frozen.name)
         if fit_narrow is not None:
             wide = load_speech_backbone(model, device="cpu", local_files_only=local_files_only)
             fit_narrow(self.network, wide.bare_network(), [piece.T for piece in features])
@@ -156,7 +156,7 @@ class SpeechStudent(nn.Module):
 
     def freeze_convolutions(self):
         """Exclude the convolutions, and a table of positions, from training."""
-        self.reading.frozen.freeze_convolutions(self.network)
+        self.front_end.frozen.freeze_convolutions(self.network)
 
     def train(self, mode=True):
         """Set training mode, except for batch norms, whose statistics stay fixed.
@@ -179,7 +179,7 @@ class SpeechStudent(nn.Module):
         """
         with quiet():
             self.network.save_pretrained(folder)
-        self.reading.frozen.extractor.save_pretrained(folder)
+        self.front_end.frozen.extractor.save_pretrained(folder)
 
 
 def read_speech_student(model, *, n_layers=None, width=None, **where):

@@ -377,7 +377,7 @@ class DistilledRegressor(TorchRegressor):
         outputs = predict_windows(
             module,
             recordings,
-            self._reader(module.audio.reading),
+            self._reader(module.audio.front_end),
             tokenize_transcripts(self.architecture_["text"], transcripts, len(recordings)),
             n_outputs=len(self.target_names_),
             max_seconds=self.max_duration,

@@ -1,26 +1,33 @@
-"""Losses: agreement with ratings, and with the layers of a teacher."""
+"""Concordance loss, and distillation loss of hidden states."""
 
 import torch
 from torch.nn import functional as F
 
-# Below this, a spread is that of rounding.
+# Minimum of a denominator.
 _EPSILON = 1e-8
 
 
 def concordance_loss(outputs, targets, weights):
-    """Sum, over targets, one minus the concordance correlation coefficient of a batch.
+    """Return one minus the concordance correlation coefficient of a batch, summed over targets.
 
     Parameters
     ----------
     outputs : Tensor of shape (n_recordings, n_targets)
+        Predictions.
     targets : Tensor of shape (n_recordings, n_targets)
+        Targets.
     weights : Tensor of shape (n_recordings,)
-        None below zero. A batch without weight costs nothing.
+        Non-negative sample weights. If all are zero, the loss is zero.
 
     Returns
     -------
     loss : Tensor of shape ()
-        From 0 to 2 for each target. With the moments of the population, as in Lin (1989).
+        From 0 to 2 for each target. Uses population moments [1]_.
+
+    References
+    ----------
+    .. [1] L. I.-K. Lin (1989), "A Concordance Correlation Coefficient to Evaluate
+       Reproducibility", Biometrics 45(1), 255-268.
     """
     total = weights.sum()
     weights = (weights / total.clamp_min(_EPSILON))[:, None]
@@ -33,24 +40,25 @@ def concordance_loss(outputs, targets, weights):
 
 
 def distillation_loss(predicted, hidden_states):
-    """Compare what a student predicts of a teacher's layer with the layer, frame by frame.
+    """Return the loss of DistilHuBERT [1]_ for each frame.
+
+    It is the mean absolute error plus the negative log-sigmoid of the cosine similarity.
 
     Parameters
     ----------
-    predicted : Tensor of shape (n_frames, n_dims)
-    hidden_states : Tensor of shape (n_frames, n_dims)
-        Of the teacher.
+    predicted : Tensor of shape (..., n_dims)
+        Predictions of the student.
+    hidden_states : Tensor of shape (..., n_dims)
+        Hidden states of the teacher.
 
     Returns
     -------
-    loss : Tensor of shape (n_frames,)
-        The mean absolute difference, minus the logarithm of the logistic function of the cosine,
-        as in DistilHuBERT.
+    loss : Tensor of shape (...)
 
     References
     ----------
-    H.-J. Chang, S. Yang, H. Lee, "DistilHuBERT: Speech Representation Learning by Layer-wise
-    Distillation of Hidden-unit BERT", ICASSP 2022, arXiv 2110.01900.
+    .. [1] H.-J. Chang, S. Yang, H. Lee, "DistilHuBERT: Speech Representation Learning by
+       Layer-wise Distillation of Hidden-unit BERT", ICASSP 2022, arXiv 2110.01900.
     """
     difference = F.l1_loss(predicted, hidden_states, reduction="none").mean(-1)
     return difference - F.logsigmoid(torch.cosine_similarity(predicted, hidden_states, dim=-1))

@@ -36,7 +36,7 @@ def load(model, **parameters):
 
 
 def run(student, waveforms=WAVEFORMS):
-    reading = student.reading
+    reading = student.front_end
     pieces = [reading.features(reading.prepare(waveform)) for waveform in waveforms]
     return student(torch.cat(pieces), [len(piece) for piece in pieces])
 
@@ -90,7 +90,7 @@ def test_first_layers_and_a_corner_of_the_weights(name, width):
 
 
 def features_of(student, waveforms):
-    return [student.reading.features(student.reading.prepare(w)) for w in waveforms]
+    return [student.front_end.features(student.front_end.prepare(w)) for w in waveforms]
 
 
 def test_fitted_at_its_own_width_a_student_is_the_whole():
