@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import LayerSelector, WhisperEmbedder
-from sklearn_ser.datasets import circumplex, load_emodb, make_emotional_speech
+from sklearn_ser.datasets import emotion_dimensions, load_emodb, make_emotional_speech
 from sklearn_ser.inspection import LayerProbeDisplay
 from sklearn_ser.metrics import concordance_scorer
 
@@ -94,7 +94,7 @@ print(f"{layers.shape[0]} recordings, {layers.shape[1]} layers of {layers.shape[
 # are told from it by their arousal. So a last question keeps that equal: the valence of anger,
 # fear and happiness, all three of high arousal.
 
-y = circumplex(corpus.target)
+y = emotion_dimensions(corpus.target)
 everything, aroused = slice(None), np.isin(corpus.target, ["anger", "fear", "happiness"])
 QUESTIONS = {
     "arousal": (everything, 0),
