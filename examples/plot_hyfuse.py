@@ -2,19 +2,18 @@
 A speaker embedding and a codec, fused in hyperbolic space
 ==========================================================
 
-HYFuse (Phukan et al., Interspeech 2025) joins two representations that have little in common:
-one that was learned to tell something about speech, such as a speaker embedding, and the
-latents of a codec, which was learned to compress it. Here GE2E and SoundStream are joined on
-Emo-DB, and compared with each alone, with a linear classifier on both, and with the same network
-without the ball::
+HYFuse (Phukan et al., Interspeech 2025) fuses two kinds of representations: a discriminative one,
+such as a speaker embedding, and the latents of a codec, which is trained to compress speech. Here
+GE2E and SoundStream are fused on Emo-DB, and compared with each alone, with a linear classifier on
+both, and with the same network without hyperbolic space::
 
     python examples/plot_hyfuse.py --data path/to/emodb --ge2e path/to/ge2e \\
         --lyra path/to/lyra-soundstream
 
-With ``--whisper`` a layer of Whisper's encoder stands beside them. Without arguments it looks for
-all that where ``SKLEARN_SER_DATA`` and ``SKLEARN_SER_WEIGHTS`` say. Where it is not, or the codec's
-runtime of the extra ``lyra`` is not, it runs on synthetic voices and two tables of log-mel
-statistics: then it shows how it is done, and nothing else.
+``--whisper`` adds a layer of Whisper's encoder. By default the corpus and the models are searched
+in ``SKLEARN_SER_DATA`` and ``SKLEARN_SER_WEIGHTS``. If one of them or the extra ``lyra`` is
+missing, the script uses synthetic speech and two tables of log-mel statistics. It then only shows
+the procedure.
 """
 
 import argparse
@@ -43,31 +42,31 @@ from sklearn_ser.inspection import PoincareDiskDisplay
 from sklearn_ser.metrics import confidence_interval, unweighted_average_recall
 
 
-def where(variable, name):
-    """Return a folder if it is where a variable says."""
+def find_folder(variable, name):
+    """Return a folder below the path in an environment variable, or None if it does not exist."""
     folder = Path(os.environ.get(variable, "")) / name
     return folder if folder.is_dir() else None
 
 
 data, weights = "SKLEARN_SER_DATA", "SKLEARN_SER_WEIGHTS"
-parser = argparse.ArgumentParser(description="Fusion in hyperbolic space, and what it adds.")
-parser.add_argument("--data", default=where(data, "emodb"), help="folder of Emo-DB")
-parser.add_argument("--ge2e", default=where(weights, "ge2e"), help="folder of GE2E")
+parser = argparse.ArgumentParser(description="Fusion in hyperbolic space and its baselines.")
+parser.add_argument("--data", default=find_folder(data, "emodb"), help="folder of Emo-DB")
+parser.add_argument("--ge2e", default=find_folder(weights, "ge2e"), help="folder of GE2E")
 parser.add_argument(
-    "--lyra", default=where(weights, "lyra-soundstream"), help="folder of Lyra's SoundStream"
+    "--lyra", default=find_folder(weights, "lyra-soundstream"), help="folder of Lyra's SoundStream"
 )
-parser.add_argument("--whisper", help="hub id or folder; none if not given")
-parser.add_argument("--memory", help="folder to keep embeddings in")
+parser.add_argument("--whisper", help="hub id or folder; not used by default")
+parser.add_argument("--memory", help="folder for caching embeddings")
 parser.add_argument("--epochs", type=int, default=50)
-parser.add_argument("--output", default="hyfuse.png", help="picture to save")
+parser.add_argument("--output", default="hyfuse.png", help="figure to save")
 arguments = parser.parse_args()
 
 # %%
 # Blocks of columns
 # -----------------
 #
-# In a `FeatureUnion` with pandas output the name of each column begins with the part of the
-# union that it comes from. That is how the classifier knows the blocks.
+# In a `FeatureUnion` with pandas output, column names start with the name of the transformer. The
+# classifier finds the blocks by these prefixes.
 
 has_codec = find_spec("ai_edge_litert") is not None
 is_real = all([arguments.data, arguments.ge2e, arguments.lyra, has_codec])
@@ -84,7 +83,7 @@ if is_real:
         )
         parts.insert(0, ("whisper", whisper))
 else:
-    print("synthetic voices and log-mel statistics: the figures mean nothing")
+    print("synthetic speech and log-mel statistics: the figures are not meaningful")
     corpus = make_emotional_speech(n_speakers=5, n_sentences=2, random_state=0)
     parts = [
         ("bands", LogMelSpectrogram(n_mels=40, pooling="mean_std")),
@@ -97,25 +96,25 @@ names = list(dict.fromkeys(column.split("__")[0] for column in features))
 print(f"{len(features)} recordings, {features.shape[1]} columns of {', '.join(names)}")
 
 # %%
-# Each alone, and two by two
-# --------------------------
+# Single representations and pairs
+# --------------------------------
 #
-# Folds of whole speakers say what a new speaker gets. Folds that split the recordings of a
-# speaker, as much of the field prints them, say something else, and stand beside.
+# Folds of whole speakers measure the performance on unseen speakers. For comparison, random folds
+# are shown, which share speakers and are common in the literature.
 
 
 def make_network(fusion):
-    """Return the classifier, with branches of linear layers: convolutions take far longer."""
+    """Return the classifier with branches of linear layers, which are faster than convolutions."""
     return HyperbolicFusionClassifier(
         fusion=fusion, branch="mlp", max_epochs=arguments.epochs, random_state=0
     )
 
 
-# The penalty that searches inside the folds choose most often here.
+# The penalty that nested searches select most often on this corpus.
 linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=3000))
-arms = {(name,): {"linear": linear, "network": make_network("mobius")} for name in names}
+models = {(name,): {"linear": linear, "network": make_network("mobius")} for name in names}
 for pair in combinations(names, 2):
-    arms[pair] = {
+    models[pair] = {
         "linear": linear,
         "concat": make_network("concat"),
         "mobius": make_network("mobius"),
@@ -129,12 +128,12 @@ protocols = {protocol: list(folds) for protocol, folds in protocols.items()}
 
 
 def columns_of(blocks):
-    """Return the part of the table that comes from these blocks."""
+    """Return the columns of some blocks."""
     return features[[column for column in features if column.split("__")[0] in blocks]]
 
 
 predictions = {}
-for blocks, classifiers in arms.items():
+for blocks, classifiers in models.items():
     for name, classifier in classifiers.items():
         recalls = []
         for protocol, folds in protocols.items():
@@ -144,15 +143,15 @@ for blocks, classifiers in arms.items():
         print(f"{' + '.join(blocks):16} {name:8} {', '.join(recalls)}")
 
 # %%
-# What the fusion adds
-# --------------------
+# Differences between models
+# --------------------------
 #
-# Two figures side by side say little: both depend on the same few speakers. The interval is that
-# of the difference, over speakers drawn anew.
+# All scores depend on the same few speakers, so they are compared by the confidence interval of
+# their difference, from a bootstrap over speakers.
 
 
 def difference(y, both):
-    """Return how much higher the first column's recall is than the second's."""
+    """Return the recall of the first column minus that of the second."""
     return unweighted_average_recall(y, both[:, 0]) - unweighted_average_recall(y, both[:, 1])
 
 
@@ -168,33 +167,34 @@ for pair in combinations(names, 2):
         )
 
 # %%
-# On the disk
-# -----------
+# Points on the Poincaré disk
+# ---------------------------
 #
-# The points of recordings by speakers whom the network never heard, where their hyperbolic
-# distances are kept as well as two dimensions allow. The regions are the classes predicted nearby.
+# The points of recordings of held-out speakers, by multidimensional scaling of their hyperbolic
+# distances. The regions show the predicted classes.
 
 pair = tuple(names[-2:])
 X = columns_of(pair)
-heard, new = protocols["speakers held out"][0]
-classifier = make_network("mobius").fit(X.iloc[heard], y[heard])
-display = PoincareDiskDisplay.from_estimator(classifier, X.iloc[new], y[new], style="regions")
+train, test = protocols["speakers held out"][0]
+classifier = make_network("mobius").fit(X.iloc[train], y[train])
+display = PoincareDiskDisplay.from_estimator(classifier, X.iloc[test], y[test], style="regions")
 display.ax_.set_title(f"{' ⊕ '.join(pair)}, speakers held out")
 display.figure_.savefig(arguments.output, dpi=100)
 plt.show()
 
 # %%
-# Is what lies far out sure?
-# --------------------------
+# Distance to the origin as a confidence measure
+# ----------------------------------------------
 #
-# In the idea of the ball it is: there is more room near the rim. The area under the curve of right
-# against wrong says how well a number tells the two apart; one half is chance.
+# In hyperbolic networks, confident points tend to be near the boundary, where there is more space.
+# The area under the ROC curve measures how well a value separates correct from wrong predictions;
+# chance is one half.
 
-right = classifier.predict(X.iloc[new]) == y[new]
-numbers = {
-    "distance to the origin": classifier.distance_to_origin(X.iloc[new]),
-    "largest probability": classifier.predict_proba(X.iloc[new]).max(axis=1),
+correct = classifier.predict(X.iloc[test]) == y[test]
+measures = {
+    "distance to the origin": classifier.distance_to_origin(X.iloc[test]),
+    "largest probability": classifier.predict_proba(X.iloc[test]).max(axis=1),
 }
-for name, values in numbers.items():
-    if 0 < right.sum() < len(right):
-        print(f"{name}: area under the curve {roc_auc_score(right, values):.2f}")
+for name, values in measures.items():
+    if 0 < correct.sum() < len(correct):
+        print(f"{name}: area under the curve {roc_auc_score(correct, values):.2f}")

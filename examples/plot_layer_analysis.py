@@ -1,17 +1,17 @@
 """
-Which layer knows arousal, and which valence?
-=============================================
+Which layers are informative about arousal and valence?
+=======================================================
 
-De Oliveira, Prabhu and Gerkmann (Interspeech 2023) asked it of HuBERT: shallow layers matter
-for arousal, deep ones for valence. Here the same question goes to the encoder of Whisper base,
-on Emo-DB, with whole speakers held out, by a probe of each frozen layer and by the weights that
-a sum of all layers learns::
+De Oliveira, Prabhu and Gerkmann (Interspeech 2023) found for HuBERT that shallow layers are
+informative about arousal, and deep layers about valence. This example analyses the encoder of
+Whisper base on Emo-DB, with whole speakers held out, by a probe of each frozen layer and by
+learned weights of all layers::
 
     python examples/plot_layer_analysis.py --data path/to/emodb --model openai/whisper-base
 
-It needs both. Without arguments it looks for them where ``SKLEARN_SER_DATA`` and
-``SKLEARN_SER_WEIGHTS`` say, and where they are not it runs on synthetic voices and a small
-network with random weights: then the curves show how it is done, and nothing else.
+By default the corpus and the model are searched in ``SKLEARN_SER_DATA`` and
+``SKLEARN_SER_WEIGHTS``. If one of them is missing, the script uses synthetic speech and a small
+network with random weights. It then only shows the procedure.
 """
 
 import argparse
@@ -28,25 +28,23 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import LayerSelector, WhisperEmbedder
-from sklearn_ser.datasets import circumplex, load_emodb, make_emotional_speech
+from sklearn_ser.datasets import emotion_dimensions, load_emodb, make_emotional_speech
 from sklearn_ser.inspection import LayerProbeDisplay
 from sklearn_ser.metrics import concordance_scorer
 
-HERE = Path(os.environ.get("SKLEARN_SER_DATA", "")) / "emodb"
+DATA = Path(os.environ.get("SKLEARN_SER_DATA", "")) / "emodb"
 MODEL = Path(os.environ.get("SKLEARN_SER_WEIGHTS", "")) / "whisper-base-encoder"
 
-parser = argparse.ArgumentParser(
-    description="What each layer knows of arousal, valence and dominance."
-)
-parser.add_argument("--data", default=HERE if HERE.is_dir() else None, help="folder of Emo-DB")
+parser = argparse.ArgumentParser(description="Probe each layer for arousal, valence and dominance.")
+parser.add_argument("--data", default=DATA if DATA.is_dir() else None, help="folder of Emo-DB")
 parser.add_argument("--model", default=MODEL if MODEL.is_dir() else None, help="hub id or folder")
-parser.add_argument("--memory", help="folder to keep embeddings in")
-parser.add_argument("--output", default="layers.png", help="picture to save")
+parser.add_argument("--memory", help="folder for caching embeddings")
+parser.add_argument("--output", default="layers.png", help="figure to save")
 arguments = parser.parse_args()
 
 
 def make_small_model():
-    """Save a small Whisper with random weights, and return its folder."""
+    """Save a small Whisper model with random weights, and return its folder."""
     import torch
     from transformers import WhisperConfig, WhisperModel
 
@@ -66,15 +64,15 @@ def make_small_model():
 
 
 # %%
-# Every layer in one pass
-# -----------------------
+# Hidden states of all layers
+# ---------------------------
 #
-# ``layers="all"`` gives each recording as many vectors as the network has layers, 0 being the
-# input of the first block. The network sees each recording once.
+# ``layers="all"`` returns one vector per layer for each recording, in one pass. Layer 0 is the
+# input of the first block.
 
 is_real = arguments.data is not None and arguments.model is not None
 if not is_real:
-    print("synthetic voices, and a small network with random weights: the curves mean nothing")
+    print("synthetic speech and a small random network: the curves are not meaningful")
     corpus = make_emotional_speech(n_speakers=5, n_sentences=2, random_state=0)
     model = make_small_model()
 else:
@@ -86,17 +84,17 @@ layers = embedder.fit_transform(corpus.recordings)
 print(f"{layers.shape[0]} recordings, {layers.shape[1]} layers of {layers.shape[2]} dimensions")
 
 # %%
-# Arousal, valence and dominance from emotions
-# --------------------------------------------
+# Arousal, valence and dominance of emotions
+# ------------------------------------------
 #
-# Emo-DB's actors played emotions, and nobody rated how aroused or pleased they sound: the numbers
-# are those of the emotions' names. Positive valence is happiness alone, and most other emotions
-# are told from it by their arousal. So a last question keeps that equal: the valence of anger,
-# fear and happiness, all three of high arousal.
+# Emo-DB has emotions but no ratings of arousal, valence and dominance, so values of the emotions'
+# names are used. Only happiness has positive valence, and most other emotions differ from it in
+# arousal too. Therefore, valence is also analysed for anger, fear and happiness only, all of which
+# have high arousal.
 
-y = circumplex(corpus.target)
+y = emotion_dimensions(corpus.target)
 everything, aroused = slice(None), np.isin(corpus.target, ["anger", "fear", "happiness"])
-QUESTIONS = {
+TARGETS = {
     "arousal": (everything, 0),
     "valence": (everything, 1),
     "valence at high arousal": (aroused, 1),
@@ -104,50 +102,50 @@ QUESTIONS = {
 }
 
 
-def ask(question):
-    """Return layers, answers and speakers of the recordings that the question is about."""
-    concerned, column = QUESTIONS[question]
-    return layers[concerned], y[concerned, column], np.asarray(corpus.groups)[concerned]
+def select(name):
+    """Return layers, targets and speakers of the recordings that a target is defined for."""
+    rows, column = TARGETS[name]
+    return layers[rows], y[rows, column], np.asarray(corpus.groups)[rows]
 
 
 # %%
-# A probe of each layer
-# ---------------------
+# Probing each layer
+# ------------------
 #
-# Ridge regression on each frozen layer. The layer is a parameter like any other, and the score the
-# concordance correlation coefficient, which a wrong mean or spread lowers as well as noise; a
-# layer's score is the mean over five folds of whole speakers.
+# Ridge regression on each frozen layer. The layer is a parameter of a grid search. The score is the
+# mean concordance correlation coefficient over five folds of whole speakers. It measures
+# correlation as well as errors in mean and scale.
 
 folds = GroupKFold(5, shuffle=True, random_state=0)
 probe = make_pipeline(LayerSelector(), StandardScaler(), Ridge(100))
 searches = {}
-for question in QUESTIONS:
-    X, answers, speakers = ask(question)
-    searches[question] = GridSearchCV(
+for name in TARGETS:
+    X, target, speakers = select(name)
+    searches[name] = GridSearchCV(
         probe,
         {"layerselector__layer": list(range(X.shape[1]))},
         cv=folds,
         scoring=concordance_scorer,
-    ).fit(X, answers, groups=speakers)
-    means = searches[question].cv_results_["mean_test_score"]
-    print(f"probe of {question:25}", " ".join(f"{mean:.3f}" for mean in means))
+    ).fit(X, target, groups=speakers)
+    means = searches[name].cv_results_["mean_test_score"]
+    print(f"probe of {name:25}", " ".join(f"{mean:.3f}" for mean in means))
 
 # %%
-# Learned weights
-# ---------------
+# Learned layer weights
+# ---------------------
 #
-# ``LayerSelector("weighted")`` sums the standardised layers under weights that are learned with a
-# linear head, as fine-tuning on frozen layers does. Two ways to choose layers without looking at
-# the held-out speaker stand side by side: these weights, and ``LayerSelector("best")``, a
-# cross-validation inside each training fold, which the speakers reach by metadata routing.
+# ``LayerSelector("weighted")`` computes a weighted sum of the standardised layers. The weights are
+# learned together with a linear head. It is compared with ``LayerSelector("best")``, which selects
+# a layer by cross-validation within each training fold. The speakers are passed by metadata
+# routing. Neither method uses the held-out speakers.
 
-name = "Whisper" if is_real else "Random network"
+network = "Whisper" if is_real else "Random network"
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
 display = LayerProbeDisplay.from_cv_results(
     searches, score_name="CCC, speakers held out", ax=axes[0], std_display_style=None
 )
-for number, question in enumerate(QUESTIONS):
-    X, answers, speakers = ask(question)
+for number, name in enumerate(TARGETS):
+    X, target, speakers = select(name)
     found = {}
     for layer in ("best", "weighted"):
         selector = LayerSelector(
@@ -160,7 +158,7 @@ for number, question in enumerate(QUESTIONS):
             found[layer] = cross_validate(
                 make_pipeline(selector, StandardScaler(), Ridge(100)),
                 X,
-                answers,
+                target,
                 params={"groups": speakers},
                 cv=folds,
                 scoring=concordance_scorer,
@@ -169,9 +167,9 @@ for number, question in enumerate(QUESTIONS):
     scores = {layer: scored["test_score"].mean() for layer, scored in found.items()}
     chosen = sorted(int(pipeline[0].best_layer_) for pipeline in found["best"]["estimator"])
     weights = np.array([pipeline[0].layer_weights_ for pipeline in found["weighted"]["estimator"]])
-    print(f"weights of {question:23}", " ".join(f"{mean:.3f}" for mean in weights.mean(axis=0)))
+    print(f"weights of {name:23}", " ".join(f"{mean:.3f}" for mean in weights.mean(axis=0)))
     print(
-        f"chosen inside for {question}: one layer {scores['best']:.3f} (layers {chosen}), "
+        f"nested selection for {name}: one layer {scores['best']:.3f} (layers {chosen}), "
         f"weighted sum {scores['weighted']:.3f}"
     )
     line = display.lines_[number]
@@ -184,38 +182,38 @@ for number, question in enumerate(QUESTIONS):
         marker=line.get_marker(),
         elinewidth=0.8,
         capsize=2,
-        label=question,
+        label=name,
     )
 
-axes[0].set_title(f"{name}: probe of each layer")
-axes[1].axhline(1 / layers.shape[1], color="grey", linestyle=":", label="all layers alike")
-axes[1].set(xlabel="Layer", ylabel="Weight in the sum", title=f"{name}: learned weights")
+axes[0].set_title(f"{network}: probe of each layer")
+axes[1].axhline(1 / layers.shape[1], color="grey", linestyle=":", label="equal weights")
+axes[1].set(xlabel="Layer", ylabel="Weight", title=f"{network}: learned weights")
 axes[1].legend()
 figure.savefig(arguments.output, dpi=100)
 plt.show()
 
 # %%
-# What the curves say, and what they can't
-# ----------------------------------------
+# Interpretation
+# --------------
 #
-# Arousal is known from the first layer on, and hardly better anywhere else: it is in level,
-# pitch and tempo, which the spectrogram shows already. Dominance is close to it. Valence is not:
-# it rises to the middle of the encoder, by a quarter of the scale where arousal is kept equal, and
-# falls again towards the end, where the network has turned to the words that it was trained to
-# write down. So far it agrees with what the paper found in HuBERT: arousal is shallow, valence
-# needs depth.
+# Arousal can be predicted from the first layer almost as well as from any other: it is reflected in
+# level, pitch and tempo, which the spectrogram contains. Dominance behaves similarly. The score of
+# valence increases up to the middle of the encoder, by a quarter of the scale at high arousal,
+# and decreases towards the end, where the layers are specialised in the words that Whisper is
+# trained to transcribe. This agrees with the results of the paper for HuBERT: shallow layers are
+# informative about arousal, deeper ones about valence.
 #
-# The learned weights say less. They lie on both ends and in the middle alike, and differ from fold
-# to fold by as much as from each other: layers hold much of the same, and many sums of them serve.
-# The sum predicts about as well as the one layer that was chosen inside. To learn which layer knows
-# what, probe the layers; do not read the weights.
+# The learned weights are less informative. They are spread over the first, middle and last layers,
+# and vary as much between folds as between layers, because layers are redundant. The weighted sum
+# predicts about as well as the layer selected by nested cross-validation. To find out which layers
+# are informative, use probes rather than learned weights.
 #
-# Nor does any of it tell about HuBERT itself. Whisper was trained on transcripts and not on masked
-# units, and this one has six layers, not twenty-four. The corpora are not alike either: in Emo-DB
-# the same ten sentences are spoken with every emotion, so that words tell nothing of valence; in
-# the podcasts of the paper they tell much, and deep layers know words. For HuBERT, run this with
-# `HubertEmbedder`, and for ratings of listeners put those of `load_msp_podcast` or `load_iemocap`
-# in place of ``y``.
+# The results do not carry over to HuBERT. Whisper is trained on transcripts, not on masked units,
+# and this model has six layers instead of twenty-four. The corpora differ, too: in Emo-DB the same
+# ten sentences are spoken in all emotions, so that words are not informative about valence. In the
+# podcasts of the paper they are, and deep layers represent words. To analyse HuBERT, use
+# `HubertEmbedder`; to use ratings of listeners, replace ``y`` by those of `load_msp_podcast` or
+# `load_iemocap`.
 #
-# The highest point of a curve is also too high for a new speaker, as it was picked by looking. The
-# figures of what was chosen inside are honest.
+# The maximum of a curve is optimistic for unseen speakers, because the layer is selected on the
+# test folds. The scores of nested selection are unbiased.

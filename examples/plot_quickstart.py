@@ -2,18 +2,18 @@
 Quickstart: from recordings to emotions
 =======================================
 
-A list of recordings goes in where a table usually goes. Everything else is scikit-learn:
-a pipeline, cross-validated with whole speakers held out.
+The input is a list of recordings instead of a table. Everything else works as in scikit-learn: a
+pipeline is cross-validated with whole speakers held out.
 
-Without arguments the voices are synthetic, so that nothing needs to be downloaded, and it takes
-about a minute on two cores. With a corpus of real recordings on disk::
+Without arguments the script uses synthetic speech, so that no download is needed, and takes about
+a minute on two cores. To use a corpus on disk::
 
     python examples/plot_quickstart.py --corpus emodb --data path/to/emodb
     python examples/plot_quickstart.py --corpus ravdess --data path/to/ravdess
 
-On real recordings the linear classifier takes seconds. The network is trained once for each
-speaker held out: that takes hours on a CPU, and the time left is printed after each.
-``--classifier linear`` leaves the network out.
+On real recordings the linear classifier takes seconds. The network is trained once per fold, which
+takes hours on a CPU; the remaining time is printed after each fold. ``--classifier linear`` skips
+the network.
 """
 
 import argparse
@@ -37,9 +37,9 @@ parser = argparse.ArgumentParser(description="Speaker-independent emotion recogn
 parser.add_argument("--corpus", choices=["synthetic", "emodb", "ravdess"], default="synthetic")
 parser.add_argument("--data", help="folder of the corpus")
 parser.add_argument("--classifier", choices=["both", "linear"], default="both")
-parser.add_argument("--epochs", type=int, help="passes of the network over the recordings")
-parser.add_argument("--output", default="confusion_matrix.png", help="picture to save")
-parser.add_argument("--n-jobs", type=int, default=-1, help="folds computed at the same time")
+parser.add_argument("--epochs", type=int, help="maximum number of epochs of the network")
+parser.add_argument("--output", default="confusion_matrix.png", help="figure to save")
+parser.add_argument("--n-jobs", type=int, default=-1, help="number of folds to run in parallel")
 arguments = parser.parse_args()
 if arguments.corpus != "synthetic" and arguments.data is None:
     parser.error(f"--corpus {arguments.corpus} needs --data, the folder of the corpus")
@@ -48,10 +48,9 @@ if arguments.corpus != "synthetic" and arguments.data is None:
 # Recordings, emotions and speakers
 # ---------------------------------
 #
-# Recordings are paths or arrays. The speakers are as important as the emotions: what is
-# learned from a speaker must never be tested on the same speaker. Two of the eight synthetic
-# speakers are held out at a time, one speaker of Emo-DB, and one of the six groups of four actors
-# that EmoBox published for RAVDESS.
+# Recordings are paths or arrays. The training and test sets must not share speakers. Each fold
+# holds out two of the eight synthetic speakers, one speaker of Emo-DB, or one of the six groups of
+# four actors that EmoBox published for RAVDESS.
 
 if arguments.corpus == "emodb":
     corpus = load_emodb(arguments.data)
@@ -69,18 +68,18 @@ print(f"{len(corpus.recordings)} recordings by {len(np.unique(corpus.groups))} s
 # Cross-validation
 # ----------------
 #
-# `cross_val_predict` does the same in one line. Written out, the loop can print the recall of each
-# fold and how much time is left.
+# `cross_val_predict` does the same in one line. The explicit loop prints the recall of each fold
+# and the remaining time.
 
 
 def fit_and_predict(pipeline, recordings, target, train, test):
-    """Predict the emotions of one fold by a pipeline that is fitted on the others."""
+    """Predict the emotions of one fold with a pipeline fitted on the other folds."""
     pipeline = clone(pipeline).fit([recordings[i] for i in train], target[train])
     return pipeline.predict([recordings[i] for i in test])
 
 
 def predict_held_out(pipeline, n_jobs=1):
-    """Predict the emotions of all recordings, each fold by a pipeline fitted on the others."""
+    """Predict the emotions of all recordings by cross-validation."""
     recordings, target = corpus.recordings, corpus.target
     folds = list(splitter.split(recordings, target, held_out))
     parallel = Parallel(n_jobs=n_jobs, return_as="generator")
@@ -102,7 +101,7 @@ def predict_held_out(pipeline, n_jobs=1):
 
 
 def report(predicted):
-    """Print the recall over all recordings, and how far it would move with other speakers."""
+    """Print the recall over all recordings, and its confidence interval over speakers."""
     recall = unweighted_average_recall(corpus.target, predicted)
     low, high = confidence_interval(
         unweighted_average_recall, corpus.target, predicted, groups=corpus.groups, random_state=0
@@ -116,8 +115,8 @@ def report(predicted):
 # A linear classifier
 # -------------------
 #
-# The reference for anything larger: statistics over time of the log-mel spectrogram, one row for
-# each recording regardless of its length. The level carries emotion and is not normalised away.
+# The baseline uses statistics of the log-mel spectrogram over time: one row per recording,
+# regardless of its length. The level is informative about emotions, so it is not normalised.
 
 print("Logistic regression on statistics of the spectrogram (seconds):", flush=True)
 predicted = predict_held_out(
@@ -133,10 +132,10 @@ result = report(predicted)
 # A network
 # ---------
 #
-# A high-resolution network on log-mel spectrograms, trained from scratch. The synthetic voices are
-# few, short and clean: a small picture, a narrow network and a high learning rate are enough,
-# without frequency masks or mixup. Real ones get a larger picture, a wider network, more epochs
-# and all augmentations.
+# A high-resolution network on log-mel spectrograms, trained from scratch. The synthetic recordings
+# are few, short and clean: a small spectrogram, a narrow network and a high learning rate are
+# sufficient, without frequency masks or mixup. For real recordings, larger spectrograms, a wider
+# network, more epochs and all augmentations are used.
 
 if arguments.corpus == "synthetic":
     front_end = LogMelSpectrogram(n_mels=32, hop_length=1024, duration=2.0, normalize=None)
@@ -186,4 +185,4 @@ if find_spec("matplotlib"):
     display.figure_.savefig(arguments.output, dpi=120)
     print(f"Confusion matrix saved to {arguments.output}")
 else:
-    print("For a picture of the confusion matrix: pip install matplotlib")
+    print("To plot the confusion matrix: pip install matplotlib")

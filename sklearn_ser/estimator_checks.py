@@ -1,7 +1,7 @@
-"""Checks for estimators that take recordings, beside scikit-learn's own for tables.
+"""Checks for estimators that take recordings, in addition to scikit-learn's checks for tables.
 
-scikit-learn's battery knows 2-D arrays alone. The checks here run the same estimator on lists of
-recordings of unequal length, on every container and every kind of recording, good and bad.
+scikit-learn's checks use 2-D arrays only. These checks run an estimator on lists of recordings of
+unequal length, in all containers and types of recordings, including invalid ones.
 """
 
 import pickle
@@ -27,24 +27,24 @@ from sklearn_ser.audio import RecordingError
 __all__ = ["check_recording_estimator", "parametrize_with_recording_checks"]
 
 _SAMPLING_RATE = 16000
-# Seconds; unequal, one below any network's minimum, two alike.
+# In seconds: unequal, with one below the minimum length of any network, and two equal ones.
 _DURATIONS = (0.3, 0.05, 0.4, 0.25, 0.3, 0.01, 0.35, 0.2)
 _METHODS = ("transform", "predict_proba", "predict")
 
 
 def check_recording_estimator(estimator):
-    """Check that an estimator takes recordings as this package promises.
+    """Check that an estimator handles recordings according to the conventions of this package.
 
     Parameters
     ----------
     estimator : estimator object
-        A transformer, classifier or regressor over recordings, or a Pipeline that begins with
-        one. Arrays without a rate must be taken at 16 kHz.
+        A transformer, classifier or regressor that takes recordings, or a Pipeline that starts
+        with one. Arrays without a sampling rate must be interpreted as 16 kHz.
 
     Raises
     ------
     AssertionError
-        If a check fails; the traceback names it.
+        If a check fails.
 
     See Also
     --------
@@ -62,21 +62,21 @@ def check_recording_estimator(estimator):
 
 
 def parametrize_with_recording_checks(estimators):
-    """Decorate a pytest test with the checks of `check_recording_estimator`.
+    """Parametrize a pytest test with the checks of `check_recording_estimator`.
 
     Parameters
     ----------
     estimators : list of estimator objects
-        As for `check_recording_estimator`.
+        Estimators to check; see `check_recording_estimator`.
 
     Returns
     -------
     decorator : `pytest.mark.parametrize`
-        For a test with the arguments ``estimator`` and ``check``.
+        Decorator for a test with the arguments ``estimator`` and ``check``.
 
     See Also
     --------
-    sklearn.utils.estimator_checks.parametrize_with_checks : The model of this function.
+    sklearn.utils.estimator_checks.parametrize_with_checks : The equivalent for tables.
 
     Examples
     --------
@@ -100,17 +100,17 @@ def parametrize_with_recording_checks(estimators):
 
 def _checks_for(estimator):
     yield from (
-        check_containers_agree,
-        check_kinds_of_recording_agree,
-        check_equal_lengths_are_no_table,
-        check_table_obeys_n_features_in,
-        check_one_recording_by_itself_is_refused,
-        check_bad_recordings_are_named,
+        check_containers,
+        check_recording_types,
+        check_list_of_equal_lengths,
+        check_n_features_in_of_tables,
+        check_single_recording_raises,
+        check_invalid_recordings_raise,
         check_order_and_subset_invariance,
-        check_recordings_matter,
+        check_output_depends_on_recordings,
         check_parallel_backends,
         check_clone_and_pickle,
-        check_nothing_else_changes,
+        check_no_side_effects,
         check_group_cross_validation,
     )
     if _parameter(estimator, "on_error"):
@@ -119,11 +119,11 @@ def _checks_for(estimator):
         yield check_data_frame_output
 
 
-# What the checks are made of
+# Helper functions
 
 
 def _make_recordings():
-    """Make a voice-like buzz for each of the durations, each at a pitch of its own."""
+    """Generate a voice-like sound for each of the durations, with different pitches."""
     rng = np.random.default_rng(0)
     recordings = []
     for number, duration in enumerate(_DURATIONS):
@@ -144,17 +144,17 @@ def _fit(estimator, X):
 
 
 def _outputs(fitted, X):
-    """Return what each method gives for `X`, by the name of the method."""
+    """Return the output of each method for `X`, by the name of the method."""
     names = [name for name in _METHODS if hasattr(fitted, name)]
     assert names, f"the estimator has none of {', '.join(_METHODS)}"
     return {name: np.asarray(getattr(fitted, name)(X)) for name in names}
 
 
-def _assert_same(outputs, expected, what):
+def _assert_equal(outputs, expected, case):
     for name, value in expected.items():
-        message = f"{name} differs for {what}"
+        message = f"{name} differs for {case}"
         if value.dtype.kind == "f":
-            # The promise is on the distance of whole rows, not on each small number.
+            # The tolerance applies to the norm of the difference, not to single elements.
             distance = np.linalg.norm(outputs[name] - value)
             assert outputs[name].shape == value.shape, message
             assert distance <= 1e-5 * np.linalg.norm(value), f"{message} by {distance}"
@@ -162,25 +162,25 @@ def _assert_same(outputs, expected, what):
             np.testing.assert_array_equal(outputs[name], value, err_msg=message)
 
 
-def _assert_refused(function, X, *, says, error=ValueError):
+def _assert_raises(function, X, *, match, error=ValueError):
     try:
         function(X)
     except error as caught:
-        refusal = caught
+        raised = caught
     else:
-        raise AssertionError(f"{X!r:.80} was not refused with {error.__name__}")
-    assert says in str(refusal), f"the message for {X!r:.80} lacks {says!r}: {refusal}"
-    return refusal
+        raise AssertionError(f"{X!r:.80} did not raise {error.__name__}")
+    assert match in str(raised), f"the message for {X!r:.80} lacks {match!r}: {raised}"
+    return raised
 
 
 def _parameter(estimator, name):
-    """Return the full name of a parameter of the estimator or of a step of it, or None."""
+    """Return the full name of a parameter of the estimator or of one of its steps, or None."""
     names = estimator.get_params()
     return next((full for full in names if full == name or full.endswith(f"__{name}")), None)
 
 
 def _global_random_state():
-    """Return the states that must not change: NumPy's, Python's, and torch's where it is loaded."""
+    """Return the global random states of NumPy, of Python, and of torch if it is imported."""
     state = np.random.get_state(legacy=False)  # noqa: NPY002
     states = [*state["state"]["key"], state["state"]["pos"], *random.getstate()[1]]
     torch = sys.modules.get("torch")
@@ -194,7 +194,7 @@ def _object_array(recordings):
 
 
 def _data_frame_containers(values):
-    """Put values into the Series and one-column frames of pandas, and of polars if installed."""
+    """Yield values as Series and one-column DataFrames of pandas, and of polars if installed."""
     import pandas as pd
 
     yield "pandas Series", pd.Series(values, index=np.arange(len(values)) + 5)
@@ -211,8 +211,8 @@ def _data_frame_containers(values):
 # The checks
 
 
-def check_containers_agree(estimator):
-    """A list, a tuple, an object array, Series and one-column frames hold the same recordings."""
+def check_containers(estimator):
+    """Lists, tuples, object arrays, Series and one-column DataFrames give the same result."""
     recordings = _make_recordings()
     fitted = _fit(estimator, recordings)
     expected = _outputs(fitted, recordings)
@@ -220,14 +220,14 @@ def check_containers_agree(estimator):
     containers["lists of numbers"] = [recording.tolist() for recording in recordings]
     containers |= dict(_data_frame_containers(recordings))
     for name, container in containers.items():
-        _assert_same(_outputs(fitted, container), expected, name)
-        _assert_same(_outputs(_fit(estimator, container), recordings), expected, f"fit on {name}")
+        _assert_equal(_outputs(fitted, container), expected, name)
+        _assert_equal(_outputs(_fit(estimator, container), recordings), expected, f"fit on {name}")
     with tempfile.TemporaryDirectory() as folder:
         paths = _write(recordings, folder)
         containers = {"array of str": np.array(paths), "Path": [Path(path) for path in paths]}
         containers |= dict(_data_frame_containers(paths))
         for name, container in containers.items():
-            _assert_same(_outputs(fitted, container), expected, f"paths in {name}")
+            _assert_equal(_outputs(fitted, container), expected, f"paths in {name}")
 
 
 def _write(recordings, folder):
@@ -237,7 +237,7 @@ def _write(recordings, folder):
     return paths
 
 
-def check_kinds_of_recording_agree(estimator):
+def check_recording_types(estimator):
     """A path, array, pair, dict and decoder of the same samples give the same result."""
     recordings = _make_recordings()
     fitted = _fit(estimator, recordings)
@@ -247,63 +247,65 @@ def check_kinds_of_recording_agree(estimator):
         samples = SimpleNamespace(data=recording[np.newaxis], sample_rate=_SAMPLING_RATE)
         return SimpleNamespace(get_all_samples=lambda: samples)
 
-    kinds = {
+    conversions = {
         "float64": lambda recording: recording.astype(np.float64),
         "pair": lambda recording: (recording, _SAMPLING_RATE),
         "dict": lambda recording: {"array": recording, "sampling_rate": _SAMPLING_RATE},
         "decoder": decoder,
         "two channels": lambda recording: (np.stack([recording, recording], 1), _SAMPLING_RATE),
     }
-    for name, convert in kinds.items():
-        _assert_same(_outputs(fitted, [convert(r) for r in recordings]), expected, name)
-    mixed = [convert(r) for convert, r in zip([*kinds.values()] * 2, recordings, strict=False)]
-    _assert_same(_outputs(fitted, mixed), expected, "kinds mixed in one list")
+    for name, convert in conversions.items():
+        _assert_equal(_outputs(fitted, [convert(r) for r in recordings]), expected, name)
+    mixed = [
+        convert(r) for convert, r in zip([*conversions.values()] * 2, recordings, strict=False)
+    ]
+    _assert_equal(_outputs(fitted, mixed), expected, "types mixed in one list")
     slow = [soxr.resample(r, 8000, _SAMPLING_RATE, quality="HQ") for r in recordings]
     pairs = [(r, 8000) for r in recordings]
-    _assert_same(_outputs(fitted, pairs), _outputs(fitted, slow), "pairs at 8 kHz")
+    _assert_equal(_outputs(fitted, pairs), _outputs(fitted, slow), "pairs at 8 kHz")
     for dtype, bits in (("int16", 16), ("int32", 32), ("uint8", 8)):
         full_scale = 2 ** (bits - 1)
         whole = [np.round(r.astype(np.float64) * (full_scale - 1)) for r in recordings]
         offset = full_scale if dtype == "uint8" else 0
         pcm = [(samples + offset).astype(dtype) for samples in whole]
         floats = [samples / full_scale for samples in whole]
-        _assert_same(_outputs(fitted, pcm), _outputs(fitted, floats), f"{dtype} PCM")
+        _assert_equal(_outputs(fitted, pcm), _outputs(fitted, floats), f"{dtype} PCM")
 
 
-def check_equal_lengths_are_no_table(estimator):
-    """A list of equally long arrays is recordings: other lengths may follow."""
+def check_list_of_equal_lengths(estimator):
+    """A list of arrays of equal length is not a table: other lengths may follow."""
     recordings = _make_recordings()
-    alike = [recording[:160] for recording in recordings]
-    fitted = _fit(estimator, alike)
+    equal_lengths = [recording[:160] for recording in recordings]
+    fitted = _fit(estimator, equal_lengths)
     assert not hasattr(fitted, "n_features_in_"), "a list has no n_features_in_"
-    table = np.stack(alike)
-    _assert_same(_outputs(fitted, table), _outputs(fitted, alike), "rows of a table")
+    table = np.stack(equal_lengths)
+    _assert_equal(_outputs(fitted, table), _outputs(fitted, equal_lengths), "rows of a table")
     _outputs(fitted, recordings)
 
 
-def check_table_obeys_n_features_in(estimator):
-    """A table of waveforms fixes the number of samples, until another `fit`."""
+def check_n_features_in_of_tables(estimator):
+    """A table of waveforms sets `n_features_in_` until the next `fit`."""
     import pandas as pd
 
     table = np.stack([recording[:160] for recording in _make_recordings()])
     fitted = _fit(estimator, table)
     assert fitted.n_features_in_ == 160
     for name in _outputs(fitted, table):
-        _assert_refused(getattr(fitted, name), table[:, :100], says="160")
+        _assert_raises(getattr(fitted, name), table[:, :100], match="160")
     frame = pd.DataFrame(table).add_prefix("sample")
     fitted.fit(frame, _make_target(estimator, len(table)))
     assert list(fitted.feature_names_in_) == list(frame.columns)
     fitted.fit([*table], _make_target(estimator, len(table)))
     for name in ("n_features_in_", "feature_names_in_"):
-        assert not hasattr(fitted, name), f"{name} outlived a fit on a list"
+        assert not hasattr(fitted, name), f"{name} is still set after a fit on a list"
 
 
-def check_one_recording_by_itself_is_refused(estimator):
-    """One path, waveform, pair or dict is no sequence of recordings; the message says so."""
+def check_single_recording_raises(estimator):
+    """A single path, waveform, pair or dict raises an error that names the remedy."""
     recordings = _make_recordings()
     fitted = _fit(estimator, recordings)
     waveform = recordings[0]
-    by_itself = [
+    single_recordings = [
         "recording.wav",
         Path("recording.wav"),
         waveform,
@@ -311,14 +313,14 @@ def check_one_recording_by_itself_is_refused(estimator):
         (waveform, _SAMPLING_RATE),
         {"array": waveform, "sampling_rate": _SAMPLING_RATE},
     ]
-    for X in by_itself:
+    for X in single_recordings:
         for name in _METHODS:
             if hasattr(fitted, name):
-                _assert_refused(getattr(fitted, name), X, says="[X]")
+                _assert_raises(getattr(fitted, name), X, match="[X]")
 
 
-def _bad_recordings(folder):
-    """Give recordings that can't be used, each with a word that the message must have."""
+def _invalid_recordings(folder):
+    """Return invalid recordings, each with a string that the error message must contain."""
     broken = Path(folder) / "broken.wav"
     broken.write_bytes(b"RIFF, but nothing else")
     return [
@@ -339,63 +341,64 @@ def _bad_recordings(folder):
     ]
 
 
-def check_bad_recordings_are_named(estimator):
-    """A recording that can't be used is named by its position, its path and the reason."""
+def check_invalid_recordings_raise(estimator):
+    """The error for an invalid recording names its position, its path and the reason."""
     recordings = _make_recordings()
     fitted = _fit(estimator, recordings)
     with tempfile.TemporaryDirectory() as folder:
-        for bad, says in _bad_recordings(folder):
-            X = [*recordings[:2], bad, *recordings[2:4]]
+        for invalid, match in _invalid_recordings(folder):
+            X = [*recordings[:2], invalid, *recordings[2:4]]
             for name in _METHODS:
                 if hasattr(fitted, name):
                     method = getattr(fitted, name)
-                    refusal = _assert_refused(method, X, says=says, error=RecordingError)
-                    assert list(refusal.problems) == [2], "the position is wrong"
-                    assert "ecording 2" in str(refusal)
-                    assert says in str(pickle.loads(pickle.dumps(refusal)))
+                    error = _assert_raises(method, X, match=match, error=RecordingError)
+                    assert list(error.problems) == [2], "the position is wrong"
+                    assert "ecording 2" in str(error)
+                    assert match in str(pickle.loads(pickle.dumps(error)))
 
 
 def check_on_error_nan(estimator):
-    """With ``on_error="nan"`` bad recordings give NaN, and the others what they always give."""
+    """With ``on_error="nan"`` invalid recordings give NaN, and the others are unchanged."""
     recordings = _make_recordings()
     estimator = clone(estimator).set_params(**{_parameter(estimator, "on_error"): "nan"})
     if not hasattr(estimator, "transform"):
-        return  # what follows the transformer decides on NaN
+        return  # in a Pipeline, the handling of NaN depends on the other steps
     fitted = _fit(estimator, recordings)
     expected = fitted.transform(recordings[:4])
     with tempfile.TemporaryDirectory() as folder:
-        bad = [recording for recording, _ in _bad_recordings(folder)]
+        invalid = [recording for recording, _ in _invalid_recordings(folder)]
+        n_invalid = len(invalid)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            rows = _fit(estimator, [*bad, *recordings]).transform([*bad, *recordings[:4]])
-    assert np.isnan(rows[: len(bad)]).all(), "the row of a bad recording is not NaN"
-    _assert_same({"transform": rows[len(bad) :]}, {"transform": expected}, "good recordings")
+            rows = _fit(estimator, [*invalid, *recordings]).transform([*invalid, *recordings[:4]])
+    assert np.isnan(rows[:n_invalid]).all(), "the row of an invalid recording is not NaN"
+    _assert_equal({"transform": rows[n_invalid:]}, {"transform": expected}, "valid recordings")
     messages = [str(warning.message) for warning in caught if "recordings" in str(warning.message)]
     assert len(messages) == 1, f"one warning was expected, not {messages}"
-    assert all(f"recording {position}:" in messages[0] for position in range(len(bad)))
+    assert all(f"recording {position}:" in messages[0] for position in range(n_invalid))
 
 
 def check_order_and_subset_invariance(estimator):
-    """A recording's result depends neither on its neighbours nor on their order."""
+    """The result for a recording is independent of the other recordings and of their order."""
     recordings = _make_recordings()
     fitted = _fit(estimator, recordings)
     expected = _outputs(fitted, recordings)
     order = np.random.default_rng(1).permutation(len(recordings))
     shuffled = _outputs(fitted, [recordings[i] for i in order])
-    _assert_same(shuffled, {name: rows[order] for name, rows in expected.items()}, "another order")
+    _assert_equal(shuffled, {name: rows[order] for name, rows in expected.items()}, "another order")
     alone = [_outputs(fitted, [recording]) for recording in recordings]
     joined = {name: np.concatenate([one[name] for one in alone]) for name in expected}
     for position in range(len(recordings)):
         row = slice(position, position + 1)
-        _assert_same(
+        _assert_equal(
             {name: rows[row] for name, rows in joined.items()},
             {name: rows[row] for name, rows in expected.items()},
             f"recording {position} alone",
         )
 
 
-def check_recordings_matter(estimator):
-    """Different recordings give different rows, or different probabilities."""
+def check_output_depends_on_recordings(estimator):
+    """Different recordings give different rows or probabilities."""
     recordings = _make_recordings()
     fitted = _fit(estimator, recordings)
     for name in ("transform", "predict_proba"):
@@ -405,26 +408,26 @@ def check_recordings_matter(estimator):
 
 
 def check_parallel_backends(estimator):
-    """The result is the same inside any of joblib's contexts."""
+    """The result is the same with all joblib backends."""
     recordings = _make_recordings()
     fitted = _fit(estimator, recordings)
     expected = _outputs(fitted, recordings)
     for backend in ("loky", "threading"):
         with parallel_config(backend=backend, n_jobs=2):
-            _assert_same(_outputs(fitted, recordings), expected, f"{backend} as joblib's backend")
+            _assert_equal(_outputs(fitted, recordings), expected, f"{backend} as joblib's backend")
 
 
 def check_clone_and_pickle(estimator):
-    """A clone fits to the same, and a pickle gives the same."""
+    """A clone and a pickle give the same result."""
     recordings = _make_recordings()
     fitted = _fit(estimator, recordings)
     expected = _outputs(fitted, recordings)
-    _assert_same(_outputs(_fit(fitted, recordings), recordings), expected, "a clone")
-    _assert_same(_outputs(pickle.loads(pickle.dumps(fitted)), recordings), expected, "a pickle")
+    _assert_equal(_outputs(_fit(fitted, recordings), recordings), expected, "a clone")
+    _assert_equal(_outputs(pickle.loads(pickle.dumps(fitted)), recordings), expected, "a pickle")
 
 
-def check_nothing_else_changes(estimator):
-    """Recordings, parameters and the global random states stay as they are."""
+def check_no_side_effects(estimator):
+    """Recordings, parameters and global random states are not changed."""
     recordings = _make_recordings()
     copies = [recording.copy() for recording in recordings]
     for recording in recordings:
@@ -439,13 +442,13 @@ def check_nothing_else_changes(estimator):
 
 
 def check_group_cross_validation(estimator):
-    """`cross_validate` and `GridSearchCV` hold out whole speakers, over a list of recordings."""
+    """`cross_validate` and `GridSearchCV` work on lists of recordings with groups."""
     recordings = _make_recordings() * 2
     y = _make_target(estimator, len(recordings))
     speakers = np.arange(len(recordings)) // 4
     if not (is_classifier(estimator) or is_regressor(estimator)):
         estimator = make_pipeline(
-            clone(estimator), FunctionTransformer(_one_row_each), LogisticRegression()
+            clone(estimator), FunctionTransformer(_flatten), LogisticRegression()
         )
     scores = cross_validate(
         estimator, recordings, y, cv=GroupKFold(2), groups=speakers, error_score="raise"
@@ -456,22 +459,22 @@ def check_group_cross_validation(estimator):
     assert len(search.predict(recordings)) == len(recordings)
 
 
-def _one_row_each(X):
+def _flatten(X):
     return np.reshape(X, (len(X), -1))
 
 
 def check_data_frame_output(estimator):
-    """Rows go into a data frame under their names; three axes raise and say what to do."""
+    """2-D output is converted to a DataFrame, and 3-D output raises an error with the remedy."""
     recordings = _make_recordings()
     estimator = clone(estimator).set_output(transform="pandas")
     rows = _fit(clone(estimator).set_output(transform="default"), recordings)
     rows = rows.transform(recordings)
     if rows.ndim > 2:
-        _assert_refused(_fit(estimator, recordings).transform, recordings, says="axes")
+        _assert_raises(_fit(estimator, recordings).transform, recordings, match="axes")
         return
     fitted = _fit(estimator, recordings)
     frame = fitted.transform(recordings)
     names = fitted.get_feature_names_out()
-    assert len(set(names)) == rows.shape[1], "the names are not one for each column"
+    assert len(set(names)) == rows.shape[1], "the column names are not unique"
     assert list(frame.columns) == list(names)
     np.testing.assert_array_equal(frame.to_numpy(), rows)

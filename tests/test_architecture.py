@@ -1,4 +1,4 @@
-"""The house: imports go down only, and heavy libraries stay where they belong."""
+"""Imports go down only, and heavy libraries stay where they belong."""
 
 import ast
 import re
@@ -12,10 +12,10 @@ import sklearn_ser
 ROOT = Path(sklearn_ser.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs/development/architecture.md"
 
-# Room -> the rooms and the libraries that it may import anywhere in its modules.
-# A module at the top of the package is a room by itself.
+# Subpackage -> the subpackages and libraries that its modules may import.
+# Top-level modules count as subpackages.
 LIGHT = {"numpy", "scipy", "joblib"}
-ROOMS = {
+PACKAGES = {
     "audio": ({"_warnings"}, LIGHT | {"soundfile", "soxr"}),
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": (
@@ -114,7 +114,7 @@ TREES = {
 }
 
 
-def _room(module):
+def _package(module):
     return module.partition("/")[0].removesuffix(".py")
 
 
@@ -143,11 +143,11 @@ def _top_level_nodes(tree):
         pending.extend(ast.iter_child_nodes(node))
 
 
-def may_import(room, name):
-    rooms, libraries = ROOMS[room]
+def may_import(package, name):
+    packages, libraries = PACKAGES[package]
     top, _, rest = name.partition(".")
     if top == "sklearn_ser":
-        return rest.split(".")[0] in rooms | {room}
+        return rest.split(".")[0] in packages | {package}
     return top in sys.stdlib_module_names or top in libraries
 
 
@@ -156,19 +156,19 @@ def _assert_none(offences):
     assert not offences, "\n".join(["", *offences])
 
 
-def test_every_module_has_a_room():
-    homeless = sorted({_room(module) for module in TREES} - set(ROOMS))
-    assert not homeless, f"{homeless} have no room; give them one here and in the docs"
-    empty = sorted(set(ROOMS) - {_room(module) for module in TREES})
-    assert not empty, f"{empty} hold no module"
+def test_every_module_is_in_a_listed_package():
+    unlisted = sorted({_package(module) for module in TREES} - set(PACKAGES))
+    assert not unlisted, f"{unlisted} are not listed; add them here and to the docs"
+    empty = sorted(set(PACKAGES) - {_package(module) for module in TREES})
+    assert not empty, f"{empty} contain no module"
 
 
-def test_each_room_imports_what_it_may():
+def test_packages_import_only_what_is_allowed():
     _assert_none(
         f"{module} must not import {name}"
         for module, tree in TREES.items()
         for name in imports_of(ast.walk(tree))
-        if not may_import(_room(module), name)
+        if not may_import(_package(module), name)
     )
 
 
@@ -194,8 +194,8 @@ def _heavy_at_import(tree):
 
 
 def _allowed_at_import(module):
-    of_room = MAY_BE_HEAVY_AT_IMPORT.get(_room(module), set())
-    return MAY_BE_HEAVY_AT_IMPORT.get(module, of_room)
+    of_package = MAY_BE_HEAVY_AT_IMPORT.get(_package(module), set())
+    return MAY_BE_HEAVY_AT_IMPORT.get(module, of_package)
 
 
 def test_private_scikit_learn_names_come_from_one_module():
@@ -217,20 +217,22 @@ def _scikit_learn_names(tree):
             yield from (alias.name for alias in node.names if alias.name.startswith("sklearn."))
 
 
-def test_rooms_form_no_cycle():
-    below = {room: rooms & set(ROOMS) for room, (rooms, _) in ROOMS.items()}
-    while free := [room for room, rooms in below.items() if not rooms]:
-        for room in free:
-            del below[room]
-        below = {room: rooms - set(free) for room, rooms in below.items()}
-    assert not below, f"these rooms import each other: {sorted(below)}"
+def test_packages_have_no_import_cycles():
+    below = {package: packages & set(PACKAGES) for package, (packages, _) in PACKAGES.items()}
+    while free := [package for package, packages in below.items() if not packages]:
+        for package in free:
+            del below[package]
+        below = {package: packages - set(free) for package, packages in below.items()}
+    assert not below, f"these packages import each other: {sorted(below)}"
 
 
 @pytest.fixture(scope="module")
-def page_rooms():
-    """Return the table of the page in the form of ROOMS, in its order."""
+def page_packages():
+    """Return the table of the page in the form of PACKAGES, in its order."""
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
-    return {room: (_names(rooms), _libraries(libraries)) for room, rooms, libraries in rows}
+    return {
+        package: (_names(packages), _libraries(libraries)) for package, packages, libraries in rows
+    }
 
 
 def _names(cell):
@@ -242,17 +244,17 @@ def _libraries(cell):
     return names - {"light"} | (LIGHT if "light" in names else set())
 
 
-def test_the_page_lists_the_rooms_and_what_they_may_import(page_rooms):
-    assert page_rooms == ROOMS
+def test_the_page_lists_the_packages_and_their_allowed_imports(page_packages):
+    assert page_packages == PACKAGES
 
 
-def test_the_page_lists_a_room_below_those_that_it_imports(page_rooms):
-    order = list(page_rooms)
-    for room, (rooms, _) in page_rooms.items():
-        assert all(order.index(other) < order.index(room) for other in rooms), room
+def test_the_page_lists_packages_below_their_imports(page_packages):
+    order = list(page_packages)
+    for package, (packages, _) in page_packages.items():
+        assert all(order.index(other) < order.index(package) for other in packages), package
 
 
-def test_what_the_page_says_is_in_a_file_is_there():
+def test_names_on_the_page_are_in_their_files():
     text = " ".join(PAGE.read_text().split())
     claims = re.findall(r"`([\w.]+)`(?: there)? in `(\w+/\w+\.py)`", text)
     assert claims

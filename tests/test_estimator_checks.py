@@ -1,4 +1,4 @@
-"""Each check for recordings fails on a transformer that breaks what it checks."""
+"""Each check for recordings fails on a transformer that violates it."""
 
 import random
 
@@ -11,7 +11,7 @@ from sklearn_ser import LogMelSpectrogram, RecordingError, estimator_checks
 
 
 class BatchNormalised(LogMelSpectrogram):
-    """Divides by the largest value of the batch, as careless batching does."""
+    """Divides by the maximum of the batch."""
 
     def transform(self, X):
         rows = super().transform(X)
@@ -19,7 +19,7 @@ class BatchNormalised(LogMelSpectrogram):
 
 
 class TableMinded(LogMelSpectrogram):
-    """Takes a list of equally long arrays for a table."""
+    """Interprets a list of arrays of equal length as a table."""
 
     def _check_recordings(self, X, *, reset):
         if isinstance(X, list) and len({np.shape(recording) for recording in X}) == 1:
@@ -28,14 +28,14 @@ class TableMinded(LogMelSpectrogram):
 
 
 class Forgetful(LogMelSpectrogram):
-    """Forgets how many samples the rows of its table had."""
+    """Does not check the number of columns of a table."""
 
     def _check_recordings(self, X, *, reset):
         return super()._check_recordings(X, reset=True)
 
 
 class Accommodating(LogMelSpectrogram):
-    """Wraps one recording by itself without a word."""
+    """Accepts a single recording."""
 
     def _check_recordings(self, X, *, reset):
         if isinstance(X, (str, dict)):
@@ -44,7 +44,7 @@ class Accommodating(LogMelSpectrogram):
 
 
 class Silent(LogMelSpectrogram):
-    """Says nothing of where a bad recording stands."""
+    """Does not report the position of an invalid recording."""
 
     def transform(self, X):
         try:
@@ -54,7 +54,7 @@ class Silent(LogMelSpectrogram):
 
 
 class Lossy(LogMelSpectrogram):
-    """Gives NaN for every recording if one is bad."""
+    """Returns NaN for all recordings if one is invalid."""
 
     def transform(self, X):
         rows = super().transform(X)
@@ -62,7 +62,7 @@ class Lossy(LogMelSpectrogram):
 
 
 class Unpicklable(LogMelSpectrogram):
-    """Loses a parameter in its pickle."""
+    """Does not pickle a parameter."""
 
     def __getstate__(self):
         return {**super().__getstate__(), "n_fft": 512}
@@ -72,12 +72,12 @@ class Noisy(LogMelSpectrogram):
     """Draws from NumPy's global random state."""
 
     def transform(self, X):
-        np.random.uniform()  # noqa: NPY002, the fault itself
+        np.random.uniform()  # noqa: NPY002, the violation
         return super().transform(X)
 
 
 class Rough(LogMelSpectrogram):
-    """Takes every array at 16 kHz, whatever rate comes with it."""
+    """Ignores the sampling rate of pairs."""
 
     def _check_recordings(self, X, *, reset):
         recordings = super()._check_recordings(X, reset=reset)
@@ -87,7 +87,7 @@ class Rough(LogMelSpectrogram):
 
 
 class ListsOnly(LogMelSpectrogram):
-    """Knows no data frame."""
+    """Does not support data frames."""
 
     def _check_recordings(self, X, *, reset):
         if hasattr(X, "columns"):
@@ -96,7 +96,7 @@ class ListsOnly(LogMelSpectrogram):
 
 
 class Nameless(LogMelSpectrogram):
-    """Gives two columns the same name."""
+    """Returns two columns with the same name."""
 
     def get_feature_names_out(self, input_features=None):
         names = super().get_feature_names_out(input_features)
@@ -104,7 +104,7 @@ class Nameless(LogMelSpectrogram):
 
 
 class Stale(LogMelSpectrogram):
-    """Keeps the names of an earlier data frame's columns."""
+    """Keeps the column names of an earlier data frame."""
 
     def _check_recordings(self, X, *, reset):
         names = getattr(self, "feature_names_in_", None)
@@ -115,7 +115,7 @@ class Stale(LogMelSpectrogram):
 
 
 class Unscaled(LogMelSpectrogram):
-    """Takes uint8 PCM for floats."""
+    """Scales uint8 PCM wrongly."""
 
     def _check_recordings(self, X, *, reset):
         recordings = super()._check_recordings(X, reset=reset)
@@ -134,14 +134,14 @@ class Gambling(LogMelSpectrogram):
 
 
 class Constant(LogMelSpectrogram):
-    """Gives every recording the same row."""
+    """Returns the same row for all recordings."""
 
     def transform(self, X):
         return np.zeros_like(super().transform(X))
 
 
 class Backward(LogMelSpectrogram):
-    """Forgets its work where joblib's context names processes."""
+    """Returns NaN with joblib's loky backend."""
 
     def transform(self, X):
         backend, _ = get_active_backend()
@@ -150,7 +150,7 @@ class Backward(LogMelSpectrogram):
 
 
 class Unscorable(LogMelSpectrogram):
-    """Fits only on all the recordings there are."""
+    """Fits only on all recordings."""
 
     def fit(self, X, y=None):
         if len(X) not in (8, 5, 1):
@@ -159,44 +159,44 @@ class Unscorable(LogMelSpectrogram):
 
 
 class Mute(BaseEstimator):
-    """Has no method that gives anything."""
+    """Has no method that returns an output."""
 
     def fit(self, X, y=None):
         return self
 
 
-# What each check must say of an estimator that breaks it.
+# Estimator that violates a check, the check, and its message.
 BROKEN = [
     (BatchNormalised, "check_order_and_subset_invariance", "recording 0 alone|another order"),
-    (TableMinded, "check_equal_lengths_are_no_table", "n_features_in_|features"),
-    (Forgetful, "check_table_obeys_n_features_in", "was not refused"),
-    (Stale, "check_table_obeys_n_features_in", "feature_names_in_ outlived"),
-    (Accommodating, "check_one_recording_by_itself_is_refused", "was not refused"),
-    (Silent, "check_bad_recordings_are_named", "some recording is bad"),
-    (Lossy, "check_on_error_nan", "good recordings"),
+    (TableMinded, "check_list_of_equal_lengths", "n_features_in_|features"),
+    (Forgetful, "check_n_features_in_of_tables", "did not raise"),
+    (Stale, "check_n_features_in_of_tables", "feature_names_in_ is still set"),
+    (Accommodating, "check_single_recording_raises", "did not raise"),
+    (Silent, "check_invalid_recordings_raise", "some recording is bad"),
+    (Lossy, "check_on_error_nan", "valid recordings"),
     (Unpicklable, "check_clone_and_pickle", "a pickle"),
-    (Noisy, "check_nothing_else_changes", "global random state"),
-    (Gambling, "check_nothing_else_changes", "global random state"),
-    (Rough, "check_kinds_of_recording_agree", r"pairs at 8 kHz|shape \(4800, 2\)"),
-    (Unscaled, "check_kinds_of_recording_agree", "uint8 PCM"),
-    (ListsOnly, "check_containers_agree", "recordings can't be used|ecording 0"),
-    (Nameless, "check_data_frame_output", "not one for each column"),
-    (Constant, "check_recordings_matter", "transform is constant"),
+    (Noisy, "check_no_side_effects", "global random state"),
+    (Gambling, "check_no_side_effects", "global random state"),
+    (Rough, "check_recording_types", r"pairs at 8 kHz|shape \(4800, 2\)"),
+    (Unscaled, "check_recording_types", "uint8 PCM"),
+    (ListsOnly, "check_containers", "recordings can't be used|ecording 0"),
+    (Nameless, "check_data_frame_output", "not unique"),
+    (Constant, "check_output_depends_on_recordings", "transform is constant"),
     (Backward, "check_parallel_backends", "loky"),
     (Unscorable, "check_group_cross_validation", "all recordings or none"),
 ]
 
 
-@pytest.mark.parametrize(("broken", "check", "says"), BROKEN)
-def test_a_check_fails_on_what_it_checks(broken, check, says):
+@pytest.mark.parametrize(("broken", "check", "message"), BROKEN)
+def test_checks_fail_on_violations(broken, check, message):
     settings = {"pooling": "mean", "n_mels": 8, "n_fft": 256}
     check = getattr(estimator_checks, check)
     check(LogMelSpectrogram(**settings))
-    with pytest.raises((AssertionError, ValueError), match=says):
+    with pytest.raises((AssertionError, ValueError), match=message):
         check(broken(**settings))
 
 
-def test_every_check_is_run_and_has_something_that_breaks_it():
+def test_every_check_is_run_and_has_a_violation():
     checks = {name for name in vars(estimator_checks) if name.startswith("check_")}
     checks.remove("check_recording_estimator")
     run = {check.__name__ for check in estimator_checks._checks_for(LogMelSpectrogram())}
@@ -204,7 +204,7 @@ def test_every_check_is_run_and_has_something_that_breaks_it():
 
 
 @pytest.mark.slow
-def test_check_recording_estimator_stops_at_what_is_broken():
+def test_check_recording_estimator_raises():
     estimator_checks.check_recording_estimator(LogMelSpectrogram(n_mels=8, n_fft=256))
     with pytest.raises(AssertionError, match=r"recording 0 alone|another order"):
         estimator_checks.check_recording_estimator(BatchNormalised(n_mels=8, n_fft=256))

@@ -155,7 +155,9 @@ def test_layer_analysis_on_real_recordings(tmp_path, monkeypatch, corpus_folder,
     assert valence.max() - valence[0] >= 0.1
     for question in ("arousal", "valence", "valence at high arousal", "dominance"):
         assert abs(curves[f"weights of {question}"].sum() - 1) <= 0.01
-        found = re.search(rf"inside for {question}: one layer (\S+) .*, weighted sum (\S+)", output)
+        found = re.search(
+            rf"selection for {question}: one layer (\S+) .*, weighted sum (\S+)", output
+        )
         one_layer, weighted = map(float, found.groups())
         assert min(one_layer, weighted) > 0.1
     assert (tmp_path / "layers.png").stat().st_size > 10_000

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from test_architecture import ROOMS, imports_of, may_import
+from test_architecture import PACKAGES, imports_of, may_import
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "docs/development").glob("add_a*.md"))
@@ -74,7 +74,7 @@ def test_the_code_of_a_recipe_imports_what_its_room_may(page):
     for path, code in files_of(page):
         package, _, module = path.partition("/")
         if package == "sklearn_ser" and path.endswith(".py"):
-            room = module.partition("/")[0]
+            subpackage = module.partition("/")[0]
             for name in imports_of(ast.walk(ast.parse(code))):
-                assert room in ROOMS
-                assert may_import(room, name), f"{path}: {name}"
+                assert subpackage in PACKAGES
+                assert may_import(subpackage, name), f"{path}: {name}"

@@ -1,8 +1,8 @@
-"""Emotional speech corpora, read from a folder of the user's, and synthetic voices."""
+"""Loaders of emotional speech corpora, and synthetic speech."""
 
-from ._circumplex import circumplex
 from ._cremad import load_cremad
 from ._emodb import load_emodb
+from ._emotion_dimensions import circumplex, emotion_dimensions
 from ._emovo import load_emovo
 from ._iemocap import load_iemocap
 from ._msp_podcast import load_msp_podcast
@@ -14,6 +14,7 @@ from ._tess import load_tess
 
 __all__ = [
     "circumplex",
+    "emotion_dimensions",
     "load_cremad",
     "load_emodb",
     "load_emovo",

@@ -1,6 +1,6 @@
-"""What every loader returns: recordings, emotions and speakers as one ``Bunch``.
+"""Build the ``Bunch`` that every loader returns.
 
-Imports NumPy and scikit-learn; pandas where a corpus is loaded.
+pandas is imported when a corpus is loaded.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ Emotion = Literal[
     "sadness",
     "surprise",
 ]
-# The one vocabulary, so that corpora can be joined and compared without renaming.
+# All loaders use these names, so that corpora can be joined without renaming.
 EMOTIONS: tuple[str, ...] = get_args(Emotion)
 
 _SHARED_PARAMETERS: dict[str, list[Any]] = {
@@ -38,12 +38,12 @@ _SHARED_PARAMETERS: dict[str, list[Any]] = {
 
 
 def validated_loader(**constraints):
-    """Validate a loader's own parameters and those that all loaders share."""
+    """Validate the parameters of a loader, including those shared by all loaders."""
     return validate_params(_SHARED_PARAMETERS | constraints, prefer_skip_nested_validation=True)
 
 
 def read_descr(name):
-    """Return the description of the corpus ``name`` that the package carries."""
+    """Return the description of a corpus from the package's data."""
     return (files("sklearn_ser.datasets") / "descr" / f"{name}.rst").read_text(encoding="utf-8")
 
 
@@ -59,38 +59,38 @@ def make_bunch(
     return_X_y: bool = False,
     as_frame: bool = False,
 ) -> Any:
-    """Choose the emotions and put what a loader found into a ``Bunch``.
+    """Select the emotions and put the recordings and their metadata into a ``Bunch``.
 
     Parameters
     ----------
     columns : DataFrame, or dict of columns, with n_recordings rows
-        All that is known of each recording: "recording" unless there are `waveforms`, "emotion",
-        "speaker" unless nothing is known of the speakers, and any other columns.
+        Metadata of each recording: "recording" unless `waveforms` is given, "emotion", "speaker"
+        if the speakers are known, and any other columns.
 
     waveforms : sequence of ndarray of length n_recordings, default=None
-        The recordings, if they are not a column of the frame.
+        The recordings, if they are not a column of `columns`.
 
     outputs : sequence of str, default=()
-        Columns of numbers to predict, all at once, in place of the emotions.
+        Numeric columns that form the target instead of the emotions.
 
     emotions : sequence of str, dict of str to str or None, default=None
-        The emotions to keep, or the emotions to keep and their new names.
+        The emotions to keep. A dict maps the emotions to keep to their new names.
 
     known_emotions : iterable of str, default=()
-        Emotions that may be asked for although no recording has them.
+        Emotions that are valid in `emotions` even if no recording has them.
 
     keys : dict of str to str, default=None
-        Further keys of the Bunch and the columns that they hold as arrays.
+        Additional keys of the Bunch, and the columns whose values they hold.
 
     descr : str
-        The description.
+        Description of the corpus.
 
     return_X_y : bool, default=False
         Whether to return recordings and target only.
 
     as_frame : bool, default=False
-        Whether recordings, target and groups are pandas Series, or the target a DataFrame if
-        there are `outputs`.
+        Whether to return recordings, target and groups as pandas Series. With `outputs` the
+        target is a DataFrame.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def make_bunch(
     frame = pd.DataFrame(columns)
     if waveforms is not None:
         frame["recording"] = pd.Series(waveforms, dtype=object)
-    frame = _choose_emotions(frame, emotions, known_emotions).reset_index(drop=True)
+    frame = _select_emotions(frame, emotions, known_emotions).reset_index(drop=True)
     recordings, groups = frame["recording"], frame.get("speaker")
     target = frame[list(outputs) or "emotion"]
     if waveforms is not None:
@@ -124,11 +124,11 @@ def make_bunch(
     )
 
 
-def _choose_emotions(frame, emotions, known_emotions):
-    """Return the rows of the emotions to keep, under their new names."""
+def _select_emotions(frame, emotions, known_emotions):
+    """Return the rows of the selected emotions, renamed."""
     if emotions is None:
         return frame
-    names = _renaming(emotions)
+    names = _as_mapping(emotions)
     present = sorted(set(frame["emotion"]))
     known = sorted({*present, *known_emotions})
     unknown = [name for name in names if name not in known]
@@ -140,15 +140,15 @@ def _choose_emotions(frame, emotions, known_emotions):
     chosen = frame[frame["emotion"].isin(list(names))]
     if chosen.empty:
         raise ValueError(
-            f"emotions={emotions!r} leaves none of the {len(frame)} recordings, whose emotions "
+            f"emotions={emotions!r} selects none of the {len(frame)} recordings. Their emotions "
             f"are {', '.join(map(repr, present))}."
         )
     return chosen.assign(emotion=chosen["emotion"].map(names))
 
 
-def _renaming(emotions):
+def _as_mapping(emotions):
     """Return `emotions` as a dict from old to new names."""
-    # A string would be read as the list of its letters.
+    # A string would be iterated over by its letters.
     if isinstance(emotions, str) or not len(emotions):
         raise ValueError(
             f"emotions={emotions!r} must be a list of emotions to keep, such as "
@@ -161,7 +161,7 @@ def _renaming(emotions):
 
 
 def _as_array(column):
-    """Return a column of numbers, of text, or of objects with None where one is missing."""
+    """Return a column as an array of numbers, of strings, or of objects with None if missing."""
     if column.dtype.kind in "biuf":
         return column.to_numpy()
     values = column.to_numpy(dtype=object, na_value=None)

@@ -21,9 +21,9 @@ _EMOTIONS: dict[str, Emotion] = {
     "neu": "neutral",
     "sad": "sadness",
 }
-# How the votes are written: A, D, F, H, N and S.
+# Votes are written as A, D, F, H, N and S.
 _EMOTION_OF_LETTER = {code[0].upper(): emotion for code, emotion in _EMOTIONS.items()}
-# 82 recordings by each of 91 actors, but for 20 that were not made: three of each acted emotion
+# 82 recordings by each of 91 actors, except 20 that were not made: three of each acted emotion
 # and five neutral ones.
 _COUNTS: dict[str, int] = {
     emotion: 1087 if emotion == "neutral" else 1271 for emotion in _EMOTIONS.values()
@@ -51,7 +51,8 @@ _FEMALE_NUMBERS = (
     *(52, 53, 54, 55, 56, 58, 60, 61, 63, 72, 73, 74, 75, 76, 78, 79, 82, 84, 89, 91),
 )
 _SEX_OF = dict.fromkeys(_ACTORS, "male") | {str(1000 + n): "female" for n in _FEMALE_NUMBERS}
-# Dealt out like cards: first the men, then the women, each in the order of their numbers.
+# Folds are assigned in turn: first to the men, then to the women, each in the order of their
+# numbers.
 _FOLD_OF = {
     actor: position % 5
     for position, actor in enumerate(sorted(_ACTORS, key=lambda actor: _SEX_OF[actor] == "female"))
@@ -60,15 +61,15 @@ _FOLD_OF = {
 _DEMOGRAPHICS = "VideoDemographics.csv"
 _SUMMARY = "processedResults/summaryTable.csv"
 _VOTES = "processedResults/tabulatedVotes.csv"
-# Rows of the votes are numbered 100001 and up for the voice alone, 200001 and up for the face
-# alone, and 300001 and up for both.
+# Rows of the table of votes are numbered from 100001 for the voice alone, from 200001 for the face
+# alone, and from 300001 for both.
 _VOICE_ROWS = "1"
 _IDENTITY = ["speaker", "sentence", "emotion", "level"]
 
 _LAYOUT = CorpusLayout(
     title="CREMA-D",
-    # Of one recording, 1040_ITH_SAD_X, the name has lost its last letter in the corpus itself.
-    # The look-ahead: levels are those of acted emotions in the sentence IEO, and only theirs.
+    # 1040_ITH_SAD_X is misnamed in the original corpus: its last letter is missing.
+    # The look-ahead allows levels for the acted emotions of the sentence IEO, and only for them.
     pattern=(
         rf"(?P<speaker>{'|'.join(_ACTORS)})"
         r"_(?!IEO_(?!NEU)..._X|IEO_NEU_[LMH]|(?!IEO)..._..._[LMH])"
@@ -78,8 +79,8 @@ _LAYOUT = CorpusLayout(
     example="1001_DFA_ANG_XX.wav",
     contents="a folder with the 7442 recordings, at any depth (in the original in AudioWAV/)",
     origin=(
-        "Get it from github.com/CheyneyComputerScience/CREMA-D with git lfs, without which the "
-        "audio files are but pointers."
+        "Get it from github.com/CheyneyComputerScience/CREMA-D with git lfs. Without git lfs the "
+        "audio files are only pointers."
     ),
 )
 
@@ -88,8 +89,8 @@ _LAYOUT = CorpusLayout(
 def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, as_frame=False):
     """Load the Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D) from a folder.
 
-    7442 recordings of 91 actors, 48 men and 43 women, who speak twelve sentences in six emotions,
-    and what listeners heard in them. Nothing is downloaded and no audio is read.
+    7442 recordings of 91 actors, 48 men and 43 women, speaking twelve sentences in six emotions,
+    with the ratings of listeners. Nothing is downloaded and no audio is read.
 
     ==================  ================================
     Classes             6
@@ -102,18 +103,17 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
     Parameters
     ----------
     folder : str or path-like
-        Where the corpus is. Recordings are found at any depth, in any audio format, by names
-        such as ``1001_DFA_ANG_XX.wav``: actor, sentence, emotion and level. The corpus's own
-        ``VideoDemographics.csv``, ``summaryTable.csv`` and ``tabulatedVotes.csv`` are read where
-        they are below the folder, beside it, or in ``processedResults/`` beside it.
+        Path of the corpus. Recordings are found at any depth and in any audio format by file names
+        such as ``1001_DFA_ANG_XX.wav``: actor, sentence, emotion and level. The files
+        ``VideoDemographics.csv``, ``summaryTable.csv`` and ``tabulatedVotes.csv`` of the corpus
+        are read if they are below the folder, next to it, or in ``processedResults/`` next to it.
 
     labels : {"intended", "voice"}, default="intended"
-        What the target is.
+        The target.
 
-        - "intended": the emotion that the actor was asked for.
-        - "voice": the emotion that more listeners than any other heard in the voice alone.
-          Recordings with a tie or without votes are left out. It needs one of the two files with
-          votes.
+        - "intended": the emotion that the actor was asked to express.
+        - "voice": the emotion that most listeners chose for the voice alone. Recordings with a
+          tie or without votes are skipped. One of the two files with votes is required.
 
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep, of "anger", "disgust", "fear", "happiness", "neutral" and "sadness".
@@ -121,7 +121,7 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
         keeps all.
 
     return_X_y : bool, default=False
-        Whether to return ``(recordings, target)`` in place of a Bunch.
+        Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
         Whether recordings, target and groups are pandas Series.
@@ -134,44 +134,44 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
         recordings : ndarray or Series of shape (n_recordings,)
             The paths, sorted by actor, sentence, emotion and level.
         target : ndarray or Series of shape (n_recordings,)
-            The emotions' names.
+            Names of the emotions.
         target_names : list of str
-            The names that occur, sorted.
+            Names of the emotions that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The actors, "1001" to "1091".
         speaker_folds : ndarray of int of shape (n_recordings,)
-            The one of five folds, 0 to 4, that holds the recording's actor, for
-            :class:`~sklearn.model_selection.PredefinedSplit`. They are this package's own: whole
-            actors, the sexes balanced, the same on every call.
+            Fold of each recording, 0 to 4, for :class:`~sklearn.model_selection.PredefinedSplit`.
+            The folds are defined by this package: whole actors, balanced by sex, the same on
+            every call.
         frame : DataFrame of shape (n_recordings, n_columns)
             The columns recording, emotion (the target), intended, speaker, sex, sentence, text,
             level ("low", "medium", "high" or "unspecified"), language and speaker_fold; with
             ``VideoDemographics.csv`` also age (years), race and ethnicity; with a file of votes
-            voice_vote (an emotion, several with ":" between them for a tie, or "" for none); with
-            ``tabulatedVotes.csv`` votes_anger to votes_sadness, the number of listeners to the
-            voice alone who chose each emotion.
+            voice_vote (an emotion, several separated by ":" for a tie, or "" for none); with
+            ``tabulatedVotes.csv`` votes_anger to votes_sadness, the number of listeners who chose
+            each emotion for the voice alone.
         DESCR : str
-            The corpus's origin, licence, protocol and published splits.
+            Origin, licence and protocol of the corpus, and published splits.
 
     (recordings, target) : tuple if ``return_X_y`` is True
-        The paths and the emotions alone.
+        The paths and the emotions.
 
     Raises
     ------
     FileNotFoundError
-        If the folder does not exist, or ``labels="voice"`` finds no file with votes.
+        If the folder does not exist, or there is no file with votes for ``labels="voice"``.
     NotADirectoryError
         If it is a file.
     ValueError
-        If the folder has no recording of CREMA-D, one of the CSV files is not the corpus's, or
-        `emotions` names one it does not have.
+        If the folder has no recording of CREMA-D, one of the CSV files lacks columns, or
+        `emotions` contains an unknown emotion.
 
     Warns
     -----
     UserWarning
-        If recordings are missing, if audio files have other names (they are left out), if
-        recordings are there more than once (each is taken once), or if ``labels="voice"`` leaves
-        recordings out.
+        If recordings are missing, if audio files have other names (they are skipped), if
+        recordings occur more than once (each is used once), or if recordings are skipped by
+        ``labels="voice"``.
 
     See Also
     --------
@@ -180,9 +180,9 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
 
     Notes
     -----
-    For scores on unheard voices pass ``PredefinedSplit(cremad.speaker_folds)`` as ``cv``, or
+    For scores on unseen speakers, pass ``PredefinedSplit(cremad.speaker_folds)`` as ``cv``, or
     ``groups`` with :class:`~sklearn.model_selection.GroupKFold`. EmoBox's folds for this corpus
-    do not keep actors apart.
+    are not speaker-independent.
 
     References
     ----------
@@ -192,7 +192,7 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
 
     Examples
     --------
-    An empty file shows what a name tells; the warning that the others are missing is silenced.
+    An empty file is enough to read a name. The warning about missing recordings is silenced.
 
     >>> import tempfile, warnings
     >>> from pathlib import Path
@@ -208,7 +208,7 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
     root = Path(folder).expanduser()
     votes, counts = _read_votes(root)
     if labels == "voice":
-        found = _with_one_vote(found, votes, root)
+        found = _select_majority_votes(found, votes, root)
     columns = _columns(found) | _demographics(found, root) | _vote_columns(found, votes, counts)
     columns["emotion"] = columns["voice_vote" if labels == "voice" else "intended"]
     return make_bunch(
@@ -223,7 +223,7 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
 
 
 def _columns(found):
-    """Return the frame's columns from the names' fields, "emotion" as the one acted."""
+    """Return the columns of the frame from the fields of the file names."""
     return {
         "recording": found["recording"],
         "emotion": found["emotion"].map(_EMOTIONS),
@@ -239,7 +239,7 @@ def _columns(found):
 
 
 def _demographics(found, root):
-    """Return age, race and ethnicity by recording, or no columns without the file."""
+    """Return the columns of age, race and ethnicity, or none if the file is missing."""
     path = find_label_file(root, _DEMOGRAPHICS)
     if path is None:
         return {}
@@ -254,7 +254,7 @@ def _demographics(found, root):
 
 
 def _read_votes(root):
-    """Return the listeners' emotions and their numbers by recording, None without the file."""
+    """Return the majority votes and the counts by recording, or None if their file is missing."""
     summary = find_label_file(root, _SUMMARY)
     tabulated = find_label_file(root, _VOTES)
     votes = counts = None
@@ -270,29 +270,29 @@ def _read_votes(root):
         rows = read_label_file(summary, ("FileName", "VoiceVote"))
         votes = {_key(row["FileName"]): row["VoiceVote"] for row in rows}
     if votes is not None:
-        votes = {key: _spell_out(vote) for key, vote in votes.items()}
+        votes = {key: _decode_vote(vote) for key, vote in votes.items()}
     return votes, counts
 
 
 def _key(name):
-    """Return what identifies a recording, however its name is spelt, or None for no name."""
+    """Return the identity of a recording from its file name, or None if the name is invalid."""
     fields = _LAYOUT.fields(name)
     return None if fields is None else tuple(fields[part] for part in _IDENTITY)
 
 
 def _keys(found):
-    """Return what identifies each of the recordings found."""
+    """Return the identity of each recording found."""
     return list(found[_IDENTITY].itertuples(index=False, name=None))
 
 
 def _count(cell):
-    """Return a number of votes; a cell without one has none."""
+    """Convert a cell to a number of votes; empty cells count as 0."""
     number = as_number(cell)
     return 0 if math.isnan(number) else int(number)
 
 
-def _spell_out(vote):
-    """Turn "A:D" into "anger:disgust", and what is no vote, such as "NA", into ""."""
+def _decode_vote(vote):
+    """Convert "A:D" into "anger:disgust", and anything else, such as "NA", into ""."""
     letters = vote.strip().upper().split(":")
     if not set(letters) <= set(_EMOTION_OF_LETTER):
         return ""
@@ -300,40 +300,41 @@ def _spell_out(vote):
 
 
 def _vote_columns(found, votes, counts):
-    """Return the listeners' votes by recording, or no columns without the files."""
+    """Return the columns of votes, or none if their files are missing."""
     keys = _keys(found)
     columns: dict[str, Any] = {}
     if votes is not None:
         columns["voice_vote"] = [votes.get(key, "") for key in keys]
     if counts is not None:
-        nobody = [0] * len(_EMOTIONS)
-        table = [counts.get(key, nobody) for key in keys]
+        no_votes = [0] * len(_EMOTIONS)
+        table = [counts.get(key, no_votes) for key in keys]
         for emotion, numbers in zip(_EMOTIONS.values(), zip(*table, strict=True), strict=True):
             columns[f"votes_{emotion}"] = numbers
     return columns
 
 
-def _with_one_vote(found, votes, root):
-    """Return the recordings whose vote has one winner, and tell how many have not."""
+def _select_majority_votes(found, votes, root):
+    """Return the recordings with a unique majority vote, and warn about the others."""
     if votes is None:
         raise FileNotFoundError(
             f"labels='voice' needs {_SUMMARY} or {_VOTES} of CREMA-D, and neither is below "
-            f"folder={str(root)!r} or beside it. Get them from the corpus's repository, or pass "
+            f"folder={str(root)!r} or next to it. Get them from the corpus's repository, or pass "
             "labels='intended'."
         )
-    heard = [votes.get(key, "") for key in _keys(found)]
-    tied = Counter(vote for vote in heard if ":" in vote)
-    kept = found[[vote != "" and ":" not in vote for vote in heard]]
+    voice_votes = [votes.get(key, "") for key in _keys(found)]
+    n_unvoted = voice_votes.count("")
+    tied = Counter(vote for vote in voice_votes if ":" in vote)
+    kept = found[[vote != "" and ":" not in vote for vote in voice_votes]]
     if kept.empty:
         raise ValueError(
-            f"labels='voice' leaves none of the {len(found)} recordings: {tied.total()} have a tie "
-            f"and {heard.count('')} no votes."
+            f"labels='voice' selects none of the {len(found)} recordings: {tied.total()} have a "
+            f"tie and {n_unvoted} no votes."
         )
     if len(kept) < len(found):
         ties = some(f"{vote} {n}" for vote, n in tied.most_common())
         warn(
-            f"CREMA-D: {len(found) - len(kept)} of {len(found)} recordings left out by "
+            f"CREMA-D: {len(found) - len(kept)} of {len(found)} recordings skipped by "
             f"labels='voice': {tied.total()} have a tie{f' ({ties})' if ties else ''} and "
-            f"{heard.count('')} no votes."
+            f"{n_unvoted} no votes."
         )
     return kept.reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Corpora with label files: labels joined with recordings; arousal, valence and dominance."""
+"""Corpora with label files, and with arousal, valence and dominance as targets."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +13,12 @@ from ._bunch import make_bunch
 from ._scan import some
 
 DIMENSIONS = ("arousal", "valence", "dominance")
-# The label of a recording on which no majority of the annotators agrees. Not an emotion.
+# Label of recordings without a majority among the annotators. It is not an emotion.
 NO_AGREEMENT = "no agreement"
 
 
 def read_text(path: Path) -> str:
-    """Return a label file's text, in UTF-8 or else in Windows-1252."""
+    """Read a label file in UTF-8, or in Windows-1252 if it is not valid UTF-8."""
     content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
@@ -26,13 +26,14 @@ def read_text(path: Path) -> str:
         return content.decode("cp1252", errors="replace")
 
 
-def unknown_classes(title: str, unknown: Counter[str], known: Iterable[str]) -> str:
-    """Say which classes of the labels are not the corpus's, and what becomes of their turns."""
-    listed = some(f"{name!r} ({n})" for name, n in unknown.most_common())
-    return (
-        f"{title}: {unknown.total()} turns have an unknown class and count as {NO_AGREEMENT!r}: "
-        f"{listed}. Known are {', '.join(known)}."
-    )
+def warn_unknown_classes(title: str, unknown: Counter[str], known: Iterable[str]) -> None:
+    """Warn about labels that are not classes of the corpus."""
+    if unknown:
+        listed = some(f"{name!r} ({n})" for name, n in unknown.most_common())
+        warn(
+            f"{title}: {unknown.total()} turns have an unknown class and are labelled "
+            f"{NO_AGREEMENT!r}: {listed}. Known classes are {', '.join(known)}."
+        )
 
 
 def join_labels(title: str, labels: Iterable[str], audio: Mapping[str, str]) -> list[str]:
@@ -41,46 +42,46 @@ def join_labels(title: str, labels: Iterable[str], audio: Mapping[str, str]) -> 
     Parameters
     ----------
     title : str
-        The corpus's name.
+        Name of the corpus.
 
     labels : iterable of str
         The names with a label.
 
     audio : dict of str to str
-        The names with a recording, and its path.
+        The names with a recording, and the path of the recording.
 
     Returns
     -------
     names : list of str
-        In the labels' order. A warning tells which have a label or a recording only.
+        In the order of `labels`. A warning lists the names that have only one of the two.
     """
     labels = list(labels)
     both = [name for name in labels if name in audio]
     if not both:
         raise ValueError(
             f"{title}: none of the {len(labels)} labelled recordings is among the {len(audio)} "
-            f"audio files. Labelled: {some(labels) or 'none'}. Files: {some(audio.values())}."
+            f"audio files. Labelled: {some(labels) or 'none'}. Found: {some(audio.values())}."
         )
     if len(both) < len(labels):
         missing = [name for name in labels if name not in audio]
         warn(
             f"{title}: {len(missing)} of {len(labels)} labelled recordings have no audio file and "
-            f"are left out: {some(missing)}."
+            f"are skipped: {some(missing)}."
         )
     if len(both) < len(audio):
         unlabelled = sorted(set(audio) - set(labels))
         paths = some(audio[name] for name in unlabelled)
-        warn(f"{title}: {len(unlabelled)} recordings have no label and are left out: {paths}.")
+        warn(f"{title}: {len(unlabelled)} recordings have no label and are skipped: {paths}.")
     return both
 
 
-def choose_texts(title: str, names: Sequence[str], texts: Mapping[str, str]) -> np.ndarray:
-    """Return the transcript of each name, None where there is none, and tell how many."""
+def match_transcripts(title: str, names: Sequence[str], texts: Mapping[str, str]) -> np.ndarray:
+    """Return the transcript of each name, or None if it has none, and warn how many have none."""
     without = [name for name in names if name not in texts]
     if without:
         warn(
             f"{title}: {len(without)} of {len(names)} recordings have no transcript: "
-            f"{some(without)}. Their text is None."
+            f"{some(without)}. Their transcript is None."
         )
     return np.array([texts.get(name) for name in names], dtype=object)
 
@@ -95,29 +96,29 @@ def make_dimensional_bunch(
     keys: Mapping[str, str],
     **options: Any,
 ) -> Any:
-    """Put a corpus that has emotions and dimensions into a ``Bunch``.
+    """Build the ``Bunch`` of a corpus that is labelled with emotions and dimensions.
 
     Parameters
     ----------
     title : str
-        The corpus's name.
+        Name of the corpus.
 
     columns : DataFrame, or dict of columns, with n_recordings rows
-        All that is known of each recording, its path, emotion and dimensions among it.
+        Metadata of each recording, including its path, emotion and dimensions.
 
     target : {"emotion", "dimensions"}
-        What to predict. Recordings without a number for a dimension are left out, with a warning,
-        if the dimensions are.
+        The target. With "dimensions", recordings without a value for one of them are skipped
+        with a warning.
 
     emotions : sequence of str, dict of str to str or None
-        The emotions to keep, and their new names. None keeps all recordings if the dimensions
-        are predicted and otherwise those with an agreed emotion.
+        The emotions to keep. A dict maps them to new names. None keeps all recordings if
+        ``target="dimensions"``, else those with an agreed emotion.
 
     known_emotions : iterable of str
-        The corpus's emotions.
+        The emotions of the corpus.
 
     keys : dict of str to str
-        Further keys of the Bunch and the columns they hold.
+        Additional keys of the Bunch, and the columns whose values they hold.
 
     **options : dict
         Passed to `make_bunch`.
@@ -125,14 +126,14 @@ def make_dimensional_bunch(
     Returns
     -------
     bunch : Bunch or tuple (recordings, target)
-        As from `make_bunch`, with the keys arousal, valence and dominance.
+        The result of `make_bunch`, with the additional keys arousal, valence and dominance.
     """
     import pandas as pd
 
     known = list(known_emotions)
     by_emotion = target == "emotion"
     return make_bunch(
-        _with_numbers(title, pd.DataFrame(columns), by_emotion),
+        _select_rated(title, pd.DataFrame(columns), by_emotion),
         outputs=() if by_emotion else DIMENSIONS,
         emotions=known if emotions is None and by_emotion else emotions,
         known_emotions=[*known, NO_AGREEMENT],
@@ -141,16 +142,16 @@ def make_dimensional_bunch(
     )
 
 
-def _with_numbers(title, frame, by_emotion):
-    """Return the recordings that the target allows."""
-    numbers = np.isfinite(frame[list(DIMENSIONS)]).all(axis=1)
-    n_without = int((~numbers).sum())
-    if n_without:
-        fate = "have NaN there" if by_emotion else "are left out"
+def _select_rated(title, frame, by_emotion):
+    """Warn about missing ratings, and drop their recordings if the dimensions are the target."""
+    is_rated = np.isfinite(frame[list(DIMENSIONS)]).all(axis=1)
+    n_unrated = int((~is_rated).sum())
+    if n_unrated:
+        consequence = "have NaN instead" if by_emotion else "are skipped"
         warn(
-            f"{title}: {n_without} of {len(numbers)} recordings have no number for arousal, "
-            f"valence or dominance and {fate}."
+            f"{title}: {n_unrated} of {len(frame)} recordings have no rating of arousal, valence "
+            f"or dominance and {consequence}."
         )
-    if not by_emotion and not numbers.any():
+    if not by_emotion and not is_rated.any():
         raise ValueError(f"{title}: no recording has arousal, valence and dominance.")
-    return frame if by_emotion else frame[numbers]
+    return frame if by_emotion else frame[is_rated]

@@ -5,7 +5,7 @@ import os
 from ._bunch import Emotion, make_bunch, read_descr, validated_loader
 from ._scan import CorpusLayout, scan_corpus, warn_missing
 
-# First letters of Ärger or Wut, Langeweile, Ekel, Angst, Freude, Trauer and neutral.
+# First letters of Wut, Langeweile, Ekel, Angst, Freude, neutral and Trauer.
 _EMOTIONS: dict[str, Emotion] = {
     "w": "anger",
     "l": "boredom",
@@ -59,8 +59,8 @@ _LAYOUT = CorpusLayout(
 def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
     """Load the Berlin Database of Emotional Speech (Emo-DB) from a folder.
 
-    535 recordings of ten German actors, five of each sex, who speak ten sentences in seven
-    emotions. Nothing is downloaded and no audio is read: the names tell everything.
+    535 recordings of ten German actors, five of each sex, speaking ten sentences in seven
+    emotions. Nothing is downloaded and no audio is read: the labels are in the file names.
 
     ==================  ==================================
     Classes             7
@@ -73,7 +73,7 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
     Parameters
     ----------
     folder : str or path-like
-        Where the corpus is. Recordings are found at any depth, in any audio format, by names
+        Path of the corpus. Recordings are found at any depth and in any audio format by file names
         such as ``03a01Fa.wav``.
 
     emotions : sequence of str, dict of str to str or None, default=None
@@ -82,7 +82,7 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
         be merged. None keeps all.
 
     return_X_y : bool, default=False
-        Whether to return ``(recordings, target)`` in place of a Bunch.
+        Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
         Whether recordings, target and groups are pandas Series.
@@ -95,19 +95,19 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
         recordings : ndarray or Series of shape (n_recordings,)
             The paths, sorted by speaker, sentence, emotion and version.
         target : ndarray or Series of shape (n_recordings,)
-            The emotions' names.
+            Names of the emotions.
         target_names : list of str
-            The names that occur, sorted.
+            Names of the emotions that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The speakers, "03" to "16".
         frame : DataFrame of shape (n_recordings, 9)
             The columns recording, emotion, speaker, sex, age (years), sentence, text (the German
-            transcript), version (the letter that tells takes apart) and language.
+            transcript), version (a letter that distinguishes takes) and language.
         DESCR : str
-            The corpus's origin, licence, protocol and published splits.
+            Origin, licence and protocol of the corpus, and published splits.
 
     (recordings, target) : tuple if ``return_X_y`` is True
-        The paths and the emotions alone.
+        The paths and the emotions.
 
     Raises
     ------
@@ -116,13 +116,13 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
     NotADirectoryError
         If it is a file.
     ValueError
-        If the folder has no recording of Emo-DB, or `emotions` names one it does not have.
+        If the folder has no recording of Emo-DB, or `emotions` contains an unknown emotion.
 
     Warns
     -----
     UserWarning
-        If recordings are missing, if audio files have other names (they are left out), or if
-        recordings are there more than once (each is taken once).
+        If recordings are missing, if audio files have other names (they are skipped), or if
+        recordings occur more than once (each is used once).
 
     See Also
     --------
@@ -131,9 +131,9 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
 
     Notes
     -----
-    For scores on unheard voices leave one speaker out: pass ``groups`` with
-    :class:`~sklearn.model_selection.LeaveOneGroupOut`. Speaker 08 has no recording of disgust, so
-    average the recalls over the pooled predictions, or a fold has a class without recordings.
+    For scores on unseen speakers, leave one speaker out: pass ``groups`` with
+    :class:`~sklearn.model_selection.LeaveOneGroupOut`. Speaker 08 has no recording of disgust.
+    Compute the recalls over the pooled predictions, because that fold lacks a class.
 
     References
     ----------
@@ -142,7 +142,7 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
 
     Examples
     --------
-    An empty file shows what a name tells; the warning that 534 recordings are missing is silenced.
+    An empty file is enough to read a name. The warning about missing recordings is silenced.
 
     >>> import tempfile, warnings
     >>> from pathlib import Path

@@ -1,4 +1,4 @@
-"""EMOVO, an Italian corpus of acted emotions, recorded by two microphones."""
+"""EMOVO, an Italian corpus of acted emotions, recorded with two microphones."""
 
 import os
 from collections import Counter
@@ -11,7 +11,7 @@ from sklearn_ser.audio import ChannelOfFile
 from ._bunch import Emotion, make_bunch, read_descr, validated_loader
 from ._scan import CorpusLayout, scan_corpus, warn_missing
 
-# Disgusto, gioia, neutro, paura, rabbia, sorpresa and tristezza.
+# The codes abbreviate disgusto, gioia, neutro, paura, rabbia, sorpresa and tristezza.
 _EMOTIONS: dict[str, Emotion] = {
     "dis": "disgust",
     "gio": "happiness",
@@ -40,7 +40,7 @@ _TEXTS = {
     "d1": "Sabato sera cosa farà?",
     "d2": "Porti con te quella cosa?",
 }
-# Brevi, lunghe, nonsense and domande.
+# The codes abbreviate brevi, lunghe, nonsense and domande.
 _KINDS = {"b": "short", "l": "long", "n": "nonsense", "d": "question"}
 
 _LAYOUT = CorpusLayout(
@@ -62,8 +62,8 @@ _LAYOUT = CorpusLayout(
 def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_frame=False):
     """Load EMOVO, an Italian corpus of acted emotions, from a folder.
 
-    588 recordings of six Italian actors, three of each sex, who speak fourteen sentences in seven
-    emotions. Nothing is downloaded and no audio is read: the names tell everything.
+    588 recordings of six Italian actors, three of each sex, speaking fourteen sentences in seven
+    emotions. Nothing is downloaded and no audio is read: the labels are in the file names.
 
     ==================  =======
     Classes             7
@@ -76,18 +76,18 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
     Parameters
     ----------
     folder : str or path-like
-        Where the corpus is. Recordings are found at any depth, in any audio format, by names
+        Path of the corpus. Recordings are found at any depth and in any audio format by file names
         such as ``dis-f1-b1.wav``: emotion, speaker and sentence.
 
     channel : {"louder", 0, 1} or None, default="louder"
-        Which of the two microphones to take. They are not aligned in time, so that their average
-        damages the voice.
+        Which of the two microphones to use. They are not aligned in time, so averaging them
+        distorts the voice.
 
-        - "louder": in each recording the channel with the more energy. A recording of one channel
-          has just that one.
+        - "louder": the channel with more energy, chosen for each recording. Recordings with one
+          channel are used as they are.
         - 0 or 1: the first or second channel.
-        - None: the files as they are. A transformer averages their channels unless its own
-          ``channel`` picks one.
+        - None: all channels. Transformers average them unless their parameter ``channel`` selects
+          one.
 
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep, of "anger", "disgust", "fear", "happiness", "neutral", "sadness" and
@@ -95,7 +95,7 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
         merged. None keeps all.
 
     return_X_y : bool, default=False
-        Whether to return ``(recordings, target)`` in place of a Bunch.
+        Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
         Whether recordings, target and groups are pandas Series.
@@ -107,12 +107,12 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
 
         recordings : ndarray or Series of shape (n_recordings,)
             The channels, as ``sklearn_ser.audio.ChannelOfFile`` with ``path`` and ``channel``,
-            which every transformer reads like a path; with ``channel=None`` the paths. Sorted by
-            speaker, emotion and sentence.
+            which all transformers accept. With ``channel=None``, the paths. Sorted by speaker,
+            emotion and sentence.
         target : ndarray or Series of shape (n_recordings,)
-            The emotions' names.
+            Names of the emotions.
         target_names : list of str
-            The names that occur, sorted.
+            Names of the emotions that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The speakers, "f1" to "m3".
         frame : DataFrame of shape (n_recordings, 9)
@@ -120,10 +120,10 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
             text (the Italian transcript), kind (of the sentence: "short", "long", "nonsense" or
             "question") and language.
         DESCR : str
-            The corpus's origin, licence, protocol and published splits.
+            Origin, licence and protocol of the corpus, and published splits.
 
     (recordings, target) : tuple if ``return_X_y`` is True
-        The recordings and the emotions alone.
+        The recordings and the emotions.
 
     Raises
     ------
@@ -132,13 +132,13 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
     NotADirectoryError
         If it is a file.
     ValueError
-        If the folder has no recording of EMOVO, or `emotions` names one it does not have.
+        If the folder has no recording of EMOVO, or `emotions` contains an unknown emotion.
 
     Warns
     -----
     UserWarning
-        If recordings are missing, if audio files have other names (they are left out), or if
-        recordings are there more than once (each is taken once).
+        If recordings are missing, if audio files have other names (they are skipped), or if
+        recordings occur more than once (each is used once).
 
     See Also
     --------
@@ -159,7 +159,7 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
 
     Examples
     --------
-    An empty file shows what a name tells; the warning that 587 recordings are missing is silenced.
+    An empty file is enough to read a name. The warning about missing recordings is silenced.
 
     >>> import tempfile, warnings
     >>> from pathlib import Path

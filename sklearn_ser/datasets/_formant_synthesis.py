@@ -1,6 +1,4 @@
-"""Source-filter speech: a glottal wave and noise, shaped by moving formants.
-
-Knows speakers and manners of speaking, not emotions. NumPy and SciPy only.
+"""Source-filter speech synthesis: a glottal wave and noise, filtered by moving formants.
 
 References
 ----------
@@ -19,20 +17,20 @@ from scipy.interpolate import PchipInterpolator
 
 
 class Speaker(NamedTuple):
-    """A voice at rest."""
+    """A neutral voice."""
 
     sex: str
     f0: float  # Hz
-    tract: float  # formant frequencies over those of Peterson and Barney's men
-    tempo: float  # speaking rate over the average one
+    tract: float  # formant frequencies relative to Peterson and Barney's men
+    tempo: float  # speaking rate relative to the average
     level: float  # dB re full scale, RMS
     tilt: float  # dB per octave above 500 Hz
     breathiness: float  # dB, aspiration noise re voicing
-    strength: float  # how much of an emotion the speaker shows
+    strength: float  # scale of the emotional expression
 
 
 class Manner(NamedTuple):
-    """A manner of speaking, as differences from the speaker's voice at rest."""
+    """A manner of speaking, as differences from the speaker's neutral voice."""
 
     f0_level: float  # semitones
     f0_range: float  # %, size of the pitch movements
@@ -43,18 +41,18 @@ class Manner(NamedTuple):
     breathiness: float  # dB, aspiration noise re voicing
     jitter: float  # % of the period, cycle to cycle
     articulation: float  # %, distance of the formants from those of a schwa
-    formants: float  # %, all formants together: lip spreading up, lip rounding down
-    pauses: float  # %, chance of a pause between two words
+    formants: float  # %, shift of all formants: up for spread lips, down for rounded lips
+    pauses: float  # %, probability of a pause between two words
 
 
 class Phone(NamedTuple):
-    """A stretch of constant articulation."""
+    """A segment of constant articulation."""
 
     duration: float  # s, at the average tempo
     formants: tuple[float, float, float]  # Hz
     voicing: float = 0.0  # amplitude
     frication: float = 0.0  # amplitude
-    noise: float = 2500.0  # Hz, where the frication is strongest
+    noise: float = 2500.0  # Hz, centre frequency of the frication
 
 
 def _stop(locus, noise, voice_bar=0.0):
@@ -64,8 +62,8 @@ def _stop(locus, noise, voice_bar=0.0):
 
 _LABIAL, _ALVEOLAR, _VELAR = (250, 800, 2200), (300, 1750, 2600), (300, 1900, 2300)
 
-# Vowels: the men of Peterson and Barney (1952). Consonants: one locus a place of articulation,
-# a coarse reading of Klatt (1980). Durations: the order of magnitude of Klatt (1976).
+# Vowels are those of the men of Peterson and Barney (1952). Consonants have one locus per place of
+# articulation, rounded from Klatt (1980). Durations are of the order of magnitude of Klatt (1976).
 PHONES = {
     "a": (Phone(0.13, (730, 1090, 2440), 1.0),),
     "e": (Phone(0.11, (530, 1840, 2480), 1.0),),
@@ -90,37 +88,40 @@ _BANDWIDTHS = np.array([70.0, 90.0, 150.0])  # Hz, F1 to F3 (Klatt, 1980)
 _HIGH_BANDWIDTH = 300.0  # Hz, F4 and above
 _NOISE_BANDWIDTH = 1000.0  # Hz, frication
 _OPEN_QUOTIENT = 0.6  # modal voice (Klatt and Klatt, 1990)
-_SHIMMER = 0.05  # amplitude, cycle to cycle
-_ACCENT = 2.5  # semitones, a stressed syllable over an unstressed one at rest
-_F0_LIMITS = 60.0, 500.0  # Hz, what a voice can do
+_SHIMMER = 0.05  # relative amplitude, cycle to cycle
+_ACCENT = 2.5  # semitones, stressed relative to unstressed syllables in a neutral voice
+_F0_LIMITS = 60.0, 500.0  # Hz, range of human voices
 _SILENCE = 0.06  # s, before and after the sentence
 _PAUSE = 0.15  # s, between two words
 _FINAL_LENGTHENING = 1.5  # the last vowel of a sentence (Klatt, 1976)
 _ROOM_NOISE = -65.0  # dB re full scale
 _PEAK = 0.99
-_HOP = 0.01  # s, between two shapes of the vocal tract
-_RESPONSE_HOPS = 6  # 60 ms hold a windowed frame and the ringing of F1, down by 75 dB
+_HOP = 0.01  # s, between two updates of the formants
+_RESPONSE_HOPS = 6  # 60 ms: a windowed frame and the decay of F1 by 75 dB
 
 
 def synthesize(sentence, speaker, manner, sampling_rate, rng):
-    """Speak a sentence.
+    """Synthesize a sentence.
 
     Parameters
     ----------
     sentence : sequence of str
         Words, spelt with the letters of `PHONES`.
     speaker : Speaker
+        The neutral voice.
     manner : Manner
+        Differences from the neutral voice.
     sampling_rate : int
-        In Hz.
+        Sampling rate in Hz.
     rng : numpy.random.Generator
+        Random number generator.
 
     Returns
     -------
     waveform : ndarray of shape (n_samples,), float32
-        In [-1, 1].
+        The waveform, in [-1, 1].
     f0 : float
-        Mean fundamental frequency where the voice sounds, in Hz.
+        Mean fundamental frequency of the voiced segments in Hz.
     """
     phones, durations, vowels = _schedule(sentence, speaker, manner, rng)
     ends = np.cumsum(durations)
@@ -143,12 +144,12 @@ def synthesize(sentence, speaker, manner, sampling_rate, rng):
         _track(frames, ends, durations, [phone.noise for phone in phones]), sampling_rate
     )
     waveform = _filter(glottis, tract, sampling_rate) + _filter(noise, mouth, sampling_rate)
-    waveform = _record(waveform, speaker.level + manner.level, rng)
+    waveform = _set_level(waveform, speaker.level + manner.level, rng)
     return waveform, float(f0[voicing > 0.5].mean())
 
 
 def _schedule(sentence, speaker, manner, rng):
-    """Return the phones of a sentence, their durations (s) and where its vowels are."""
+    """Return the phones of a sentence, their durations (s) and the positions of the vowels."""
     silence = Phone(_SILENCE, tuple(_SCHWA))
     phones, vowels = [silence], []
     for position, word in enumerate(sentence):
@@ -172,7 +173,7 @@ def _accents(sentence):
 
 
 def _track(times, ends, durations, targets):
-    """Interpolate targets, held over the middle half of each phone, linearly in time."""
+    """Interpolate targets linearly in time, constant in the middle half of each phone."""
     targets = np.asarray(targets, dtype=float)
     knots = np.column_stack([ends - 0.75 * durations, ends - 0.25 * durations]).ravel()
     columns = np.repeat(targets.reshape(len(ends), -1), 2, axis=0).T
@@ -181,11 +182,11 @@ def _track(times, ends, durations, targets):
 
 
 def _f0_contour(times, centers, accents, speaker, manner, rng):
-    """Return the fundamental frequency (Hz) at each time, through one target a vowel."""
-    size = max(1 + manner.f0_range / 100, 0.1)
+    """Return the fundamental frequency (Hz) at each time, interpolated between vowels."""
+    scale = max(1 + manner.f0_range / 100, 0.1)
     accents = _ACCENT * (accents - accents.mean()) + rng.normal(0, 0.8, len(accents))
     slope = manner.f0_slope * np.linspace(-0.5, 0.5, len(centers))
-    semitones = PchipInterpolator(centers, size * accents + slope)(
+    semitones = PchipInterpolator(centers, scale * accents + slope)(
         np.clip(times, centers[0], centers[-1])
     )
     return np.clip(speaker.f0 * 2 ** ((manner.f0_level + semitones) / 12), *_F0_LIMITS)
@@ -199,13 +200,13 @@ def _glottal_source(f0, sampling_rate, jitter, breathiness, rng):
     amplitude = 1 + _SHIMMER * rng.standard_normal(cycle[-1] + 1)
     opening = np.minimum(phase / _OPEN_QUOTIENT, 1)
     flow_derivative = np.where(opening < 1, 2 * opening - 3 * opening**2, 0)
-    # Air rushes through an open glottis, so the noise comes and goes with the flow.
+    # Aspiration noise is modulated by the flow, as air passes only through the open glottis.
     noise = (0.3 + 4 * opening**2 * (1 - opening)) * rng.standard_normal(len(f0))
     return amplitude[cycle] * flow_derivative + 10 ** (breathiness / 20) * noise
 
 
 def _articulate(formants, speaker, manner):
-    """Return the formants (Hz) that a speaker reaches for, of shape (n_phones, 3)."""
+    """Return the formant targets (Hz) of a speaker, of shape (n_phones, 3)."""
     reach = 1 + manner.articulation / 100
     scale = speaker.tract * (1 + manner.formants / 100)
     return np.maximum(scale * (_SCHWA + reach * (np.array(formants) - _SCHWA)), 200.0)
@@ -217,7 +218,7 @@ def _frequencies(sampling_rate):
 
 
 def _resonator(frequency, bandwidth, sampling_rate):
-    """Return the response of a second-order resonator with unit gain at 0 Hz (Klatt, 1980)."""
+    """Return the frequency response of a resonator with unit gain at 0 Hz (Klatt, 1980)."""
     radius = np.exp(-np.pi * np.asarray(bandwidth) / sampling_rate)
     b = 2 * radius * np.cos(2 * np.pi * np.asarray(frequency) / sampling_rate)
     c = -(radius**2)
@@ -227,8 +228,8 @@ def _resonator(frequency, bandwidth, sampling_rate):
 
 
 def _tract_response(formants, tract, sampling_rate):
-    """Return the response of a cascade of formants, one row a frame."""
-    # Above F3 a uniform tube has one resonance every 1000 Hz, up to the Nyquist frequency.
+    """Return the frequency response of a cascade of formants, one row per frame."""
+    # Above F3, a uniform tube has a resonance every 1000 Hz, up to the Nyquist frequency.
     high = tract * np.arange(3500.0, sampling_rate / 2 / tract, 1000.0)
     response = np.prod(_resonator(high, np.full(len(high), _HIGH_BANDWIDTH), sampling_rate), axis=0)
     for column, bandwidth in zip(formants.T, _BANDWIDTHS, strict=True):
@@ -237,9 +238,9 @@ def _tract_response(formants, tract, sampling_rate):
 
 
 def _noise_response(centers, sampling_rate):
-    """Return the response of a broad resonance with unit peak, one row a frame."""
+    """Return the frequency response of a broad resonance with unit peak, one row per frame."""
     centers = np.minimum(centers, 0.45 * sampling_rate)
-    # The lips radiate pressure, the derivative of the flow: no low frequencies in the noise.
+    # Lip radiation differentiates the flow, which removes low frequencies from the noise.
     response = _frequencies(sampling_rate) * _resonator(centers, _NOISE_BANDWIDTH, sampling_rate)
     return response / np.abs(response).max(axis=-1, keepdims=True)
 
@@ -250,24 +251,24 @@ def _tilt_response(tilt, sampling_rate):
 
 
 def _filter(signal, responses, sampling_rate):
-    """Filter a signal with one response a hop, by windowed overlap-add."""
+    """Filter a signal with one frequency response per hop, by windowed overlap-add."""
     hop = round(_HOP * sampling_rate)
     window = 0.5 - 0.5 * np.cos(np.pi * np.arange(2 * hop) / hop)  # adds up to 1 at half overlap
     padded = np.pad(signal, (hop, len(responses) * hop + hop - len(signal)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * hop)[::hop]
-    # The first frame is centred on the first sample: one hop was padded in front of it.
+    # The first frame is centred on the first sample, because one hop was padded in front of it.
     n_frames = min(len(frames), len(responses))
     n_fft = _RESPONSE_HOPS * hop
     spectra = rfft(frames[:n_frames] * window, n_fft) * responses[:n_frames]
-    pieces = irfft(spectra, n_fft).reshape(n_frames, _RESPONSE_HOPS, hop)
+    filtered = irfft(spectra, n_fft).reshape(n_frames, _RESPONSE_HOPS, hop)
     output = np.zeros((n_frames + _RESPONSE_HOPS, hop))
     for position in range(_RESPONSE_HOPS):
-        output[position : position + n_frames] += pieces[:, position]
+        output[position : position + n_frames] += filtered[:, position]
     return output.ravel()[hop : hop + len(signal)]
 
 
-def _record(waveform, level, rng):
-    """Set the level (dB re full scale, RMS), add the noise of a room, and avoid clipping."""
+def _set_level(waveform, level, rng):
+    """Set the level (dB re full scale, RMS), add room noise, and avoid clipping."""
     waveform = waveform * 10 ** (level / 20) / np.sqrt(np.mean(waveform**2))
     waveform += 10 ** (_ROOM_NOISE / 20) * rng.standard_normal(len(waveform))
     peak = np.abs(waveform).max()

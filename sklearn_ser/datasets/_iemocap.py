@@ -13,11 +13,11 @@ from ._bunch import Emotion, read_descr, validated_loader
 from ._dimensions import (
     DIMENSIONS,
     NO_AGREEMENT,
-    choose_texts,
     join_labels,
     make_dimensional_bunch,
+    match_transcripts,
     read_text,
-    unknown_classes,
+    warn_unknown_classes,
 )
 from ._scan import CorpusLayout, find_files, is_text, scan_corpus, some, warn_missing
 from ._table import as_number
@@ -35,19 +35,19 @@ _EMOTIONS: dict[str, Emotion] = {
     "sur": "surprise",
 }
 _LABELS: dict[str, str] = {**_EMOTIONS, "xxx": NO_AGREEMENT}
-_FOUR: dict[str, str] = {
+_FOUR_CLASSES: dict[str, str] = {
     "anger": "anger",
     "excitement": "happiness",
     "happiness": "happiness",
     "neutral": "neutral",
     "sadness": "sadness",
 }
-# The turns with labels in each session of the complete release.
+# Number of labelled turns in each session of the complete release.
 _N_TURNS = {"1": 1819, "2": 1811, "3": 2136, "4": 2103, "5": 2170}
 
 _LAYOUT = CorpusLayout(
     title="IEMOCAP",
-    # Recordings of whole dialogs have no turn; they are known, and not wanted.
+    # Recordings of whole dialogs match too, without a turn; the loader skips them.
     pattern=(
         r"(?P<dialog>Ses(?P<session>0[1-5])[FM]_(?P<style>impro|script)\w*?)"
         r"(?:_(?P<turn>(?P<sex>[FM])[^\W_]+))?"
@@ -57,7 +57,7 @@ _LAYOUT = CorpusLayout(
         "the folder IEMOCAP_full_release with Session1/ to Session5/, each with sentences/wav/, "
         "dialog/EmoEvaluation/ and dialog/transcriptions/"
     ),
-    origin="It is given on request by its authors' laboratory, sail.usc.edu/iemocap.",
+    origin="It is available on request from its authors' laboratory, sail.usc.edu/iemocap.",
 )
 
 # [6.2901 - 8.2357] Ses01F_impro01_F000 neu [2.5000, 2.5000, 2.5000]
@@ -66,8 +66,8 @@ _TURN = re.compile(
     r"(?P<emotion>\w+)\s*\[(?P<scores>[^],]*,[^],]*,[^],]*)\]",
     re.IGNORECASE,
 )
-# C-E2: Neutral; (comment), of categories, or A-E3: val 3; act 2; dom  2; (comment)
-_OPINION = re.compile(r"(?P<kind>[AC])-(?P<annotator>\w+)\s*:(?P<said>[^(]*)", re.IGNORECASE)
+# Categories, C-E2: Neutral; (comment), or ratings, A-E3: val 3; act 2; dom  2; (comment)
+_ANNOTATION = re.compile(r"(?P<kind>[AC])-(?P<annotator>\w+)\s*:(?P<values>[^(]*)", re.IGNORECASE)
 _RATING = re.compile(r"(act|val|dom)\w*\s*([\d.]+)", re.IGNORECASE)
 # Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.
 _TRANSCRIPT = re.compile(r"(?P<name>Ses\w+)\s*\[[^]]*\]\s*:\s*(?P<text>.*)", re.IGNORECASE)
@@ -81,10 +81,10 @@ _TRANSCRIPT = re.compile(r"(?P<name>Ses\w+)\s*\[[^]]*\]\s*:\s*(?P<text>.*)", re.
 def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, as_frame=False):
     """Load IEMOCAP from a folder with the release.
 
-    Ten actors, a woman and a man in each of five sessions, play scripted and improvised dialogs in
-    English. Their turns are labelled with an emotion, by the majority of the annotators, and with
-    arousal, valence and dominance. Nothing is downloaded and no audio is read; the labels come
-    from the release's own files.
+    Ten actors, a woman and a man in each of five sessions, perform scripted and improvised dialogs
+    in English. Their turns are labelled with an emotion, by the majority of the annotators, and
+    with arousal, valence and dominance. Nothing is downloaded and no audio is read; the labels are
+    read from the release.
 
     ==================  ======================================================================
     Emotions            10
@@ -97,28 +97,28 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     Parameters
     ----------
     folder : str or path-like
-        Where the corpus is: the folder IEMOCAP_full_release, or one that contains it. Needed are
-        its ``SessionN/sentences/wav`` and ``SessionN/dialog/EmoEvaluation``, and for the words
+        Path of the corpus: the folder IEMOCAP_full_release, or one that contains it. Required are
+        ``SessionN/sentences/wav`` and ``SessionN/dialog/EmoEvaluation``, and for transcripts
         ``SessionN/dialog/transcriptions``.
 
     target : {"emotion", "dimensions"}, default="emotion"
-        What to predict: the emotion, or arousal, valence and dominance together.
+        The target: the emotion, or arousal, valence and dominance.
 
     emotions : sequence of str, dict of str to str, "four" or None, default=None
         The emotions to keep, of "anger", "disgust", "excitement", "fear", "frustration",
         "happiness", "neutral", "other", "sadness" and "surprise", and "no agreement" for turns
-        on which no majority of the annotators agrees. A dict keeps its keys and renames each to
-        its value. "four" stands for the usual task of four classes, ``{"anger": "anger",
+        without a majority among the annotators. A dict keeps its keys and renames each to its
+        value. "four" selects the common four-class task, ``{"anger": "anger",
         "excitement": "happiness", "happiness": "happiness", "neutral": "neutral",
-        "sadness": "sadness"}``. None keeps the ten emotions with ``target="emotion"`` and every
-        turn with ``target="dimensions"``.
+        "sadness": "sadness"}``. None keeps the ten emotions with ``target="emotion"`` and all
+        turns with ``target="dimensions"``.
 
     return_X_y : bool, default=False
-        Whether to return ``(recordings, target)`` in place of a Bunch.
+        Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
-        Whether recordings, target and groups are pandas objects: Series, or a DataFrame for a
-        target of three dimensions.
+        Whether recordings, target and groups are pandas Series. With ``target="dimensions"`` the
+        target is a DataFrame.
 
     Returns
     -------
@@ -126,33 +126,33 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
         With the attributes
 
         recordings : ndarray or Series of shape (n_recordings,)
-            The paths, sorted by dialog and start.
+            The paths, sorted by dialog and start time.
         target : ndarray, Series or DataFrame of shape (n_recordings,) or (n_recordings, 3)
-            The emotions' names, or arousal, valence and dominance.
+            Names of the emotions, or arousal, valence and dominance.
         target_names : list of str
-            The names that occur, sorted, or ``["arousal", "valence", "dominance"]``.
+            Names of the emotions that occur, sorted, or ``["arousal", "valence", "dominance"]``.
         groups : ndarray or Series of shape (n_recordings,)
-            The speakers: "Ses01F", "Ses01M" to "Ses05M". The letter is the sex of who speaks the
-            turn, not the one in the dialog's name.
+            The speakers: "Ses01F", "Ses01M" to "Ses05M". The letter is the sex of the speaker of
+            the turn, not the letter in the name of the dialog.
         sessions : ndarray of int of shape (n_recordings,)
-            The sessions, 1 to 5, for leaving one session out.
+            The sessions, 1 to 5, for leave-one-session-out cross-validation.
         arousal, valence, dominance : ndarray of float of shape (n_recordings,)
             Means over annotators, from 1 to 5: calm to excited (called activation in the
-            corpus), negative to positive, weak to strong. NaN where a file has no number.
+            corpus), negative to positive, weak to strong. NaN if a rating is missing.
         text : ndarray of object of shape (n_recordings,)
-            The transcripts; None for a turn without one.
+            The transcripts. None for turns without one.
         frame : DataFrame of shape (n_recordings, 17)
             The columns recording, emotion, speaker, session, sex, dialog, style ("improvised" or
             "scripted"), start and end (s, in the dialog), text, arousal, valence, dominance,
-            votes, n_votes, ratings and language. Votes are the annotators' categories in the
-            corpus's words, such as "E2=Neutral;F1=Neutral,Frustration" and n_votes the number of
-            annotators who gave any; ratings are theirs of arousal, valence and dominance, such
-            as "E3=2,3,2".
+            votes, n_votes, ratings and language. votes are the categories chosen by each
+            annotator, such as "E2=Neutral;F1=Neutral,Frustration"; n_votes is the number of
+            these annotators; ratings are each annotator's arousal, valence and dominance, such as
+            "E3=2,3,2".
         DESCR : str
-            The corpus's origin, licence, protocol and published splits.
+            Origin, licence and protocol of the corpus, and published splits.
 
     (recordings, target) : tuple if ``return_X_y`` is True
-        The paths and the target alone.
+        The paths and the target.
 
     Raises
     ------
@@ -161,16 +161,15 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     NotADirectoryError
         If it is a file.
     ValueError
-        If the folder has no turns of IEMOCAP, no labels for them, or `emotions` names one the
-        corpus does not have.
+        If the folder has no turns of IEMOCAP or no labels for them, or `emotions` contains an
+        unknown emotion.
 
     Warns
     -----
     UserWarning
-        If turns are missing, have no recording, no label or no transcript, if recordings or
-        labels are there more than once (each is taken once), if lines of the label files cannot
-        be read, if numbers are missing, or if audio files have other
-        names (they are left out).
+        If turns are missing or have no recording, label, rating or transcript, if recordings or
+        labels occur more than once (each is used once), if lines of the label files cannot be
+        parsed, or if audio files have other names (they are skipped).
 
     See Also
     --------
@@ -179,11 +178,11 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
 
     Notes
     -----
-    For scores on unheard voices leave one session out: pass ``sessions`` as ``groups`` with
-    :class:`~sklearn.model_selection.LeaveOneGroupOut`, five folds of two speakers. With the
-    bunch's ``groups`` it leaves one of the ten speakers out, and the partner of the same dialogs
-    stays in the training set. Scripted dialogs have the same lines in every session, which
-    transcripts give away.
+    For scores on unseen speakers, leave one session out: pass ``sessions`` as ``groups`` with
+    :class:`~sklearn.model_selection.LeaveOneGroupOut`, five folds of two speakers. With
+    ``groups`` it leaves out one of the ten speakers, while the partner in the same dialogs stays
+    in the training set. Scripted dialogs have the same lines in every session, so transcripts of
+    the test set occur in the training set.
 
     References
     ----------
@@ -193,7 +192,7 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
 
     Examples
     --------
-    A turn in the release's layout; the warning that the others are missing is silenced.
+    A turn in the layout of the release. The warning about missing recordings is silenced.
 
     >>> import tempfile, warnings
     >>> from pathlib import Path
@@ -210,11 +209,11 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     ...     X, y = load_iemocap(folder, target="dimensions", return_X_y=True)
     >>> print(iemocap.target[0], iemocap.groups[0], iemocap.sessions[0])
     neutral Ses01F 1
-    >>> print(*y[0])  # arousal, valence, dominance; the file's order is another
+    >>> print(*y[0])  # arousal, valence, dominance; the file has valence first
     2.0 2.5 3.0
     """
     found = scan_corpus(
-        folder, _LAYOUT, wanted=lambda fields: fields["turn"] != "", asked_for="turns"
+        folder, _LAYOUT, predicate=lambda fields: fields["turn"] != "", selection="turns"
     )
     audio = dict(zip(found["dialog"] + "_" + found["turn"], found["recording"], strict=True))
     warn_missing(_LAYOUT, found["session"].str[1], _N_TURNS, counted="session")
@@ -227,9 +226,11 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     return make_dimensional_bunch(
         _LAYOUT.title,
         {"recording": [audio[name] for name in names]}
-        | _columns([labels[name] for name in names], choose_texts(_LAYOUT.title, names, texts)),
+        | _columns(
+            [labels[name] for name in names], match_transcripts(_LAYOUT.title, names, texts)
+        ),
         target=target,
-        emotions=_FOUR if isinstance(emotions, str) else emotions,
+        emotions=_FOUR_CLASSES if isinstance(emotions, str) else emotions,
         known_emotions=_EMOTIONS.values(),
         keys={"sessions": "session", "text": "text"},
         descr=read_descr("iemocap"),
@@ -239,12 +240,12 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
 
 
 def _is_in(file, folder):
-    """Tell whether the file lies in a folder of this name itself, not deeper."""
+    """Return whether a file is directly in a folder of this name."""
     return file.parent.name.lower() == folder
 
 
 def _read_labels(root, files):
-    """Return the turns of all evaluation files by their names in lower case."""
+    """Return the turns of all evaluation files, by name in lower case."""
     if not files:
         raise ValueError(
             f"folder={str(root)!r} has recordings of {_LAYOUT.title} but no label files, which are "
@@ -253,50 +254,49 @@ def _read_labels(root, files):
     turns: dict[str, dict] = {}
     broken, repeated = [], []
     for file in files:
-        found, not_understood = _read_evaluation(file)
-        broken += not_understood
+        found, invalid_lines = _read_evaluation(file)
+        broken += invalid_lines
         for turn in found:
             key = turn["name"].lower()
             repeated += [f"{turn['name']} in {file}"] if key in turns else []
             turns.setdefault(key, turn)
     unknown = Counter(turn["code"] for turn in turns.values() if turn["code"] not in _LABELS)
-    if unknown:
-        warn(unknown_classes(_LAYOUT.title, unknown, _LABELS))
+    warn_unknown_classes(_LAYOUT.title, unknown, _LABELS)
     if broken:
-        warn(f"{_LAYOUT.title}: {len(broken)} lines of labels cannot be read: {some(broken)}.")
+        warn(f"{_LAYOUT.title}: {len(broken)} lines of labels cannot be parsed: {some(broken)}.")
     if repeated:
         warn(
             f"{_LAYOUT.title}: {len(repeated)} turns are labelled again: {some(repeated)}. The "
-            "first label is taken."
+            "first label is used."
         )
     return turns
 
 
 def _read_evaluation(file):
-    """Return the turns of a dialog and where lines are that cannot be read."""
+    """Return the turns of a dialog, and the positions of lines that cannot be parsed."""
     turns, broken, turn = [], [], None
     for number, line in enumerate(map(str.strip, read_text(file).splitlines()), 1):
-        if match := _OPINION.match(line):
+        if match := _ANNOTATION.match(line):
             if turn is not None:
-                _add_opinion(turn, match)
+                _add_annotation(turn, match)
         elif line and not line.startswith("%"):
             parsed = _parse_turn(line)
             if parsed is None:
                 broken.append(f"{file} line {number}")
             else:
                 turns.append(parsed)
-            # What is no turn's line, such as a comment's second one, leaves the turn as it is.
+            # Other lines, such as the second line of a comment, do not end the turn.
             turn = parsed if line.startswith("[") else turn
     return turns, broken
 
 
 def _parse_turn(line):
-    """Return what a turn's line says, or None if it is no such line."""
+    """Parse the line of a turn, or return None if it is not such a line."""
     match = _TURN.match(line)
     fields = _LAYOUT.fields(match["name"]) if match else None
     if match is None or not fields or not fields["turn"]:
         return None
-    # The one place where the order of the file, valence first, is named.
+    # The file has valence first.
     valence, arousal, dominance = map(as_number, match["scores"].split(","))
     return {
         "name": match["name"],
@@ -317,31 +317,31 @@ def _parse_turn(line):
     }
 
 
-def _add_opinion(turn, match):
-    """Add what one annotator said of a turn."""
+def _add_annotation(turn, match):
+    """Add the categories or ratings of one annotator to a turn."""
     if match["kind"] in "Cc":
-        said = ",".join(word.strip() for word in match["said"].split(";") if word.strip())
+        values = ",".join(word.strip() for word in match["values"].split(";") if word.strip())
         name = "votes"
     else:
-        numbers = {dimension.lower(): n for dimension, n in _RATING.findall(match["said"])}
-        said = ",".join(numbers.get(dimension, "nan") for dimension in ("act", "val", "dom"))
+        numbers = {dimension.lower(): n for dimension, n in _RATING.findall(match["values"])}
+        values = ",".join(numbers.get(dimension, "nan") for dimension in ("act", "val", "dom"))
         name = "ratings"
-    if said:
-        turn[name].append(f"{match['annotator']}={said}")
+    if values:
+        turn[name].append(f"{match['annotator']}={values}")
 
 
 def _read_transcripts(files):
-    """Return the words of each turn by its name in lower case."""
+    """Return the transcript of each turn, by name in lower case."""
     lines = (line.strip() for file in files for line in read_text(file).splitlines())
     matches = (match for line in lines if (match := _TRANSCRIPT.match(line)))
     return {match["name"].lower(): match["text"] for match in matches}
 
 
 def _columns(turns, texts):
-    """Return the frame's columns."""
-    said = ("emotion", "speaker", "session", "sex", "dialog", "style", "start", "end")
+    """Return the columns of the frame."""
+    fields = ("emotion", "speaker", "session", "sex", "dialog", "style", "start", "end")
     return {
-        **{name: [turn[name] for turn in turns] for name in said},
+        **{name: [turn[name] for turn in turns] for name in fields},
         "text": texts,
         **{name: [turn[name] for turn in turns] for name in DIMENSIONS},
         "votes": [";".join(turn["votes"]) for turn in turns],

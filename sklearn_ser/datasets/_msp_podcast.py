@@ -12,11 +12,11 @@ from ._bunch import Emotion, read_descr, validated_loader
 from ._dimensions import (
     DIMENSIONS,
     NO_AGREEMENT,
-    choose_texts,
     join_labels,
     make_dimensional_bunch,
+    match_transcripts,
     read_text,
-    unknown_classes,
+    warn_unknown_classes,
 )
 from ._scan import CorpusLayout, corpus_folder, find_files, is_text, scan_corpus, some
 from ._table import as_number, read_csv
@@ -45,7 +45,7 @@ _COLUMNS = {
     "EmoVal": "valence",
     "EmoDom": "dominance",
 }
-_OWN_COLUMNS = {"recording", "text", "language", *_COLUMNS.values()}
+_RESERVED_COLUMNS = {"recording", "text", "language", *_COLUMNS.values()}
 _UNKNOWN = "Unknown"
 
 _LAYOUT = CorpusLayout(
@@ -53,12 +53,12 @@ _LAYOUT = CorpusLayout(
     pattern=r"(?P<name>[^/]+)",
     example="Audios/MSP-PODCAST_0001_0008.wav",
     contents=(
-        "the release's folder with Audios/, Labels/labels_consensus.csv and, for the words, "
+        "the release's folder with Audios/, Labels/labels_consensus.csv and, for transcripts, "
         "Transcripts/"
     ),
     origin=(
-        "It is given on request by its authors, the Multimodal Signal Processing Laboratory; see "
-        "its page on MSP-Podcast."
+        "It is available on request from its authors, the Multimodal Signal Processing "
+        "Laboratory; see its page on MSP-Podcast."
     ),
 )
 
@@ -81,14 +81,14 @@ def load_msp_podcast(
 ):
     """Load MSP-Podcast from a folder with a release.
 
-    Turns from podcasts in English, labelled by crowd workers with an emotion and with arousal,
-    valence and dominance, in the split of its authors. Releases differ in size. Nothing is
-    downloaded and no audio is read; the labels come from the release's own table.
+    Turns of English podcasts, labelled by crowd workers with an emotion and with arousal, valence
+    and dominance, with the split of the authors. Releases differ in size. Nothing is downloaded
+    and no audio is read; the labels are read from the release.
 
     Parameters
     ----------
     folder : str or path-like
-        Where the corpus is: the release's folder with Audios/ and Labels/, or one that contains
+        Path of the corpus: the release's folder with Audios/ and Labels/, or one that contains
         this folder. The labels are in labels_consensus.csv, or in older releases
         labels_concensus.csv.
 
@@ -96,25 +96,24 @@ def load_msp_podcast(
         The parts of the split to load, such as "Train" or ``["Test1", "Test2"]``. None loads all.
 
     target : {"emotion", "dimensions"}, default="emotion"
-        What to predict: the emotion, or arousal, valence and dominance together.
+        The target: the emotion, or arousal, valence and dominance.
 
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep, of "anger", "contempt", "disgust", "fear", "happiness", "neutral",
-        "other", "sadness" and "surprise", and "no agreement" for turns on which the annotators do
-        not agree. A dict keeps its keys and renames each to its value. None keeps the nine
-        emotions with ``target="emotion"`` and every turn with ``target="dimensions"``.
+        "other", "sadness" and "surprise", and "no agreement" for turns without agreement among
+        the annotators. A dict keeps its keys and renames each to its value. None keeps the nine
+        emotions with ``target="emotion"`` and all turns with ``target="dimensions"``.
 
     transcripts : bool, default=False
-        Whether to read the transcripts. They are one small file for each turn, and opening a
-        hundred thousand of them takes far longer than all the rest, up to minutes on a network
-        drive; hence not by default.
+        Whether to read the transcripts. Each is a small file, and opening a hundred thousand
+        files may take minutes on a network drive.
 
     return_X_y : bool, default=False
-        Whether to return ``(recordings, target)`` in place of a Bunch.
+        Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
-        Whether recordings, target and groups are pandas objects: Series, or a DataFrame for a
-        target of three dimensions.
+        Whether recordings, target and groups are pandas Series. With ``target="dimensions"`` the
+        target is a DataFrame.
 
     Returns
     -------
@@ -124,28 +123,28 @@ def load_msp_podcast(
         recordings : ndarray or Series of shape (n_recordings,)
             The paths, in the order of the table of labels.
         target : ndarray, Series or DataFrame of shape (n_recordings,) or (n_recordings, 3)
-            The emotions' names, or arousal, valence and dominance.
+            Names of the emotions, or arousal, valence and dominance.
         target_names : list of str
-            The names that occur, sorted, or ``["arousal", "valence", "dominance"]``.
+            Names of the emotions that occur, sorted, or ``["arousal", "valence", "dominance"]``.
         groups : ndarray or Series of shape (n_recordings,)
-            The speakers' numbers as text, or "Unknown", which is not one speaker but many.
+            The numbers of the speakers as strings, or "Unknown" for all unidentified speakers.
         split : ndarray of shape (n_recordings,)
             The part of the authors' split: "Train", "Development", "Test1" and so on.
         arousal, valence, dominance : ndarray of float of shape (n_recordings,)
             Means over annotators, from 1 to 7: calm to active, negative to positive, weak to
-            strong. NaN where the table has no number.
+            strong. NaN if a rating is missing.
         text : ndarray of object of shape (n_recordings,)
-            The transcripts; None for a turn without one. Only with ``transcripts=True``.
+            The transcripts. None for turns without one. Only with ``transcripts=True``.
         frame : DataFrame with n_recordings rows
-            The columns recording, emotion, speaker, sex ("female", "male" or as the table has
-            it), split, arousal, valence, dominance, language, with ``transcripts=True`` text, and
-            the table's other columns as text; one of these that has such a name itself gets the
-            prefix "source\\_".
+            The columns recording, emotion, speaker, sex ("female", "male" or the value in the
+            table), split, arousal, valence, dominance, language, with ``transcripts=True`` text,
+            and the other columns of the table as strings. Other columns with one of these names
+            get the prefix "source\\_".
         DESCR : str
-            The corpus's origin, licence, protocol and split.
+            Origin, licence, protocol and split of the corpus.
 
     (recordings, target) : tuple if ``return_X_y`` is True
-        The paths and the target alone.
+        The paths and the target.
 
     Raises
     ------
@@ -154,16 +153,16 @@ def load_msp_podcast(
     NotADirectoryError
         If it is a file.
     ValueError
-        If the folder has no table of labels, more than one release, or no audio that the table
-        names, if columns of the table are missing, or if `split` or `emotions` names what the
-        table does not have.
+        If the folder has no table of labels, more than one release, or no audio listed in the
+        table, if columns of the table are missing, or if `split` or `emotions` contains a value
+        that the table does not have.
 
     Warns
     -----
     UserWarning
-        If turns have no audio file, no label (as the third test set, whose labels are withheld),
-        an unknown class, no number for a dimension, no known speaker or no transcript, or if
-        they are listed or there more than once (each is taken once).
+        If turns have no audio file, no label (such as those of the third test set, whose labels
+        are withheld), an unknown class, a missing rating, an unknown speaker or no transcript, or
+        if turns occur more than once (each is used once).
 
     See Also
     --------
@@ -171,9 +170,9 @@ def load_msp_podcast(
 
     Notes
     -----
-    Speakers are known to be apart between "Train", "Development" and the test sets only where they
-    are known. Turns of unknown speakers are in no fold of their own: leave them out,
-    ``groups != "Unknown"``, before a cross-validation by speaker.
+    "Train", "Development" and the test sets have disjoint speakers, as far as the speakers are
+    identified. Before a cross-validation by speaker, remove the turns of unknown speakers by
+    ``groups != "Unknown"``.
 
     References
     ----------
@@ -206,7 +205,7 @@ def load_msp_podcast(
     5.8 2.0 5.4
     """
     root, labels = _find_release(corpus_folder(folder, _LAYOUT))
-    turns = _first_rows(_read_labels(labels))
+    turns = _drop_repeated_turns(_read_labels(labels))
     turns = _join(turns, _scan(root), split)
     _warn_unknown_speakers(turns["speaker"])
     if transcripts:
@@ -225,14 +224,14 @@ def load_msp_podcast(
 
 
 def _find_release(folder):
-    """Return the release's folder and its table of labels."""
+    """Return the folder of the release and the path of its table of labels."""
     below = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
     for candidates in ([folder], below):
         found = [(root, labels) for root in candidates if (labels := _find_labels(root))]
         if len(found) > 1:
             raise ValueError(
                 f"folder={str(folder)!r} has {len(found)} releases of {_LAYOUT.title}: "
-                f"{some(root.name for root, _ in found)}. Pass the folder of one of them."
+                f"{some(root.name for root, _ in found)}. Pass the folder of one release."
             )
         if found:
             return found[0]
@@ -243,21 +242,21 @@ def _find_release(folder):
 
 
 def _find_labels(root):
-    """Return the path of the table of labels, the right spelling first, or None."""
+    """Return the path of the table of labels, or None, preferring the correct spelling."""
     folder = _subfolder(root, "labels")
     files = {path.name.lower(): path for path in folder.iterdir()} if folder else {}
     return next((files[name] for name in _LABEL_FILES if name in files), None)
 
 
 def _subfolder(root, *names):
-    """Return the sub-folder that has one of the names in any letter case, or None."""
+    """Return the sub-folder with one of the names, ignoring letter case, or None."""
     with os.scandir(root) as entries:
         found = sorted(e.name for e in entries if e.name.lower() in names and e.is_dir())
     return root / found[0] if found else None
 
 
 def _scan(root):
-    """Return the paths of the audio files by their names in lower case."""
+    """Return the paths of the audio files, by name in lower case."""
     folder = _subfolder(root, "audios", "audio")
     if folder is None:
         raise ValueError(
@@ -269,7 +268,7 @@ def _scan(root):
 
 
 def _read_labels(path):
-    """Return the table with this package's names of its columns, as text and numbers."""
+    """Read the table of labels, and give its columns the names used in this package."""
     table = read_csv(path, f"The table {str(path)!r}", _LAYOUT.origin).frame
     headers = {header.strip().lower(): header for header in table}
     missing = [header for header in _COLUMNS if header.lower() not in headers]
@@ -278,13 +277,13 @@ def _read_labels(path):
             f"The table {str(path)!r} has no column {', '.join(missing)}; its columns are "
             f"{', '.join(table)}."
         )
-    theirs = {headers[header.lower()]: ours for header, ours in _COLUMNS.items()}
-    others = table.drop(columns=list(theirs)).rename(
-        columns=lambda header: f"source_{header}" if header in _OWN_COLUMNS else header
+    renamed = {headers[header.lower()]: name for header, name in _COLUMNS.items()}
+    others = table.drop(columns=list(renamed)).rename(
+        columns=lambda header: f"source_{header}" if header in _RESERVED_COLUMNS else header
     )
-    turns = table[list(theirs)].rename(columns=theirs).apply(lambda column: column.str.strip())
+    turns = table[list(renamed)].rename(columns=renamed).apply(lambda column: column.str.strip())
     unknown = turns["speaker"].str.lower().isin(["", "unknown", "nan", "none"])
-    turns["emotion"] = _name_classes(turns["emotion"].str.upper())
+    turns["emotion"] = _decode_classes(turns["emotion"].str.upper())
     turns["sex"] = turns["sex"].str.lower()
     turns["speaker"] = turns["speaker"].mask(unknown, _UNKNOWN)
     for name in DIMENSIONS:
@@ -292,51 +291,49 @@ def _read_labels(path):
     return turns.assign(language="en").join(others)
 
 
-def _name_classes(classes):
-    """Return the classes' names, and tell which are unknown."""
+def _decode_classes(classes):
+    """Return the names of the classes, and warn about unknown ones."""
     unknown = Counter(classes[~classes.isin(list(_LABELS))])
-    if unknown:
-        warn(unknown_classes(_LAYOUT.title, unknown, _LABELS))
+    warn_unknown_classes(_LAYOUT.title, unknown, _LABELS)
     return classes.map(_LABELS).fillna(NO_AGREEMENT)
 
 
-def _first_rows(turns):
-    """Return the first row of each turn, by the turns' names in lower case."""
+def _drop_repeated_turns(turns):
+    """Return the first row of each turn, indexed by name in lower case."""
     files = turns.pop("name")
     turns.index = [os.path.splitext(os.path.basename(file))[0].lower() for file in files]
-    again = turns.index.duplicated()
-    if again.any():
+    repeated = turns.index.duplicated()
+    if repeated.any():
         warn(
-            f"{_LAYOUT.title}: {again.sum()} rows list a turn again: {some(files[again])}. Each "
-            "turn is taken once, with its first row."
+            f"{_LAYOUT.title}: {repeated.sum()} rows list a turn again: {some(files[repeated])}. "
+            "Only the first row of each turn is used."
         )
-    return turns[~again]
+    return turns[~repeated]
 
 
 def _join(turns, audio, split):
-    """Return the turns of the split that have a recording, with its path."""
-    chosen = _choose_split(turns["split"], split)
-    left_out = set(turns.index[~chosen])
-    audio = {name: path for name, path in audio.items() if name not in left_out}
+    """Return the turns of the split that have a recording, with the path of the recording."""
+    chosen = _select_split(turns["split"], split)
+    excluded = set(turns.index[~chosen])
+    audio = {name: path for name, path in audio.items() if name not in excluded}
     names = join_labels(_LAYOUT.title, turns.index[chosen], audio)
     turns = turns.loc[names]
     turns.insert(0, "recording", [audio[name] for name in names])
     return turns
 
 
-def _choose_split(parts, split):
-    """Return which rows are in the parts asked for."""
+def _select_split(parts, split):
+    """Return a mask of the rows in the requested parts of the split."""
     if split is None:
         return np.ones(len(parts), dtype=bool)
-    asked = [split] if isinstance(split, str) else list(map(str, split))
-    have = sorted(set(parts))
-    unknown = [part for part in asked if part not in have]
-    if unknown or not asked:
+    requested = [split] if isinstance(split, str) else list(map(str, split))
+    known = sorted(set(parts))
+    if not requested or not set(requested) <= set(known):
         raise ValueError(
             f"split={split!r} must be one or several of the parts in this release: "
-            f"{', '.join(map(repr, have))}."
+            f"{', '.join(map(repr, known))}."
         )
-    return parts.isin(asked)
+    return parts.isin(requested)
 
 
 def _warn_unknown_speakers(speakers):
@@ -344,15 +341,15 @@ def _warn_unknown_speakers(speakers):
     if n_unknown:
         warn(
             f"{_LAYOUT.title}: the speaker of {n_unknown} of {len(speakers)} turns is not known. "
-            f"Their group is {_UNKNOWN!r}, which is not one speaker: leave them out before a "
-            "cross-validation by speaker."
+            f"Their group is {_UNKNOWN!r}, which comprises several speakers: remove them before "
+            "a cross-validation by speaker."
         )
 
 
 def _read_transcripts(root, names):
-    """Return the words of each turn, None where there is no file."""
+    """Return the transcript of each turn, or None if it has no file."""
     folder = _subfolder(root, "transcripts")
     files = find_files(folder, is_text) if folder else []
     path_of = {os.path.splitext(os.path.basename(f))[0].lower(): folder / f for f in files}
     texts = {name: read_text(path_of[name]).strip() for name in names if name in path_of}
-    return choose_texts(_LAYOUT.title, names, texts)
+    return match_transcripts(_LAYOUT.title, names, texts)

@@ -36,8 +36,8 @@ _FOLD_OF = {actor: fold for fold, actors in enumerate(_EMOBOX_FOLDS) for actor i
 
 _LAYOUT = CorpusLayout(
     title="RAVDESS",
-    # The look-ahead: strong neutral, sung disgust and surprise, and songs of
-    # actor 18 were never recorded.
+    # The look-ahead rejects combinations that were not recorded: strong neutral, sung disgust
+    # and surprise, and songs of actor 18.
     pattern=(
         r"03-(?!0[12]-01-02|02-0[78]|02-.*-18$)(?P<channel>0[12])-(?P<emotion>0[1-8])"
         r"-(?P<intensity>0[12])-(?P<sentence>0[12])-(?P<repetition>0[12])"
@@ -53,7 +53,7 @@ _LAYOUT = CorpusLayout(
         "1188976, and unpack it."
     ),
 )
-# The fields of a name, in its order.
+# The fields of a file name, in order.
 _PARTS = ("channel", "emotion", "intensity", "sentence", "repetition", "speaker")
 
 
@@ -64,8 +64,8 @@ def load_ravdess(
     """Load the Ryerson Database of Emotional Speech and Song (RAVDESS) from a folder.
 
     24 North American actors, twelve of each sex, speak two sentences in eight emotions and sing
-    them in six, at two intensities. Nothing is downloaded and no audio is read: the names tell
-    everything.
+    them in six, at two intensities. Nothing is downloaded and no audio is read: the labels are in
+    the file names.
 
     ==================  ==============================  ==============================
     vocal_channel       speech                          song
@@ -80,8 +80,8 @@ def load_ravdess(
     Parameters
     ----------
     folder : str or path-like
-        Where the corpus is. Audio-only recordings are found at any depth, in any audio format,
-        by names such as ``03-01-06-01-02-01-12.wav``: modality, vocal channel, emotion,
+        Path of the corpus. Audio-only recordings are found at any depth and in any audio format
+        by file names such as ``03-01-06-01-02-01-12.wav``: modality, vocal channel, emotion,
         intensity, sentence, repetition and actor.
 
     vocal_channel : {"speech", "song", "both"}, default="speech"
@@ -89,12 +89,12 @@ def load_ravdess(
 
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep, of "anger", "calm", "disgust", "fear", "happiness", "neutral",
-        "sadness" and "surprise"; nobody sings "disgust" or "surprise". A dict keeps its keys and
-        renames each to its value: ``{"calm": "neutral", "neutral": "neutral", ...}`` merges the
-        two. None keeps all.
+        "sadness" and "surprise". There are no songs with "disgust" or "surprise". A dict keeps its
+        keys and renames each to its value: ``{"calm": "neutral", "neutral": "neutral", ...}``
+        merges the two. None keeps all.
 
     return_X_y : bool, default=False
-        Whether to return ``(recordings, target)`` in place of a Bunch.
+        Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
         Whether recordings, target and groups are pandas Series.
@@ -107,22 +107,22 @@ def load_ravdess(
         recordings : ndarray or Series of shape (n_recordings,)
             The paths, sorted by actor and then by name.
         target : ndarray or Series of shape (n_recordings,)
-            The emotions' names.
+            Names of the emotions.
         target_names : list of str
-            The names that occur, sorted.
+            Names of the emotions that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The actors, "01" to "24".
         emobox_folds : ndarray of int of shape (n_recordings,)
-            The one of EmoBox's six test folds, 0 to 5, that holds the recording's actor, for
+            EmoBox's test fold of each recording, 0 to 5, for
             :class:`~sklearn.model_selection.PredefinedSplit`.
         frame : DataFrame of shape (n_recordings, 11)
             The columns recording, emotion, speaker, sex, intensity ("normal" or "strong"),
             sentence, text, repetition (1 or 2), vocal_channel, language and emobox_fold.
         DESCR : str
-            The corpus's origin, licence, protocol and published splits.
+            Origin, licence and protocol of the corpus, and published splits.
 
     (recordings, target) : tuple if ``return_X_y`` is True
-        The paths and the emotions alone.
+        The paths and the emotions.
 
     Raises
     ------
@@ -131,15 +131,15 @@ def load_ravdess(
     NotADirectoryError
         If it is a file.
     ValueError
-        If the folder has no recording of the chosen channel, or `emotions` names one it does not
-        have.
+        If the folder has no recording of the chosen channel, or `emotions` contains an unknown
+        emotion.
 
     Warns
     -----
     UserWarning
-        If recordings are missing, if audio files have other names (they are left out), or if
-        recordings are there more than once, as in a popular copy that holds the corpus twice
-        (each is taken once).
+        If recordings are missing, if audio files have other names (they are skipped), or if
+        recordings occur more than once, as in a popular copy that contains the corpus twice
+        (each is used once).
 
     See Also
     --------
@@ -148,8 +148,8 @@ def load_ravdess(
 
     Notes
     -----
-    EmoBox [2]_ tests on six groups of four actors, of speech only. Pass
-    ``PredefinedSplit(ravdess.emobox_folds)`` as ``cv`` for scores that compare with its tables.
+    EmoBox [2]_ tests on six groups of four actors, on speech only. Pass
+    ``PredefinedSplit(ravdess.emobox_folds)`` as ``cv`` for scores comparable with its tables.
 
     References
     ----------
@@ -162,7 +162,7 @@ def load_ravdess(
 
     Examples
     --------
-    Empty files show what a name tells; the warning that the others are missing is silenced.
+    Empty files are enough to read names. The warning about missing recordings is silenced.
 
     >>> import tempfile, warnings
     >>> from pathlib import Path
@@ -181,11 +181,11 @@ def load_ravdess(
     found = scan_corpus(
         folder,
         _LAYOUT,
-        wanted=lambda fields: _CHANNELS[fields["channel"]] in chosen,
+        predicate=lambda fields: _CHANNELS[fields["channel"]] in chosen,
         order=("speaker", *_PARTS[:-1]),
-        asked_for=f"vocal_channel={vocal_channel!r}",
+        selection=f"vocal_channel={vocal_channel!r}",
     )
-    corpus = _complete(chosen)
+    corpus = _complete_corpus(chosen)
     _warn_missing(found, corpus)
     columns = {
         "recording": found["recording"],
@@ -211,21 +211,21 @@ def load_ravdess(
     )
 
 
-def _complete(channels):
-    """Return the fields of every recording that the corpus has in these channels."""
+def _complete_corpus(channels):
+    """Return the fields of all recordings of the complete corpus in these vocal channels."""
     chosen = [code for code, channel in _CHANNELS.items() if channel in channels]
     parts = (chosen, _EMOTIONS, _INTENSITIES, _TEXTS, _REPETITIONS, _ACTORS)
-    every = (_LAYOUT.fields("-".join(("03", *codes))) for codes in product(*parts))
-    return [fields for fields in every if fields is not None]
+    combinations = (_LAYOUT.fields("-".join(("03", *codes))) for codes in product(*parts))
+    return [fields for fields in combinations if fields is not None]
 
 
 def _name(fields):
-    """Return a recording's name without its ending."""
+    """Return the file name of a recording without its extension."""
     return "-".join(("03", *(fields[part] for part in _PARTS)))
 
 
 def _warn_missing(found, corpus):
-    """Warn with the names that are missing, by actor."""
+    """Warn about missing recordings, by actor."""
     present = {_name(fields) for fields in found.to_dict("records")}
     missing = [name for name in map(_name, corpus) if name not in present]
     warn_missing(

@@ -1,4 +1,4 @@
-"""Recordings of the user's own: a folder per emotion, or a table."""
+"""Load the user's own recordings from a folder per emotion or from a table."""
 
 import hashlib
 import os
@@ -16,11 +16,11 @@ from ._table import is_table, read_table
 
 _LAYOUT = (
     "Expected is one sub-folder per emotion, such as anger/ and neutral/, with the recordings at "
-    "any depth below it; for a table, pass a CSV file or a DataFrame."
+    "any depth below it. To load a table, pass a CSV file or a DataFrame."
 )
 
 
-# A DataFrame of pandas or polars has both methods; a Series or an array has not.
+# DataFrames of pandas and polars have both methods; Series and arrays do not.
 @validated_loader(
     source=[str, os.PathLike, HasMethods(["join", "to_numpy"])],
     path=[str, None],
@@ -39,8 +39,8 @@ def load_recordings(
 ):
     r"""Load recordings of your own from a folder per emotion or from a table.
 
-    No audio is decoded. Files that are byte for byte the same are reported, because a recording
-    in both the training and the test set raises the score.
+    No audio is decoded. Files with identical contents are reported, because a recording in both
+    the training and the test set inflates the score.
 
     Parameters
     ----------
@@ -54,28 +54,30 @@ def load_recordings(
         - a pandas or polars DataFrame. Relative paths are relative to the current directory.
 
     path : str or None, default=None
-        The table's column of paths. None finds it by its name: path, file, filename, filepath,
-        recordings or speech, or recording, audio or wav, alone or with path or file, in any
-        letter case, with or without "_".
+        Name of the table's column of paths. If None, the column is found by its name: path, file,
+        filename, filepath, recordings or speech, or recording, audio or wav, optionally followed
+        by path or file. Letter case and "_" are ignored.
 
     label : str or None, default=None
-        The table's column of emotions. None finds it likewise: label, target, class, or emotion
-        or emo, alone or with label or class.
+        Name of the table's column of emotions. If None, the column is found by its name: label,
+        target, class, or emotion or emo, optionally followed by label or class.
 
     speaker : str or None, default=None
-        For a table, its column of speakers. None finds it likewise: speaker, actor, talker, spk,
-        spkr or subject, alone or with id; a table without one gives no groups.
+        For a table, name of the column of speakers. If None, the column is found by its name:
+        speaker, actor, talker, spk, spkr or subject, optionally followed by id. Without such a
+        column there are no groups.
 
         For a folder, a regular expression that is searched in each path relative to `source`,
-        with "/" between its parts. Its first group, or else the whole match, is the speaker:
-        ``r"spk(\d+)"`` finds "03" in "anger/spk03/take1.wav". None gives no groups.
+        with "/" as the separator. Its first group, or the whole match if there is no group, is
+        the speaker: ``r"spk(\d+)"`` finds "03" in "anger/spk03/take1.wav". If None, there are no
+        groups.
 
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep. A dict keeps its keys and renames each to its value, so that
         emotions can be merged. None keeps all.
 
     return_X_y : bool, default=False
-        Whether to return ``(recordings, target)`` in place of a Bunch.
+        Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
         Whether recordings, target and groups are pandas Series.
@@ -86,37 +88,38 @@ def load_recordings(
         With the attributes
 
         recordings : ndarray or Series of shape (n_recordings,)
-            The paths, sorted for a folder and in the table's order for a table.
+            The paths, sorted for a folder and in the order of the rows for a table.
         target : ndarray or Series of shape (n_recordings,)
-            The emotions' names.
+            Names of the emotions.
         target_names : list of str
-            The names that occur, sorted.
+            Names of the emotions that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,), or None
-            The speakers as written ("03" stays "03"). None if they are not known.
+            The speakers, as strings ("03" stays "03"). None if they are not known.
         frame : DataFrame of shape (n_recordings, n_columns)
-            The columns recording, emotion and, if known, speaker, then the table's other
-            columns. One of these that is itself called recording, emotion or speaker gets the
-            prefix "source\_". Those of a CSV file hold text.
+            The columns recording, emotion and, if known, speaker, then the other columns of the
+            table. Other columns named recording, emotion or speaker get the prefix "source\_".
+            Columns of a CSV file hold strings.
         DESCR : str
-            Where the recordings come from and how many there are of each emotion.
+            Origin of the recordings, and their number for each emotion.
 
     (recordings, target) : tuple if ``return_X_y`` is True
-        The paths and the emotions alone.
+        The paths and the emotions.
 
     Raises
     ------
     FileNotFoundError
-        If `source`, or a recording that the table lists, does not exist.
+        If `source` or a recording listed in the table does not exist.
     ValueError
-        If the folder has fewer than two sub-folders with recordings, the table's columns cannot
-        be told, a path, label or speaker is empty, a file is listed with two different labels or
-        speakers, `speaker` does not match a path, or `emotions` names an unknown one.
+        If the folder has fewer than two sub-folders with recordings, the columns of the table
+        cannot be identified, a path, label or speaker is empty, a file is listed with two
+        different labels or speakers, `speaker` does not match a path, or `emotions` contains an
+        unknown emotion.
 
     Warns
     -----
     UserWarning
-        If a file is listed twice (it is taken once), if different files are byte for byte the
-        same (all are kept), or if audio files lie outside the sub-folders (they are left out).
+        If a file is listed twice (it is used once), if different files have identical contents
+        (all are kept), or if audio files lie outside the sub-folders (they are skipped).
 
     See Also
     --------
@@ -125,8 +128,8 @@ def load_recordings(
 
     Notes
     -----
-    Only files of equal size are compared, by a hash of all their bytes. A row of a table is a
-    whole file; segments of longer files must be cut before.
+    Only files of equal size are compared, by a hash of their contents. A row of a table stands
+    for a whole file; segments of longer files must be extracted beforehand.
 
     Examples
     --------
@@ -161,9 +164,7 @@ def load_recordings(
 def _describe(origin: str, labels: Iterable[str]) -> str:
     counts = sorted(Counter(labels).items())
     lines = [f"- {label}: {count}" for label, count in counts]
-    return "\n".join(
-        [f"Recordings from {origin}, by emotion before any choice of them:", "", *lines]
-    )
+    return "\n".join([f"Recordings from {origin}, by emotion before selection:", "", *lines])
 
 
 def _columns_of_folder(
@@ -173,7 +174,7 @@ def _columns_of_folder(
         if value is not None:
             raise ValueError(
                 f"{name}={value!r} names a column of a table, but source={str(folder)!r} is a "
-                f"folder, whose sub-folders are the emotions. Leave {name} out."
+                f"folder. The sub-folders of a folder name the emotions. Leave {name} out."
             )
     audio = find_audio(folder)
     found = sorted(name for name in audio if "/" in name)
@@ -182,26 +183,26 @@ def _columns_of_folder(
         have = some(sorted(set(labels))) or "none"
         raise ValueError(
             f"source={str(folder)!r} has {len(audio)} audio files, and its sub-folders with "
-            f"recordings are: {have}. Two emotions are the least that can be told apart. {_LAYOUT}"
+            f"recordings are: {have}. At least two emotions are needed. {_LAYOUT}"
         )
     if len(found) < len(audio):
         loose = [name for name in audio if "/" not in name]
         warn(
-            f"{len(loose)} audio files in source={str(folder)!r} lie outside the sub-folders that "
-            f"name the emotions and are left out: {some(loose)}."
+            f"{len(loose)} audio files in source={str(folder)!r} are not in a sub-folder that "
+            f"names an emotion and are skipped: {some(loose)}."
         )
     columns = {"recording": [str(folder / name) for name in found], "emotion": labels}
     return columns if speaker is None else columns | {"speaker": _speakers(found, speaker)}
 
 
 def _speakers(paths: list[str], pattern: str) -> list[str]:
-    """Return what the pattern finds in each path."""
+    """Extract the speaker from each path."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ValueError(
             f"speaker={pattern!r} is not a regular expression: {error}. For a folder, it is "
-            r"searched in each path, such as r'spk(\d+)'."
+            r"searched in each path. An example is r'spk(\d+)'."
         ) from error
     matches = [compiled.search(path) for path in paths]
     group = 1 if compiled.groups else 0
@@ -210,29 +211,29 @@ def _speakers(paths: list[str], pattern: str) -> list[str]:
     if without:
         raise ValueError(
             f"speaker={pattern!r} finds no speaker in {len(without)} of {len(paths)} paths: "
-            f"{some(without)}. It must match each path relative to the folder; its first group, "
-            "or else the whole match, is the speaker."
+            f"{some(without)}. It must match each path relative to the folder. Its first group, "
+            "or the whole match if there is no group, is the speaker."
         )
     return speakers
 
 
 def _warn_identical(recordings: Iterable[str]) -> None:
-    """Warn if different files have the same bytes."""
+    """Warn if different files have identical contents."""
     copies = [
-        same
-        for size_alike in _alike(recordings, os.path.getsize)
-        for same in _alike(size_alike, _digest)
+        identical
+        for equal_size in _find_equal(recordings, os.path.getsize)
+        for identical in _find_equal(equal_size, _digest)
     ]
     if copies:
         n_files = sum(map(len, copies))
         warn(
-            f"{n_files} recordings are byte for byte the same as another one, such as "
-            f"{copies[0][0]} and {copies[0][1]}. They are kept, but a copy in the training set "
-            "of a recording in the test set raises the score: remove the copies."
+            f"{n_files} recordings have the same contents as another one, such as "
+            f"{copies[0][0]} and {copies[0][1]}. They are kept, but copies of test recordings in "
+            "the training set inflate the score: remove the copies."
         )
 
 
-def _alike(paths, key):
+def _find_equal(paths, key):
     """Return the groups of two or more paths with the same key."""
     groups: dict[object, list[str]] = {}
     for path in paths:

@@ -23,14 +23,14 @@ _UTTERANCES = [
 
 _LAYOUT = CorpusLayout(
     title="SAVEE",
-    # The look-ahead: of the emotions only neutral has more than 15 sentences.
+    # The look-ahead rejects sentences above 15 for all emotions except neutral.
     pattern=(
         rf"(?P<speaker>{'|'.join(_SPEAKERS)})[/_](?=n|[a-z]+(?:0[1-9]|1[0-5])$)"
         rf"(?P<emotion>{'|'.join(_EMOTIONS)})(?P<sentence>0[1-9]|[12][0-9]|30)"
     ),
     example="DC/a01.wav or DC_a01.wav",
-    contents="a folder with the 480 recordings, in DC/, JE/, JK/ and KL/ or named after them",
-    origin="Ask its authors at the University of Surrey for it and unpack AudioData.zip.",
+    contents="a folder with the 480 recordings, in DC/, JE/, JK/ and KL/ or with these prefixes",
+    origin="Request it from its authors at the University of Surrey and unpack AudioData.zip.",
 )
 
 
@@ -38,8 +38,8 @@ _LAYOUT = CorpusLayout(
 def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
     """Load the Surrey Audio-Visual Expressed Emotion database (SAVEE) from a folder.
 
-    480 recordings of four men with British English accents who speak sentences in seven emotions.
-    Nothing is downloaded and no audio is read: the names tell everything.
+    480 recordings of four men with British English accents, speaking sentences in seven emotions.
+    Nothing is downloaded and no audio is read: the labels are in the file names.
 
     ==================  ==============================
     Classes             7
@@ -52,7 +52,7 @@ def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
     Parameters
     ----------
     folder : str or path-like
-        Where the corpus is. Recordings are found at any depth, in any audio format, by names
+        Path of the corpus. Recordings are found at any depth and in any audio format by file names
         such as ``DC/a01.wav`` or ``DC_a01.wav``: speaker, emotion and number of the sentence.
 
     emotions : sequence of str, dict of str to str or None, default=None
@@ -61,7 +61,7 @@ def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
         merged. None keeps all.
 
     return_X_y : bool, default=False
-        Whether to return ``(recordings, target)`` in place of a Bunch.
+        Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
         Whether recordings, target and groups are pandas Series.
@@ -74,19 +74,19 @@ def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
         recordings : ndarray or Series of shape (n_recordings,)
             The paths, sorted by speaker, emotion and number.
         target : ndarray or Series of shape (n_recordings,)
-            The emotions' names.
+            Names of the emotions.
         target_names : list of str
-            The names that occur, sorted.
+            Names of the emotions that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The speakers, "DC", "JE", "JK" and "KL".
         frame : DataFrame of shape (n_recordings, 6)
             The columns recording, emotion, speaker, sex, sentence (emotion and number, such as
             "a01") and language.
         DESCR : str
-            The corpus's origin, licence, protocol and published splits.
+            Origin, licence and protocol of the corpus, and published splits.
 
     (recordings, target) : tuple if ``return_X_y`` is True
-        The paths and the emotions alone.
+        The paths and the emotions.
 
     Raises
     ------
@@ -95,14 +95,14 @@ def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
     NotADirectoryError
         If it is a file.
     ValueError
-        If the folder has no recording of SAVEE, or `emotions` names one it does not have.
+        If the folder has no recording of SAVEE, or `emotions` contains an unknown emotion.
 
     Warns
     -----
     UserWarning
-        If recordings are missing, if audio files have other names (they are left out), or if
-        recordings are there more than once, as where both ``DC/a01.wav`` and ``DC_a01.wav`` are
-        (each is taken once).
+        If recordings are missing, if audio files have other names (they are skipped), or if
+        recordings occur more than once, such as ``DC/a01.wav`` and ``DC_a01.wav`` (each is used
+        once).
 
     See Also
     --------
@@ -111,9 +111,9 @@ def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
 
     Notes
     -----
-    For scores on unheard voices leave one speaker out: pass ``groups`` with
-    :class:`~sklearn.model_selection.LeaveOneGroupOut`. What is said differs from emotion to
-    emotion; a network that understands words has an advantage that is not emotion.
+    For scores on unseen speakers, leave one speaker out: pass ``groups`` with
+    :class:`~sklearn.model_selection.LeaveOneGroupOut`. The sentences differ between
+    emotions, so a network that recognises words has an advantage unrelated to emotion.
 
     References
     ----------
@@ -124,7 +124,7 @@ def load_savee(folder, *, emotions=None, return_X_y=False, as_frame=False):
 
     Examples
     --------
-    An empty file shows what a name tells; the warning that 479 recordings are missing is silenced.
+    An empty file is enough to read a name. The warning about missing recordings is silenced.
 
     >>> import tempfile, warnings
     >>> from pathlib import Path

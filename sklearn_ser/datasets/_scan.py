@@ -1,6 +1,6 @@
-"""Find a corpus's recordings in a folder and say what is missing, unknown or there twice.
+"""Find the recordings of a corpus in a folder, and warn about missing, unknown or repeated ones.
 
-A corpus is described by a `CorpusLayout`; everything else here is the same for all of them.
+Each corpus is described by a `CorpusLayout`.
 """
 
 import os
@@ -16,7 +16,7 @@ from sklearn_ser._warnings import warn
 if TYPE_CHECKING:
     import pandas as pd
 
-# What libsndfile reads, by the endings in use.
+# File name extensions of the formats that libsndfile reads.
 _UNCOMPRESSED = (".aif", ".aifc", ".aiff", ".au", ".caf", ".rf64", ".snd", ".sph", ".w64", ".wav")
 _COMPRESSED = (".flac", ".mp3", ".oga", ".ogg", ".opus")
 AUDIO_ENDINGS = frozenset(_UNCOMPRESSED + _COMPRESSED)
@@ -26,27 +26,27 @@ _N_SPEAKERS = 6
 
 @dataclass(frozen=True)
 class CorpusLayout:
-    """How a corpus's files are called and where a user gets them.
+    """File names of a corpus, and descriptions for errors.
 
     Parameters
     ----------
     title : str
-        The corpus's name.
+        Name of the corpus.
 
     pattern : str
-        A regular expression for the end of a recording's path without its ending, below and
-        including the corpus folder's own name, with "/" between the parts. Letter case does not
-        matter. Its named groups are the recording's fields, in lower case, and together its
-        identity: two files that agree in all of them are copies of one recording.
+        Regular expression for the end of a recording's path, without its extension. The path
+        starts with the name of the corpus folder, and its parts are separated by "/". Letter case
+        is ignored. The named groups are the fields of the recording, in lower case. Two files
+        that agree in all fields are copies of one recording.
 
     example : str
-        A recording's usual name, shown in errors.
+        Example of a file name, for errors.
 
     contents : str
-        What the folder holds, shown in errors.
+        Expected contents of the folder, for errors.
 
     origin : str
-        Where the corpus is obtained, shown in errors.
+        Where to get the corpus, for errors.
     """
 
     title: str
@@ -56,37 +56,38 @@ class CorpusLayout:
     origin: str
 
     def fields(self, path: str) -> dict[str, str] | None:
-        """Return what the name tells of the recording, or None if it is no recording's."""
+        """Parse the path of a recording, or return None if it does not match the pattern."""
         stem = os.path.splitext(path)[0]
         match = re.search(rf"(?:^|/)(?:{self.pattern})$", stem, re.IGNORECASE)
         return {k: v.lower() for k, v in match.groupdict("").items()} if match else None
 
 
 def some(items: Iterable[object], limit: int = _N_EXAMPLES) -> str:
-    """List the first few items and how many more there are."""
+    """Format the first few items, and the number of the remaining ones."""
     items = list(items)
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(map(str, items[:limit])) + more
 
 
 def find_audio(folder: Path) -> list[str]:
-    """Return the audio files below a folder, as `find_files` does."""
+    """Return the audio files below a folder in the order of `find_files`."""
     return find_files(folder, _is_audio)
 
 
-def find_files(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
-    """Return the files below a folder, shallowest first, as "/"-separated relative paths.
+def find_files(folder: Path, predicate: Callable[[str], bool]) -> list[str]:
+    """Return the files below a folder as relative paths with "/" as the separator.
 
-    At the same depth uncompressed audio comes before compressed audio, then the alphabet decides.
-    Hidden files and folders are left out. Linked folders are entered, each folder once.
+    Files are sorted by depth, then uncompressed before compressed audio, then alphabetically.
+    Hidden files and folders are skipped. Symbolic links to folders are followed, and each folder
+    is visited once.
 
     Parameters
     ----------
     folder : Path
-        Where to look.
+        The folder to search.
 
-    wanted : callable
-        Told a file's name, whether it is looked for.
+    predicate : callable
+        Returns whether to include a file, given its name.
 
     Returns
     -------
@@ -101,31 +102,32 @@ def find_files(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
         if real not in entered:
             below = Path(parent).relative_to(folder)
             prefix = "" if below == Path() else f"{below.as_posix()}/"
-            found += [prefix + name for name in names if name[0] != "." and wanted(name)]
+            found += [prefix + name for name in names if name[0] != "." and predicate(name)]
         entered.add(real)
     return sorted(found, key=lambda path: (path.count("/"), _is_compressed(path), path))
 
 
 def find_label_file(folder: Path, name: str) -> Path | None:
-    """Return a corpus's label file from below the folder or from beside it, if it is there.
+    """Find a label file of a corpus below the folder or next to it.
 
     Parameters
     ----------
     folder : Path
-        The folder that the user gave, which may hold the audio files only.
+        The folder passed by the user, which may contain only the audio files.
 
     name : str
-        The file's usual path in the corpus, with "/" between the parts. Below the folder its last
-        part alone counts, in any letter case.
+        Path of the file in the corpus, with "/" as the separator. Below the folder only the last
+        part is compared, ignoring letter case.
 
     Returns
     -------
     path : Path or None
+        None if there is no such file.
     """
     last = PurePosixPath(name).name
     below = find_files(folder, lambda file: file.lower() == last.lower())
-    beside = folder.resolve().parent
-    candidates = [*(folder / path for path in below[:1]), beside / name, beside / last]
+    parent = folder.resolve().parent
+    candidates = [*(folder / path for path in below[:1]), parent / name, parent / last]
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -134,7 +136,7 @@ def _is_compressed(name: str) -> bool:
 
 
 def is_text(name: str) -> bool:
-    """Tell a text file by its name."""
+    """Return whether a file name is that of a text file."""
     return name.lower().endswith(".txt")
 
 
@@ -145,39 +147,40 @@ def _is_audio(name: str) -> bool:
 def scan_corpus(
     folder: str | os.PathLike[str],
     layout: CorpusLayout,
-    wanted: Callable[[dict[str, str]], bool] = lambda fields: True,
+    predicate: Callable[[dict[str, str]], bool] = lambda fields: True,
     order: Sequence[str] | None = None,
-    asked_for: str = "all",
+    selection: str = "all",
 ) -> "pd.DataFrame":
-    """Return the fields of each recording of a corpus, with its path as "recording".
+    """Find the recordings of a corpus and parse their names.
 
     Parameters
     ----------
     folder : str or path-like
-        Where the user says the corpus is.
+        Path of the corpus.
 
     layout : CorpusLayout
-        What is looked for.
+        File names of the corpus.
 
-    wanted : callable, default: all
-        Told a recording's fields, whether it is asked for. The others are left out silently.
+    predicate : callable, default: all
+        Returns whether to include a recording, given its fields. Other recordings are skipped
+        without a warning.
 
     order : sequence of str, default=None
-        The fields to sort by, the first before the others. None means all, in the pattern's order.
+        The fields to sort by. None sorts by all fields, in the order of the pattern.
 
-    asked_for : str, default="all"
-        How the user said what is `wanted`, shown where there is nothing of it.
+    selection : str, default="all"
+        Description of `predicate`, for the error if no recording is selected.
 
     Returns
     -------
     recordings : DataFrame of shape (n_recordings, n_fields + 1)
-        Each recording once.
+        The fields of each recording, and its path as "recording". Each recording occurs once.
     """
     import pandas as pd
 
     root = corpus_folder(folder, layout)
     audio = find_audio(root)
-    # Resolving asks the file system, so once.
+    # Resolving accesses the file system, so it is done once.
     name = root.resolve().name
     copies: dict[tuple[str, ...], list[str]] = {}
     fields_of: dict[tuple[str, ...], dict[str, str]] = {}
@@ -186,7 +189,7 @@ def scan_corpus(
         fields = layout.fields(f"{name}/{path}")
         if fields is None:
             unknown.append(path)
-        elif wanted(fields):
+        elif predicate(fields):
             key = tuple(fields.values())
             fields_of[key] = fields
             copies.setdefault(key, []).append(path)
@@ -195,7 +198,7 @@ def scan_corpus(
     if not copies and unwanted:
         raise ValueError(
             f"folder={str(root)!r} has {len(unwanted)} recordings of {layout.title}, such as "
-            f"{unwanted[0]}, and none of those asked for: {asked_for}."
+            f"{unwanted[0]}, but none of the requested ones: {selection}."
         )
     if not copies:
         raise ValueError(_nothing_found(root, layout, audio))
@@ -214,7 +217,7 @@ def warn_missing(
     missing_names: Collection[str] = (),
     counted: str = "speaker",
 ) -> None:
-    """Warn if a corpus is incomplete, or has more recordings than it should.
+    """Warn if a corpus has fewer or more recordings than expected.
 
     Parameters
     ----------
@@ -222,16 +225,16 @@ def warn_missing(
         The corpus.
 
     speakers : iterable of str
-        The speaker of each recording found, or whatever else they are `counted` by.
+        The speaker of each recording found, or another field named in `counted`.
 
     expected : dict of str to int
-        How many recordings of each speaker there should be.
+        Expected number of recordings of each speaker.
 
     missing_names : collection of str, default=()
-        The names that are missing, where the corpus has a complete list.
+        Names of the missing recordings, if they are known.
 
     counted : str, default="speaker"
-        What the recordings are counted by, as the warning calls it.
+        Name of the field in the warning.
     """
     found = Counter(speakers)
     other = [f"{s} has {found[s]} of {n}" for s, n in expected.items() if found[s] != n]
@@ -240,13 +243,13 @@ def warn_missing(
     names = f" Missing: {some(missing_names)}." if missing_names else ""
     warn(
         f"{layout.title}: {found.total()} of {sum(expected.values())} recordings; "
-        f"{counted} {some(other, _N_SPEAKERS)}.{names} Scores on other recordings than the "
-        "corpus's do not compare with published ones."
+        f"{counted} {some(other, _N_SPEAKERS)}.{names} Scores are comparable with published ones "
+        "only on the complete corpus."
     )
 
 
 def corpus_folder(folder: str | os.PathLike[str], layout: CorpusLayout) -> Path:
-    """Return the folder as a path, after a check that it is one."""
+    """Return the folder as a `Path`, after a check that it exists."""
     path = Path(folder).expanduser()
     if path.is_dir():
         return path
@@ -260,7 +263,7 @@ def _nothing_found(root: Path, layout: CorpusLayout, audio: list[str]) -> str:
     such_as = f", such as {audio[0]}," if audio else ""
     return (
         f"folder={str(root)!r} has {len(audio)} audio files{such_as} and none is a recording of "
-        f"{layout.title}, whose names look like {layout.example}. Expected: {layout.contents}. "
+        f"{layout.title}. File names look like {layout.example}. Expected: {layout.contents}. "
         f"{layout.origin}"
     )
 
@@ -268,17 +271,17 @@ def _nothing_found(root: Path, layout: CorpusLayout, audio: list[str]) -> str:
 def _warn_unknown(layout: CorpusLayout, unknown: list[str]) -> None:
     if unknown:
         warn(
-            f"{layout.title}: {len(unknown)} audio files left out, because their names are not "
-            f"the corpus's: {some(unknown)}. Names look like {layout.example}."
+            f"{layout.title}: {len(unknown)} audio files skipped, because their names do not "
+            f"match the corpus: {some(unknown)}. File names look like {layout.example}."
         )
 
 
 def _warn_copies(layout: CorpusLayout, copies: Mapping[tuple[str, ...], list[str]]) -> None:
     repeated = [paths for paths in copies.values() if len(paths) > 1]
     if repeated:
-        taken, *others = repeated[0]
+        used, *others = repeated[0]
         warn(
-            f"{layout.title}: {len(repeated)} recordings are there more than once, such as {taken} "
-            f"and {others[0]}. Each is taken once, from the shallowest folder and then the first "
-            "in alphabetical order; to take another copy, pass its own folder."
+            f"{layout.title}: {len(repeated)} recordings occur more than once, such as {used} "
+            f"and {others[0]}. Only one copy of each is used: that in the shallowest folder, then "
+            "the first in alphabetical order. To use another copy, pass its folder."
         )

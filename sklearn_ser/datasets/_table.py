@@ -1,4 +1,4 @@
-"""Recordings, emotions and speakers from a CSV file or a DataFrame of any kind."""
+"""Read recordings, emotions and speakers from a CSV file or a DataFrame."""
 
 import csv
 import math
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Table:
-    """Columns of any kind, indexed by what to call their rows, and where relative paths start."""
+    """A DataFrame indexed by names of rows for errors, and the folder of its relative paths."""
 
     name: str
     frame: "pd.DataFrame"
@@ -27,14 +27,14 @@ class Table:
 
 
 def is_table(source: Any) -> bool:
-    """Tell whether something is a DataFrame of pandas, polars or their like."""
+    """Return whether an object is a DataFrame of pandas, polars or a similar library."""
     return hasattr(source, "columns") and hasattr(source, "to_numpy")
 
 
 def read_table(
     source: Any, path: str | None, label: str | None, speaker: str | None
 ) -> "pd.DataFrame":
-    """Return the columns recording, emotion, speaker if there is one, and all others.
+    """Read a table of recordings and give its columns their standard names.
 
     Parameters
     ----------
@@ -42,12 +42,13 @@ def read_table(
         The table.
 
     path, label, speaker : str or None
-        Its columns of these kinds, or None to find them by their usual names.
+        Names of the columns of paths, labels and speakers. None finds them by their usual names.
 
     Returns
     -------
     frame : DataFrame of shape (n_recordings, n_columns)
-        Each file once.
+        The columns "recording", "emotion", "speaker" if there is one, and all others. Each file
+        occurs once.
     """
     import pandas as pd
 
@@ -60,12 +61,12 @@ def read_table(
             header, "speaker", speaker, parameter="speaker", table=name, optional=True
         ),
     }
-    frame = pd.DataFrame({role: _texts(table, name) for role, name in names.items() if name})
+    frame = pd.DataFrame({role: _text_column(table, name) for role, name in names.items() if name})
     frame["recording"] = [str(table.folder / name) for name in frame["recording"]]
-    _check_exist(table, frame["recording"].tolist())
+    _check_files_exist(table, frame["recording"].tolist())
     others = table.frame[[name for name in table.frame if name not in names.values()]]
     frame = frame.join(others.rename(columns={name: f"source_{name}" for name in names}))
-    return _each_file_once(table, frame).reset_index(drop=True)
+    return _drop_repeated_files(table, frame).reset_index(drop=True)
 
 
 def _read_frame(source: Any) -> Table:
@@ -75,7 +76,7 @@ def _read_frame(source: Any) -> Table:
         frame = source.set_axis(source.columns.map(str), axis=1)
     else:
         frame = pd.DataFrame({name: source[name].to_numpy() for name in source.columns})
-    return _table("source", frame, [f"row {n}" for n in range(len(frame))], Path())
+    return _make_table("source", frame, [f"row {n}" for n in range(len(frame))], Path())
 
 
 def _read_source(source: Any) -> Table:
@@ -85,28 +86,28 @@ def _read_source(source: Any) -> Table:
             f"source={str(path)!r} does not exist. It must be a folder with a sub-folder per "
             "emotion, a CSV file or a DataFrame."
         )
-    advice = "Read other tables with pandas or polars and pass the DataFrame."
+    advice = "Read other formats with pandas or polars and pass the DataFrame."
     return read_csv(path, f"source={str(path)!r}", advice)
 
 
 def read_csv(path: Path, name: str, advice: str) -> Table:
-    """Return the table in a CSV file with a header.
+    """Read a CSV file with a header.
 
     Parameters
     ----------
     path : Path
-        The file, in UTF-8, with commas, semicolons or tabs.
+        The file, in UTF-8, separated by commas, semicolons or tabs.
 
     name : str
-        What errors call it.
+        Name of the table in errors.
 
     advice : str
-        What errors tell to do.
+        Remedy in errors.
 
     Returns
     -------
     table : Table
-        All cells as text.
+        All cells are strings.
     """
     import pandas as pd
 
@@ -119,14 +120,14 @@ def read_csv(path: Path, name: str, advice: str) -> Table:
     if wrong:
         raise ValueError(
             f"{name} has {len(header)} columns, but {len(wrong)} lines have more or fewer cells: "
-            f"{some(wrong)}. Put cells that contain the separator in quotes. {advice}"
+            f"{some(wrong)}. Quote cells that contain the separator. {advice}"
         )
     frame = pd.DataFrame([cells for _, cells in rows[1:]], columns=header)
-    return _table(name, frame, [f"line {n}" for n, _ in rows[1:]], path.parent, advice)
+    return _make_table(name, frame, [f"line {n}" for n, _ in rows[1:]], path.parent, advice)
 
 
 def read_label_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of a corpus's CSV file by the names of its columns.
+    """Read a CSV file of a corpus.
 
     Parameters
     ----------
@@ -134,24 +135,25 @@ def read_label_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         The file.
 
     columns : sequence of str
-        Columns that it must have.
+        Columns that the file must have.
 
     Returns
     -------
     rows : list of dict of str to str
+        The rows, by column name.
     """
-    advice = "Get the file anew from the corpus's own site, or remove it to do without."
+    advice = "Download the file again, or remove it to load the corpus without it."
     table = read_csv(path, str(path), advice)
     if not set(columns) <= set(table.frame):
         raise ValueError(
-            f"{path} has the columns {list_columns(table.frame)}, and {list_columns(columns)} are "
-            f"needed. {advice}"
+            f"{path} has the columns {list_columns(table.frame)}, but {list_columns(columns)} are "
+            f"required. {advice}"
         )
     return table.frame.to_dict("records")
 
 
 def as_number(text: str) -> float:
-    """Return a finite number, or NaN where the text is none."""
+    """Convert text to a float, or to NaN if it is not a finite number."""
     try:
         number = float(text)
     except ValueError:
@@ -160,7 +162,7 @@ def as_number(text: str) -> float:
 
 
 def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the rows that are not blank with the line on which each ends."""
+    """Return the rows that are not blank, and the number of the line on which each ends."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         first = file.readline()
         file.seek(0)
@@ -169,15 +171,15 @@ def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
         return [(reader.line_num, cells) for cells in reader if cells not in ([], [""])]
 
 
-def _table(
+def _make_table(
     name: str, frame: "pd.DataFrame", rows: list[str], folder: Path, advice: str = ""
 ) -> Table:
-    """Return the table if it has rows and each of its columns has its own name."""
-    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
-    if twice:
+    """Return a `Table`, after a check that it has rows and that its column names are unique."""
+    repeated = sorted(set(frame.columns[frame.columns.duplicated()]))
+    if repeated:
         raise ValueError(
-            f"{name} has more than one column with the name {some(map(repr, twice))}. Give each "
-            "column its own name."
+            f"{name} has more than one column with the name {some(map(repr, repeated))}. Column "
+            "names must be unique."
         )
     if frame.empty:
         raise ValueError(
@@ -186,44 +188,44 @@ def _table(
     return Table(name, frame.set_axis(rows), folder)
 
 
-def _texts(table: Table, name: str) -> "pd.Series":
-    """Return a column as strings without blanks around them, none of them empty."""
+def _text_column(table: Table, name: str) -> "pd.Series":
+    """Return a column as stripped strings, after a check that none is empty."""
     column = table.frame[name]
     texts = column.astype(str).str.strip()
     empty = column.index[column.isna() | (texts == "")]
     if len(empty):
         raise ValueError(
             f"The column {name!r} of {table.name} is empty in {len(empty)} of {len(column)} rows: "
-            f"{some(empty)}. Fill in the cells or leave out the rows."
+            f"{some(empty)}. Fill in the cells or remove the rows."
         )
     return texts
 
 
-def _check_exist(table: Table, recordings: list[str]) -> None:
+def _check_files_exist(table: Table, recordings: list[str]) -> None:
     missing = [recording for recording in recordings if not os.path.isfile(recording)]
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} of {len(recordings)} recordings that {table.name} lists do not exist: "
+            f"{len(missing)} of {len(recordings)} recordings listed in {table.name} do not exist: "
             f"{some(missing)}. Relative paths start at {str(table.folder.resolve())!r}."
         )
 
 
-def _each_file_once(table: Table, frame: "pd.DataFrame") -> "pd.DataFrame":
+def _drop_repeated_files(table: Table, frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return the first row of each file, after a check that its other rows agree."""
     files = frame["recording"].map(os.path.realpath)
     first = frame.index.to_series().groupby(files).transform("first")
-    said = frame.filter(["emotion", "speaker"])
-    contradicts = (said != said.loc[first].set_axis(said.index)).any(axis=1)
-    again = files.duplicated()
+    labels = frame.filter(["emotion", "speaker"])
+    contradicts = (labels != labels.loc[first].set_axis(labels.index)).any(axis=1)
+    repeated = files.duplicated()
     places = frame["recording"] + " in " + first + " and " + frame.index
     if contradicts.any():
         raise ValueError(
             f"{contradicts.sum()} rows of {table.name} list a file again with another emotion or "
             f"speaker: {some(places[contradicts])}. Correct the table."
         )
-    if again.any():
+    if repeated.any():
         warn(
-            f"{again.sum()} rows of {table.name} list a file again: {some(places[again])}. Each "
-            "file is taken once, with its first row."
+            f"{repeated.sum()} rows of {table.name} list a file again: {some(places[repeated])}. "
+            "Only the first row of each file is used."
         )
-    return frame[~again]
+    return frame[~repeated]

@@ -19,7 +19,7 @@ _N_WORDS = 200
 
 _LAYOUT = CorpusLayout(
     title="TESS",
-    # The look-ahead: one file of OAF is called OA_bite_neutral in the corpus itself.
+    # The look-ahead allows for OA_bite_neutral, a misnamed file of OAF in the original corpus.
     pattern=(
         r"(?P<speaker>OA(?=F_|_bite_neutral$)|YA(?=F_))F?_(?P<word>[a-z]+)"
         rf"_(?P<emotion>{'|'.join(_EMOTIONS)})"
@@ -34,8 +34,8 @@ _LAYOUT = CorpusLayout(
 def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
     """Load the Toronto Emotional Speech Set (TESS) from a folder.
 
-    2800 recordings of two actresses, one aged 64 and one aged 26, who speak 200 words in seven
-    emotions. Nothing is downloaded and no audio is read: the names tell everything.
+    2800 recordings of two actresses, one aged 64 and one aged 26, speaking 200 words in seven
+    emotions. Nothing is downloaded and no audio is read: the labels are in the file names.
 
     ==================  =======
     Classes             7
@@ -48,9 +48,9 @@ def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
     Parameters
     ----------
     folder : str or path-like
-        Where the corpus is. Recordings are found at any depth, in any audio format, by names
-        such as ``OAF_back_angry.wav``: talker, word and emotion. ``OA_bite_neutral.wav``, as one
-        file is called in the corpus itself, is taken as talker OAF's.
+        Path of the corpus. Recordings are found at any depth and in any audio format by file names
+        such as ``OAF_back_angry.wav``: talker, word and emotion. ``OA_bite_neutral.wav``, a
+        misnamed file in the original corpus, is assigned to talker OAF.
 
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep, of "anger", "disgust", "fear", "happiness", "neutral", "sadness" and
@@ -58,7 +58,7 @@ def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
         emotions can be merged. None keeps all.
 
     return_X_y : bool, default=False
-        Whether to return ``(recordings, target)`` in place of a Bunch.
+        Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
         Whether recordings, target and groups are pandas Series.
@@ -71,19 +71,19 @@ def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
         recordings : ndarray or Series of shape (n_recordings,)
             The paths, sorted by talker, word and emotion.
         target : ndarray or Series of shape (n_recordings,)
-            The emotions' names.
+            Names of the emotions.
         target_names : list of str
-            The names that occur, sorted.
+            Names of the emotions that occur, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The talkers, "OAF" (older) and "YAF" (younger).
         frame : DataFrame of shape (n_recordings, 8)
             The columns recording, emotion, speaker, sex, age (years), word, text (the word in
             its carrier phrase) and language.
         DESCR : str
-            The corpus's origin, licence, protocol and what its splits can show.
+            Origin, licence and protocol of the corpus, and notes on splits.
 
     (recordings, target) : tuple if ``return_X_y`` is True
-        The paths and the emotions alone.
+        The paths and the emotions.
 
     Raises
     ------
@@ -92,14 +92,14 @@ def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
     NotADirectoryError
         If it is a file.
     ValueError
-        If the folder has no recording of TESS, or `emotions` names one it does not have.
+        If the folder has no recording of TESS, or `emotions` contains an unknown emotion.
 
     Warns
     -----
     UserWarning
-        If recordings are missing, if audio files have other names (they are left out), or if
-        recordings are there more than once, as in Kaggle's copy, which holds the corpus twice
-        (each is taken once).
+        If recordings are missing, if audio files have other names (they are skipped), or if
+        recordings occur more than once, as in Kaggle's copy, which contains the corpus twice
+        (each is used once).
 
     See Also
     --------
@@ -108,8 +108,9 @@ def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
 
     Notes
     -----
-    With two talkers, leaving one out trains on one voice and tests on the other. In random folds
-    the same word by the same voice, in another emotion, is in the training and in the test set.
+    With two talkers, leaving one out means training on one voice and testing on the other. In
+    random folds, the same word by the same talker in another emotion is in both the training and
+    the test set.
 
     References
     ----------
@@ -118,7 +119,7 @@ def load_tess(folder, *, emotions=None, return_X_y=False, as_frame=False):
 
     Examples
     --------
-    An empty file shows what a name tells; the warning that the others are missing is silenced.
+    An empty file is enough to read a name. The warning about missing recordings is silenced.
 
     >>> import tempfile, warnings
     >>> from pathlib import Path

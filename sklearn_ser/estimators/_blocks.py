@@ -1,4 +1,4 @@
-"""Blocks of features side by side: which columns belong together."""
+"""Find the columns of each block of features."""
 
 from numbers import Integral
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_ser._warnings import warn
 
-_MAX_NAMED = 5
+_MAX_LISTED = 5
 
 
 def find_blocks(blocks, n_features, names=None):
@@ -15,22 +15,23 @@ def find_blocks(blocks, n_features, names=None):
     Parameters
     ----------
     blocks : "auto", dict or list
-        The text before the first ``__`` of the columns' names; or for each block the number of its
-        columns, its slice, or the names of its columns. A dict names the blocks.
+        "auto" uses the prefix before the first ``__`` of the column names. Otherwise, for each
+        block, its number of columns, its slice, or the names of its columns. A dict names the
+        blocks.
     n_features : int
         Number of columns.
     names : ndarray of str of shape (n_features,), default=None
-        Names of the columns, if they have any.
+        Names of the columns, if there are any.
 
     Returns
     -------
     columns : dict of str to ndarray of int
-        The positions of each block's columns.
+        The positions of the columns of each block.
 
     Raises
     ------
     ValueError
-        If a column is in no block or in two, if a block is empty, or if there is no such column.
+        If a column is in no block or in several, if a block is empty, or if a column is unknown.
     """
     if isinstance(blocks, str):
         return _find_by_prefix(n_features, names)
@@ -39,7 +40,7 @@ def find_blocks(blocks, n_features, names=None):
         columns = _split_by_width(entries, n_features)
     else:
         columns = {name: _columns_of(entry, n_features, names) for name, entry in entries.items()}
-    _refuse_gaps(columns, n_features, names)
+    _check_partition(columns, n_features, names)
     return columns
 
 
@@ -47,25 +48,25 @@ def _find_by_prefix(n_features, names):
     prefixes = [] if names is None else [name.partition("__") for name in names]
     if not any(prefix and separator for prefix, separator, _ in prefixes):
         warn(
-            f"blocks='auto' finds nothing that tells the {n_features} columns of X apart, and "
-            "takes them for one block. Give their widths, as in blocks=[512, 256], or names: "
-            "FeatureUnion(…).set_output(transform='pandas')."
+            f"blocks='auto' finds no prefixes in the names of the {n_features} columns of X and "
+            "uses them as one block. Pass the widths of the blocks, as in blocks=[512, 256], or "
+            "set the names by FeatureUnion(…).set_output(transform='pandas')."
         )
         return {"all": np.arange(n_features)}
-    bare = [
+    without_prefix = [
         name
         for name, (prefix, separator, _) in zip(names, prefixes, strict=True)
         if not (prefix and separator)
     ]
-    if bare:
+    if without_prefix:
         raise ValueError(
-            f"blocks='auto' needs the name of a block before '__' in each column's name, and "
-            f"{_enumerate(bare)} {'has' if len(bare) == 1 else 'have'} none. Give blocks as lists "
-            "of names."
+            f"blocks='auto' needs the name of a block before '__' in each column name, but "
+            f"{_format_names(without_prefix)} {'has' if len(without_prefix) == 1 else 'have'} "
+            "none. Pass blocks as lists of names."
         )
-    within = [rest.partition("__") for _, _, rest in prefixes]
-    if len({prefix for prefix, _, _ in prefixes}) == 1 and all(p and sep for p, sep, _ in within):
-        prefixes = within  # of a union in a union, the inner names
+    inner = [rest.partition("__") for _, _, rest in prefixes]
+    if len({prefix for prefix, _, _ in prefixes}) == 1 and all(p and sep for p, sep, _ in inner):
+        prefixes = inner  # a union within a union
     columns: dict[str, list] = {}
     for position, (prefix, _, _) in enumerate(prefixes):
         columns.setdefault(prefix, []).append(position)
@@ -76,14 +77,14 @@ def _split_by_width(widths, n_features):
     wrong = [name for name, width in widths.items() if width < 1 or isinstance(width, bool)]
     if wrong:
         raise ValueError(
-            f"blocks has no number of columns above zero for {_enumerate(wrong)}: a width is how "
-            "many columns of X belong to a block."
+            f"blocks must give a positive number of columns for {_format_names(wrong)}: a width is "
+            "the number of columns of a block."
         )
     total = sum(widths.values())
     if total != n_features:
         raise ValueError(
             f"blocks={list(widths.values())} add up to {total} columns, and X has {n_features}. "
-            "Give a width for each block, in the order of the columns."
+            "Pass a width for each block, in the order of the columns."
         )
     ends = np.cumsum(list(widths.values()))
     return {
@@ -97,38 +98,39 @@ def _columns_of(entry, n_features, names):
         return np.arange(n_features)[entry]
     if isinstance(entry, (str, bytes, Integral)) or not np.iterable(entry):
         raise ValueError(
-            f"blocks holds {entry!r} beside others: it should be 'auto', or hold widths alone, "
-            "or slices and lists of the names of columns."
+            f"blocks contains {entry!r}: it must be 'auto', or contain only widths, or slices and "
+            "lists of column names."
         )
     if names is None:
         raise ValueError(
-            "blocks are given by the names of columns, and X has none: it is no data frame. Give "
-            "widths, as in blocks=[512, 256], or slices."
+            "blocks contains names of columns, but X has none: it is not a DataFrame. Pass widths, "
+            "as in blocks=[512, 256], or slices."
         )
     position_of = {name: position for position, name in enumerate(names)}
     unknown = [name for name in entry if name not in position_of]
     if unknown:
-        raise ValueError(f"blocks name columns that X doesn't have: {_enumerate(unknown)}.")
+        raise ValueError(f"blocks contains columns that X does not have: {_format_names(unknown)}.")
     return np.array([position_of[name] for name in entry], dtype=int)
 
 
-def _refuse_gaps(columns, n_features, names):
+def _check_partition(columns, n_features, names):
+    """Check that each column is in exactly one block, and that no block is empty."""
     empty = [name for name, positions in columns.items() if not len(positions)]
     if empty:
         raise ValueError(
-            f"blocks holds no column in {_enumerate(empty)}: leave it out, or give it columns."
+            f"blocks has no columns for {_format_names(empty)}: remove the block, or add columns."
         )
-    times = np.bincount(np.concatenate(list(columns.values())), minlength=n_features)
-    for count, what in ((times == 0, "in no block"), (times > 1, "in several")):
-        if count.any():
-            positions = np.flatnonzero(count)
+    counts = np.bincount(np.concatenate(list(columns.values())), minlength=n_features)
+    for is_wrong, where in ((counts == 0, "in no block"), (counts > 1, "in several")):
+        if is_wrong.any():
+            positions = np.flatnonzero(is_wrong)
             wrong = positions if names is None else names[positions]
             raise ValueError(
-                f"Each column of X belongs to one block, and in blocks these are {what}: "
-                f"{_enumerate(wrong)}. Leave out of X what is to have no part."
+                f"Each column of X must be in exactly one block, but in blocks these are {where}: "
+                f"{_format_names(wrong)}. Remove unused columns from X."
             )
 
 
-def _enumerate(entries):
-    listed = ", ".join(map(str, entries[:_MAX_NAMED]))
-    return listed + (f" and {len(entries) - _MAX_NAMED} more" if len(entries) > _MAX_NAMED else "")
+def _format_names(names):
+    listed = ", ".join(map(str, names[:_MAX_LISTED]))
+    return listed + (f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else "")

@@ -1,4 +1,4 @@
-"""EmoHRNet: the high-resolution network on log-mel spectrograms, as a scikit-learn classifier."""
+"""EmoHRNet: a high-resolution network on log-mel spectrograms as a scikit-learn classifier."""
 
 from numbers import Integral, Real
 
@@ -20,132 +20,133 @@ from ._spectrograms import check_spectrograms, moments
 
 
 class EmoHRNetClassifier(TorchClassifier):
-    """Emotions from log-mel spectrograms by a high-resolution network.
+    """Classify emotions from log-mel spectrograms with a high-resolution network (EmoHRNet).
 
-    The network of EmoHRNet: parallel branches at four resolutions that exchange what they found
-    after each stage, the finest kept to the end. It is trained from nothing, with cross-entropy and
-    Adam, on spectrograms that are changed at random each time they are seen: cropped, mixed,
-    masked and, if asked for, with noise.
+    The network has parallel branches at four resolutions, which exchange features after each
+    stage. It is trained from scratch with the cross-entropy loss and Adam. Training spectrograms
+    are augmented by cropping, mixup, masking and optionally noise.
 
     Parameters
     ----------
     variant : {"small-v1", "small-v2", "W18", "W32", "W48"}, default="small-v1"
-        The published sizes, from 13 to 77 million weights. The smallest suits corpora of some
-        hundred recordings, and a CPU.
+        Published size of the network, from 13 to 77 million weights. The smallest is suitable for
+        corpora of some hundred recordings, and for CPUs.
     width : int, default=None
-        Channels of the branch of highest resolution, in place of the variant's; the other branches
-        have 2, 4 and 8 times as many.
+        Number of channels of the branch of highest resolution. The other branches have 2, 4 and 8
+        times as many. None uses the width of the variant.
     head_width : int, default=32
-        Channels of the head's bottleneck on that branch; the classifier sees 64 times as many. 32
-        is the published head, made for a thousand classes: the greater part of "small-v1".
+        Number of channels of the head's bottleneck on the branch of highest resolution. The
+        classifier has 64 times as many inputs. The published value 32 was chosen for a thousand
+        classes; it makes up most of the parameters of "small-v1".
     crop : float, default=0.9
-        Share of the frames of which training sees a window, taken at random and moved to a random
-        place, with silence around it; 1 shows all.
+        Fraction of the frames to keep in training. The window is drawn at random and shifted to a
+        random position, and the rest is filled with silence. 1 disables cropping.
     n_frequency_masks : int, default=2
-        Number of spans of bands that are blanked out in each recording (SpecAugment); 0 for none.
+        Number of frequency masks (SpecAugment) for each recording. 0 disables them.
     frequency_mask_width : float, default=0.125
-        Greatest width of such a span, as a share of all bands.
+        Maximum width of a frequency mask, as a fraction of all bands.
     n_time_masks : int, default=2
-        Number of spans of frames that are blanked out in each recording; 0 for none.
+        Number of time masks (SpecAugment) for each recording. 0 disables them.
     time_mask_width : float, default=0.2
-        Greatest width of such a span, as a share of all frames.
+        Maximum width of a time mask, as a fraction of all frames.
     mixup : float, default=0.2
-        Recordings are mixed with one another, in shares drawn from a beta distribution with both
-        parameters equal to this; 0 leaves them pure.
+        Both parameters of the beta distribution from which the mixing weights of mixup are drawn.
+        0 disables mixup.
     noise : float, default=0.0
-        Probability that white noise is added to a recording, 15 to 60 dB below its loudest value.
-        It helps with noisy recordings.
+        Probability of adding white noise to a recording in training, 15 to 60 dB below its
+        maximum. It makes predictions more robust to noise.
     max_epochs : int, default=50
-        Number of passes over the recordings, at most.
+        Maximum number of epochs.
     batch_size : int, default=16
-        Number of recordings of a training step, and of a batch in prediction. At least 2, as
-        training takes statistics over batches; with 2, one of an odd number gets 3. Corpora of
-        some hundred recordings gain from the many steps that small batches make.
+        Number of recordings in a batch, in training and prediction. At least 2 because of batch
+        normalisation; if 2 and the number of recordings is odd, one batch has 3. Small batches,
+        and hence many steps, are beneficial for corpora of some hundred recordings.
     learning_rate : float, default=0.001
-        Of Adam, at the beginning.
+        Initial learning rate of Adam.
     weight_decay : float, default=0.01
-        Decoupled from the gradients, as in AdamW; 0 is plain Adam.
+        Decoupled weight decay, as in AdamW. 0 is plain Adam.
     schedule : {"cosine", None}, default="cosine"
-        Whether the learning rate falls to zero along half a cosine over `max_epochs`, or stays.
+        Learning rate schedule: "cosine" decreases the learning rate to zero over `max_epochs`;
+        None keeps it constant.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes; "balanced" gives all classes the same total weight.
+        Weights of the classes. "balanced" gives all classes the same total weight.
     early_stopping : bool, default=False
-        Whether to hold recordings out, to stop when their unweighted average recall rises no
-        longer, and to keep the weights at its best. With `groups` in `fit`, whole speakers are held
-        out; else a share of each class.
+        Whether to stop training when the unweighted average recall on held-out recordings no
+        longer improves, and to keep the best weights. If `groups` is passed to `fit`, whole
+        speakers are held out, else a stratified fraction of the recordings.
     validation_fraction : float, default=0.1
-        With `early_stopping`, share of the speakers or recordings that are held out.
+        Fraction of the speakers or recordings to hold out. Only used if `early_stopping` is True.
     n_iter_no_change : int, default=10
-        With `early_stopping`, number of epochs without a better recall after which training ends.
+        Number of epochs without improvement after which training stops. Only used if
+        `early_stopping` is True.
     device : str, default="auto"
-        Where to compute: "cpu", "cuda", "cuda:1" and so on; "auto" is a CUDA GPU where there is
-        one, else the CPU.
+        Device: "cpu", "cuda", "cuda:1" and so on. "auto" is a CUDA GPU if available, else the CPU.
     dtype : {"float32", "bfloat16", "float16"}, default="float32"
-        Precision of the products in training. Weights are kept, and predictions made, in float32.
+        Precision of matrix products and convolutions in training. Weights and predictions are
+        always float32.
     random_state : int, RandomState instance or None, default=None
-        Seed of weights, order and augmentation. An int gives the same bits each time on the same
-        machine's CPU.
+        Determines initialisation, shuffling and augmentation. Pass an int for reproducible results
+        on the CPU of a machine.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last one, for `max_epochs` more, with a new
-        optimiser and schedule. `early_stopping` holds the same speakers out, and keeps the best
-        weights of the new epochs.
+        Whether to continue training from the weights of the previous call to `fit`, for
+        `max_epochs` more epochs, with a new optimiser and schedule. With `early_stopping`, the
+        same speakers are held out, and the best weights of the new epochs are kept.
     verbose : int, default=0
-        Whether to print a line for each epoch.
+        If positive, print a line for each epoch.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes, sorted.
     state_ : dict of str to ndarray
-        Weights and statistics of the network by their names: all that was learned. The first
-        prediction builds the network from it and keeps it; from then on the arrays are read-only,
-        and others that are put in their place are followed.
+        Weights and statistics of the network by name. The first prediction builds the network and
+        makes the arrays read-only. To change the weights, assign other arrays.
     history_ : dict of str to list
-        The curve, one entry for each epoch: ``epoch``, ``learning_rate`` (of the last step),
-        ``train_loss``, and with `early_stopping` ``valid_loss`` and ``valid_score``, NaN in epochs
-        without it; ``pandas.DataFrame(history_)`` makes a table of it.
+        The training history, with one entry for each epoch: ``epoch``, ``learning_rate`` (of the
+        last step), ``train_loss``, and with `early_stopping` ``valid_loss`` and ``valid_score``,
+        NaN for epochs without it. ``pandas.DataFrame(history_)`` converts it to a table.
     n_iter_ : int
-        Number of epochs, those before a warm start included.
+        Number of epochs, including those before a warm start.
     best_score_ : float or None
-        With `early_stopping`, the recall on what was held out at the weights that were kept.
+        With `early_stopping`, the recall of the kept weights on the held-out recordings.
     architecture_ : dict
-        Classes, variant and widths of the network.
+        Number of classes, variant and widths of the network.
     mean_, scale_ : float
-        Mean and deviation of the training spectrograms, by which the network standardises.
+        Mean and standard deviation of the training spectrograms, used to standardise the input.
     n_bands_ : int
-        Number of bands of the training spectrograms, 1 for a table.
+        Number of bands of the training spectrograms; 1 for a table.
     n_features_in_ : int
-        Number of columns of `X`. Only where `X` was a table in `fit`.
+        Number of columns of `X`. Only defined if `X` was a table in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns of `X`. Only where `X` was a data frame in `fit`.
+        Names of the columns of `X`. Only defined if `X` was a DataFrame in `fit`.
 
     See Also
     --------
-    LogMelSpectrogram : Makes the spectrograms.
+    LogMelSpectrogram : Computes the spectrograms.
 
     Notes
     -----
-    *Sizes.* The network halves the resolution five times. Spectrograms of any size are continued
-    to multiples of 32 inside: in time with each recording's own smallest value, which is silence
-    on a logarithmic scale, and in frequency with the highest band.
+    *Sizes.* The network halves the resolution five times. Spectrograms are padded internally to
+    multiples of 32: in time with the minimum of the spectrogram, which is silence on a
+    logarithmic scale, and in frequency with the highest band.
 
-    *Batches.* The batches of an epoch are equal in size to one recording: no recording is left for
-    a batch by itself, of which a batch norm knows no variance, and none is dropped.
+    *Batches.* The sizes of the batches of an epoch differ by at most one recording. No batch has a
+    single recording, for which batch normalisation is undefined, and no recording is dropped.
 
-    *Few steps.* In prediction a batch norm goes by statistics that follow the batches of training
-    at a distance of some ten steps. After less than a hundred steps, or where the learning rate
-    has not fallen, they may lag so far behind the weights that predictions are poor though the
-    loss is low: take more epochs, smaller batches or the schedule.
+    *Few steps.* In prediction, batch normalisation uses moving averages over some ten training
+    steps. After less than a hundred steps, or without a decreasing learning rate, these may lag
+    behind the weights, so that predictions are poor although the loss is low. Remedies are more
+    epochs, smaller batches or the schedule.
 
     *Weights.* The loss of a recording is multiplied by its weight, and recordings of weight zero
-    are left out. The loss of a batch is divided by the number of its recordings, the weights by
-    their mean over all.
+    are ignored. Weights are divided by their mean over all recordings, and the loss of a batch is
+    divided by its number of recordings.
 
-    *Precision.* "bfloat16" about halves the time of a step on processors with instructions for it.
-    "float16" scales the loss, as its range is small, and is meant for GPUs.
+    *Precision.* "bfloat16" about halves the time of a step on processors that support it.
+    "float16" is meant for GPUs; it scales the loss because of its small range.
 
-    With metadata routing enabled, `groups` are taken wherever they are passed;
-    ``set_fit_request(groups=False)`` refuses them.
+    With metadata routing enabled, `groups` is requested by default;
+    ``set_fit_request(groups=False)`` disables it.
 
     References
     ----------
@@ -168,7 +169,7 @@ class EmoHRNetClassifier(TorchClassifier):
     >>> rng = np.random.default_rng(0)
     >>> emotions = np.repeat(["anger", "sadness"], 16)
     >>> spectrograms = rng.normal(size=(32, 32, 32))
-    >>> spectrograms[:16, 16:] += 2  # anger has its power higher up
+    >>> spectrograms[:16, 16:] += 2  # anger has more power at high frequencies
     >>> classifier = EmoHRNetClassifier(
     ...     width=2, head_width=2, max_epochs=10, batch_size=8, learning_rate=0.01, random_state=0
     ... )
@@ -188,7 +189,7 @@ class EmoHRNetClassifier(TorchClassifier):
         "time_mask_width": [Interval(Real, 0, 1, closed="both")],
         "mixup": [Interval(Real, 0, None, closed="left")],
         "noise": [Interval(Real, 0, 1, closed="both")],
-        # A batch norm knows no variance of a single recording.
+        # Batch normalisation is undefined for a single recording.
         "batch_size": [Interval(Integral, 2, None, closed="left")],
     }
 
@@ -253,25 +254,26 @@ class EmoHRNetClassifier(TorchClassifier):
         Parameters
         ----------
         X : array-like of shape (n_recordings, n_bands, n_frames) or (n_recordings, n_frames)
-            Log spectrograms, as `LogMelSpectrogram` gives them; or one band of each recording. In
-            prediction, spectrograms with three axes may have another number of frames.
+            Log spectrograms, as returned by `LogMelSpectrogram`, or one band of each recording.
+            In prediction, three-dimensional spectrograms may have another number of frames.
         y : array-like of shape (n_recordings,)
             Emotions, as strings or numbers.
         sample_weight : array-like of shape (n_recordings,), default=None
-            Weights of the recordings, in any unit; those of weight zero are left out.
+            Weights of the recordings. Only their ratios matter. Recordings of weight zero are
+            ignored.
         groups : array-like of shape (n_recordings,), default=None
-            The speaker of each recording: with ``early_stopping``, whole speakers are held out.
+            Speaker of each recording. With ``early_stopping``, whole speakers are held out.
 
         Returns
         -------
         self : object
-            The classifier itself.
+            The fitted classifier.
 
         Raises
         ------
         ValueError
-            If `X` holds recordings in place of spectrograms, or NaN; if there are fewer than two
-            classes; or if training diverges.
+            If `X` contains recordings instead of spectrograms, or NaN, if there are fewer than two
+            classes, or if training diverges.
         """
         self._reset()
         data = callback_data(X, y, sample_weight)

@@ -1,4 +1,4 @@
-"""HYFuse: representations of speech side by side, fused in hyperbolic space, as a classifier."""
+"""HYFuse: a classifier that fuses representations of speech in hyperbolic space."""
 
 import warnings
 from numbers import Integral, Real
@@ -25,133 +25,133 @@ from ._blocks import find_blocks
 class HyperbolicFusionClassifier(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, TorchClassifier
 ):
-    """Emotions from representations side by side, fused in hyperbolic space (HYFuse).
+    """Classify emotions by fusing representations in hyperbolic space (HYFuse).
 
-    Each block of columns, such as a speaker embedding and a codec's latents, goes through a branch
-    of its own to a vector of one length, is taken to the Poincaré ball, and the points are fused
-    there by Möbius addition. With ``curvature=0`` the same network works in Euclid's space, and
-    with ``fusion="concat"`` it is the one that the authors compare with.
+    A branch maps each block of columns, such as a speaker embedding or the latents of a codec, to
+    a vector of common size. The vectors are mapped to the Poincaré ball and fused there by Möbius
+    addition. With ``curvature=0`` the same network works in Euclidean space, and
+    ``fusion="concat"`` is the baseline of the paper.
 
     Parameters
     ----------
     blocks : "auto", list or dict, default="auto"
-        Which columns of `X` belong together. "auto" goes by the text before the first ``__`` of
-        their names, as `FeatureUnion` and `ColumnTransformer` write it into data frames, or before
-        the second where that is the same in all; without such names all columns are one block,
-        with a warning. Or a list with, for each block, the
-        number of its columns (``[512, 256]``), its slice, or the names of its columns; a dict of
-        such entries names the blocks. Their order is the order of ⊕.
+        The blocks of columns of `X`. "auto" uses the prefix before the first ``__`` of the column
+        names, as set by `FeatureUnion` and `ColumnTransformer` in data frames. If this prefix is
+        the same for all columns, the prefix before the second ``__`` is used. Without such names
+        all columns form one block, with a warning. A list contains, for each block, its number of
+        columns (``[512, 256]``), its slice, or the names of its columns. A dict of such entries
+        also names the blocks. The order of the blocks is the order of ⊕.
     fusion : {"mobius", "concat", "sum", "gyromidpoint"}, default="mobius"
-        Möbius addition from left to right, which depends on the order; the vectors side by side,
-        Euclid's whatever the curvature; their sum in the tangent space; or the midpoint of the
-        points.
+        Fusion of the blocks: Möbius addition from left to right, which depends on the order;
+        concatenation, which is Euclidean regardless of the curvature; the sum in the tangent
+        space; or the midpoint of the points.
     curvature : float, "learn" or "learn_each", default=1.0
-        Of a ball of curvature −c: c, 0 or more. 0 is Euclid. "learn" learns one, beginning at 1;
-        "learn_each" one for each block.
+        Non-negative c of the ball of curvature −c. 0 is Euclidean space. "learn" learns one
+        curvature, initialised to 1. "learn_each" learns one for each block.
     head : {"softmax", "mlr"}, default="softmax"
-        A hidden layer and softmax in the tangent space; or hyperbolic multinomial logistic
-        regression on the ball, whose points are moved by Riemannian Adam.
+        A hidden layer and softmax in the tangent space, or hyperbolic multinomial logistic
+        regression on the ball, whose points are optimised by Riemannian Adam.
     branch : {"conv", "mlp"}, default="conv"
-        Convolutions along the features of a block, as the authors have them; or linear layers,
-        which take a small part of the time.
+        Convolutions along the features of a block, as in the paper, or linear layers, which are
+        much faster.
     branch_sizes : tuple of int, default=None
-        Channels of the convolutions, or widths of the hidden layers. None is (64, 128), the
-        authors' choice, or (256,).
+        Numbers of channels of the convolutions, or widths of the hidden layers. None is (64, 128)
+        for convolutions, as in the paper, and (256,) for linear layers.
     n_dims : int, default=120
-        Dimensions of the ball.
+        Number of dimensions of the ball.
     max_norm : float, default=1.0
-        Longer vectors are shortened to this norm before they are taken to the ball. None lets them
-        be.
+        Vectors are clipped to this norm before they are mapped to the ball. If None, they are not
+        clipped.
     hidden_size : int, default=128
         Width of the hidden layer of the softmax head.
     dropout : float, default=0.3
-        Share of that layer's units which are dropped in training.
+        Dropout probability of this layer.
     standardize : bool, default=True
-        Whether to standardise each column by its mean and deviation in `fit`, over the recordings
-        that `early_stopping` holds out as well.
+        Whether to standardise each column by its mean and standard deviation in `fit`, including
+        the recordings held out by `early_stopping`.
     max_epochs : int, default=50
-        Number of passes over the recordings, at most.
+        Maximum number of epochs.
     batch_size : int, default=32
-        Number of recordings of a training step.
+        Number of recordings in a batch.
     learning_rate : float, default=0.001
-        Of Adam, at the beginning.
+        Initial learning rate of Adam.
     weight_decay : float, default=0.0
-        Decoupled from the gradients, as in AdamW; 0 is plain Adam. The points of
-        ``head="mlr"`` are not decayed.
+        Decoupled weight decay, as in AdamW. 0 is plain Adam. It is not applied to the points of
+        ``head="mlr"``.
     schedule : {"cosine", None}, default=None
-        Whether the learning rate falls to zero along half a cosine over `max_epochs`, or stays.
+        Learning rate schedule: "cosine" decreases the learning rate to zero over `max_epochs`;
+        None keeps it constant.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes; "balanced" gives all classes the same total weight.
+        Weights of the classes. "balanced" gives all classes the same total weight.
     early_stopping : bool, default=False
-        Whether to hold recordings out, to stop when their unweighted average recall rises no
-        longer, and to keep the weights at its best. With `groups` in `fit`, whole speakers are held
-        out; else a share of each class.
+        Whether to stop training when the unweighted average recall on held-out recordings no
+        longer improves, and to keep the best weights. If `groups` is passed to `fit`, whole
+        speakers are held out, else a stratified fraction of the recordings.
     validation_fraction : float, default=0.1
-        With `early_stopping`, share of the speakers or recordings that are held out.
+        Fraction of the speakers or recordings to hold out. Only used if `early_stopping` is True.
     n_iter_no_change : int, default=10
-        With `early_stopping`, number of epochs without a better recall after which training ends.
+        Number of epochs without improvement after which training stops. Only used if
+        `early_stopping` is True.
     device : str, default="auto"
-        Where to compute: "cpu", "cuda", "cuda:1" and so on; "auto" is a CUDA GPU where there is
-        one, else the CPU.
+        Device: "cpu", "cuda", "cuda:1" and so on. "auto" is a CUDA GPU if available, else the CPU.
     dtype : {"float32", "bfloat16", "float16"}, default="float32"
-        Precision of the branches in training. Weights are kept, what is on the ball is computed,
-        and predictions are made in float32.
+        Precision of the branches in training. Weights, operations on the ball and predictions are
+        always float32.
     random_state : int, RandomState instance or None, default=None
-        Seed of weights, order and dropout. An int gives the same bits each time on the same
-        machine's CPU.
+        Determines initialisation, shuffling and dropout. Pass an int for reproducible results on
+        the CPU of a machine.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last one, for `max_epochs` more, with a new
-        optimiser and schedule. `early_stopping` holds the same speakers out, and keeps the best
-        weights of the new epochs.
+        Whether to continue training from the weights of the previous call to `fit`, for
+        `max_epochs` more epochs, with a new optimiser and schedule. With `early_stopping`, the
+        same speakers are held out, and the best weights of the new epochs are kept.
     verbose : int, default=0
-        Whether to print a line for each epoch.
+        If positive, print a line for each epoch.
 
     Attributes
     ----------
     blocks_ : dict of str to ndarray of int
-        The columns of each block, by its name, in the order of ⊕.
+        The columns of each block by its name, in the order of ⊕.
     n_blocks_ : int
         Number of blocks.
     classes_ : ndarray of shape (n_classes,)
         The classes, sorted.
     curvature_ : float
-        c of the ball on which the fused points lie.
+        c of the ball of the fused points.
     state_ : dict of str to ndarray
-        Weights of the network by their names: all that was learned. The network is built from it
-        once and kept; the arrays are read-only, and others that are put in their place are
-        followed.
+        Weights of the network by name. The network is built once, and the arrays are read-only.
+        To change the weights, assign other arrays.
     history_ : dict of str to list
-        The curve, one entry for each epoch: ``epoch``, ``learning_rate`` (of the last step),
-        ``train_loss``, and with `early_stopping` ``valid_loss`` and ``valid_score``, NaN in epochs
-        without it; ``pandas.DataFrame(history_)`` makes a table of it.
+        The training history, with one entry for each epoch: ``epoch``, ``learning_rate`` (of the
+        last step), ``train_loss``, and with `early_stopping` ``valid_loss`` and ``valid_score``,
+        NaN for epochs without it. ``pandas.DataFrame(history_)`` converts it to a table.
     n_iter_ : int
-        Number of epochs, those before a warm start included.
+        Number of epochs, including those before a warm start.
     best_score_ : float or None
-        With `early_stopping`, the recall on what was held out at the weights that were kept.
+        With `early_stopping`, the recall of the kept weights on the held-out recordings.
     architecture_ : dict
         Sizes and geometry of the network.
     mean_, scale_ : ndarray of shape (n_features,) or None
-        Mean and deviation of the columns, if they are standardised.
+        Means and standard deviations of the columns, or None if `standardize` is False.
     n_features_in_ : int
         Number of columns of `X`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns of `X`. Only where `X` was a data frame in `fit`.
+        Names of the columns of `X`. Only defined if `X` was a DataFrame in `fit`.
 
     See Also
     --------
-    XVectorEmbedder : Speaker embeddings, a block to be fused.
-    CodecEmbedder : Latents of neural codecs, another.
+    XVectorEmbedder : Speaker embeddings.
+    CodecEmbedder : Latents of neural codecs.
 
     Notes
     -----
-    A vector v at the origin is taken to the ball by exp₀(v) = tanh(√c‖v‖) v / (√c‖v‖), and back by
-    its inverse log₀. Möbius addition is neither commutative nor associative: blocks are added from
-    left to right.
+    A tangent vector v at the origin is mapped to the ball by exp₀(v) = tanh(√c‖v‖) v / (√c‖v‖).
+    Its inverse is log₀. Möbius addition is neither commutative nor associative: blocks are added
+    from left to right.
 
-    Features further than 1000 deviations from the mean count as 1000 deviations.
+    Standardised features are clipped to ±1000.
 
-    With metadata routing enabled, `groups` are taken wherever they are passed;
-    ``set_fit_request(groups=False)`` refuses them.
+    With metadata routing enabled, `groups` is requested by default;
+    ``set_fit_request(groups=False)`` disables it.
 
     References
     ----------
@@ -258,24 +258,25 @@ class HyperbolicFusionClassifier(
         Parameters
         ----------
         X : array-like of shape (n_recordings, n_features)
-            Blocks of features side by side; see `blocks`.
+            Concatenated blocks of features; see `blocks`.
         y : array-like of shape (n_recordings,)
             Emotions, as strings or numbers.
         sample_weight : array-like of shape (n_recordings,), default=None
-            Weights of the recordings, in any unit; those of weight zero are left out.
+            Weights of the recordings. Only their ratios matter. Recordings of weight zero are
+            ignored.
         groups : array-like of shape (n_recordings,), default=None
-            The speaker of each recording: with ``early_stopping``, whole speakers are held out.
+            Speaker of each recording. With ``early_stopping``, whole speakers are held out.
 
         Returns
         -------
         self : object
-            The classifier itself.
+            The fitted classifier.
 
         Raises
         ------
         ValueError
-            If the blocks don't fit the columns; if there are fewer than two classes; or if training
-            diverges.
+            If the blocks do not match the columns, if there are fewer than two classes, or if
+            training diverges.
         """
         self._reset()
         data = callback_data(X, y, sample_weight)
@@ -284,52 +285,53 @@ class HyperbolicFusionClassifier(
         names = getattr(self, "feature_names_in_", None)
         blocks = find_blocks(self.blocks, self.n_features_in_, names)
         if self._is_warm_start:
-            self._refuse_other_inputs(blocks)
+            self._check_warm_start(blocks)
         else:
             self.blocks_, self.n_blocks_ = blocks, len(blocks)
             self.mean_, self.scale_ = self._moments(
                 table[training_set.positions], weights[training_set.positions]
             )
-        self._set_architecture(self._sizes())
-        self._train(_Standardized(self, table)[:], training_set, data)
+        self._set_architecture(self._network_config())
+        self._train(_StandardizedRows(self, table)[:], training_set, data)
         with torch.no_grad():
             self.curvature_ = float(self._fitted_module().curvature())
         return self
 
     def transform(self, X):
-        """Give the fused points.
+        """Compute the fused points.
 
         Parameters
         ----------
         X : array-like of shape (n_recordings, n_features)
-            As in `fit`.
+            Concatenated blocks of features, as in `fit`.
 
         Returns
         -------
         points : ndarray of shape (n_recordings, n_dims)
-            On the Poincaré ball of curvature −`curvature_`: their norm times √`curvature_` is below
-            1. With ``fusion="concat"`` they are vectors, and have `n_dims` for each block.
+            Points on the Poincaré ball of curvature −`curvature_`: their norm times √`curvature_`
+            is below 1. With ``fusion="concat"`` they are Euclidean vectors of `n_dims` for each
+            block.
         """
         check_is_fitted(self, "state_")
         return self._outputs(self._inputs(X), "fuse")
 
     def distance_to_origin(self, X):
-        """Compute how far the fused points are from the origin of the ball.
+        """Compute the hyperbolic distances of the fused points to the origin of the ball.
 
-        Near the rim is more room between the classes, and where a training is free to move points
-        out it moves those that are sure. Clipped vectors are nearly all as long as `max_norm`
-        allows, and their distances tell little: look at how well it tells right from wrong on your
-        data, beside the largest of `predict_proba`.
+        Confident points tend to move towards the boundary, where classes are easier to separate.
+        With clipping, however, nearly all vectors have the norm `max_norm`, so their distances
+        are hardly informative. To use the distance as a confidence measure, compare on your data
+        how well it separates correct from wrong predictions with the maximum of `predict_proba`.
 
         Parameters
         ----------
         X : array-like of shape (n_recordings, n_features)
-            As in `fit`.
+            Concatenated blocks of features, as in `fit`.
 
         Returns
         -------
         distances : ndarray of shape (n_recordings,)
-            Hyperbolic distances; twice the norm where the curvature is 0.
+            Hyperbolic distances; twice the norm if the curvature is 0.
         """
         points = torch.from_numpy(self.transform(X))
         return poincare.distance_to_origin(points, self.curvature_).numpy()
@@ -338,7 +340,7 @@ class HyperbolicFusionClassifier(
         return self._outputs(self._inputs(X))
 
     def _inputs(self, X):
-        return _Standardized(self, validate_data(self, X, dtype=_FLOATS, reset=False))
+        return _StandardizedRows(self, validate_data(self, X, dtype=_FLOATS, reset=False))
 
     def _moments(self, table, weights):
         if not self.standardize:
@@ -351,27 +353,27 @@ class HyperbolicFusionClassifier(
             scaler = StandardScaler().fit(table / unit, sample_weight=weights)
         return scaler.mean_ * unit, scaler.scale_ * unit
 
-    def _refuse_other_inputs(self, blocks):
-        """Refuse, in a warm start, what the fitted network isn't made for."""
+    def _check_warm_start(self, blocks):
+        """Check that blocks and standardisation are those of the fitted network."""
         same = [np.array_equal(blocks.get(name), known) for name, known in self.blocks_.items()]
         if list(blocks) != list(self.blocks_) or not all(same):
             widths = {name: len(columns) for name, columns in self.blocks_.items()}
             raise ValueError(
-                "warm_start=True can't go on with other blocks than the network was trained with, "
-                f"which were {widths}."
+                "warm_start=True cannot continue with other blocks. The network was trained with "
+                f"blocks of {widths} columns."
             )
         if self.standardize != (self.mean_ is not None):
             raise ValueError(
-                f"warm_start=True can't go on with standardize={self.standardize}: the network was "
-                f"trained with {not self.standardize}."
+                f"warm_start=True cannot continue with standardize={self.standardize}. The network "
+                f"was trained with standardize={not self.standardize}."
             )
 
     @property
     def _n_features_out(self):
-        sizes = self.architecture_
-        return sizes["n_dims"] * (self.n_blocks_ if sizes["fusion"] == "concat" else 1)
+        config = self.architecture_
+        return config["n_dims"] * (self.n_blocks_ if config["fusion"] == "concat" else 1)
 
-    def _sizes(self):
+    def _network_config(self):
         return {
             "block_widths": [len(columns) for columns in self.blocks_.values()],
             "n_classes": len(self.classes_),
@@ -381,21 +383,21 @@ class HyperbolicFusionClassifier(
             else float(self.curvature),
             "head": self.head,
             "branch": self.branch,
-            "branch_sizes": self._sizes_of_branches(),
+            "branch_sizes": self._check_branch_sizes(),
             "n_dims": int(self.n_dims),
             "max_norm": None if self.max_norm is None else float(self.max_norm),
             "hidden_size": int(self.hidden_size),
         }
 
-    def _sizes_of_branches(self):
-        """Return the sizes of the branches, as plain numbers."""
+    def _check_branch_sizes(self):
+        """Return the sizes of the branches as a list of int."""
         if self.branch_sizes is None:
             return list(BRANCH_SIZES[self.branch])
         sizes = list(self.branch_sizes)
         is_count = Interval(Integral, 1, None, closed="left").is_satisfied_by
         if any(isinstance(size, bool) or not is_count(size) for size in sizes):
             raise ValueError(
-                f"branch_sizes={self.branch_sizes!r} must hold whole numbers above zero, such as "
+                f"branch_sizes={self.branch_sizes!r} must contain positive integers, such as "
                 f"{BRANCH_SIZES[self.branch]}."
             )
         return [int(size) for size in sizes]
@@ -424,15 +426,15 @@ _FLOATS = (np.float64, np.float32)
 _LARGEST = 1e100
 
 
-class _Standardized:
-    """Rows of a table, standardised as they are asked for, their blocks in order.
+class _StandardizedRows:
+    """Rows of a table that are standardised on access, with the columns in the order of the blocks.
 
     Parameters
     ----------
     estimator : HyperbolicFusionClassifier
-        With `blocks_`, `mean_` and `scale_`.
+        Classifier with `blocks_`, `mean_` and `scale_`.
     table : ndarray of shape (n_recordings, n_features)
-        What it was given.
+        The validated `X`.
     """
 
     def __init__(self, estimator, table):
@@ -449,6 +451,6 @@ class _Standardized:
             values = (values - self.estimator.mean_) / self.estimator.scale_
         if self.order is not None:
             values = values[:, self.order]
-        # What overflows is clipped by the network.
+        # The network clips infinite values.
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(values, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Torch modules and tensor functions. Knows neither scikit-learn nor the hub."""
+"""Torch modules and tensor functions, independent of scikit-learn and the Hugging Face hub."""
 
 from . import poincare
 from .distilled import (

@@ -1,8 +1,8 @@
-"""The high-resolution network on spectrograms: parallel branches, all kept to the end.
+"""The high-resolution network (HRNet) for spectrograms.
 
-Terms of the papers: a *branch* is a chain of residual blocks at one resolution, a *module* runs
-all branches side by side and then *fuses* them, and a *stage* is a chain of modules with one branch
-more than the stage before it.
+Terms of the papers: a *branch* is a sequence of residual blocks at one resolution. A *module* runs
+all branches in parallel and then *fuses* them. A *stage* is a sequence of modules with one branch
+more than the previous stage.
 """
 
 from functools import reduce
@@ -13,13 +13,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# The deepest branch, and the head, work on cells of so many bands by so many frames.
+# Bands and frames per cell of the coarsest branch and of the head.
 STRIDE = 32
-# Channels of the two convolutions that shrink the input to a quarter.
+# Channels of the two convolutions that reduce the resolution of the input to a quarter.
 _STEM_CHANNELS = 64
-# Bottlenecks give so many times the channels that they compute with.
+# Ratio of output channels to inner channels of a bottleneck.
 _EXPANSION = 4
-# The head's last convolution gives so many times the channels of its finest bottleneck.
+# Ratio of output channels of the head to the inner channels of its finest bottleneck.
 _HEAD_EXPANSION = 64
 
 
@@ -55,25 +55,24 @@ VARIANTS = {
 
 
 def pad_spectrograms(spectrograms, multiple=STRIDE):
-    """Continue spectrograms to the next multiple of a number of bands and of frames.
+    """Pad spectrograms so that the numbers of bands and frames are multiples of a number.
 
-    After the last frame comes the recording's own smallest value. On a logarithmic scale that is
-    silence, whatever the level, unit or normalisation, and what `LogMelSpectrogram` puts behind
-    short recordings; zero would be any loudness: the mean, or in decibel the loudest. Above the
-    highest band that one is repeated: nothing is known of what lies there, and a single band fills
-    the picture.
+    Frames are appended with the minimum of each spectrogram. On a logarithmic scale this is
+    silence, regardless of level, unit and normalisation, and it is what `LogMelSpectrogram` pads
+    short recordings with. Zero is not silence: it is the mean after normalisation, or the maximum
+    in decibels. The highest band is repeated.
 
     Parameters
     ----------
     spectrograms : Tensor of shape (n_spectrograms, n_channels, n_bands, n_frames)
-        Of any size.
+        Spectrograms of any size.
     multiple : int, default=32
-        What bands and frames are to be multiples of.
+        The numbers of bands and frames become multiples of this.
 
     Returns
     -------
     padded : Tensor
-        `spectrograms` themselves where they fit.
+        The padded spectrograms; the input itself if no padding is needed.
     """
     n_bands, n_frames = spectrograms.shape[-2:]
     bands, frames = -n_bands % multiple, -n_frames % multiple
@@ -95,18 +94,18 @@ class HRNet(nn.Module):
     n_classes : int
         Number of outputs.
     variant : {"small-v1", "small-v2", "W18", "W32", "W48"}, default="small-v1"
-        The sizes.
+        Published size of the network.
     width : int, default=None
-        Channels of the branch of highest resolution, in place of the variant's.
+        Number of channels of the branch of highest resolution. None uses that of the variant.
     head_width : int, default=32
-        Channels of the head's bottleneck on the branch of highest resolution; those on the next
-        ones have 2, 4 and 8 times as many, and the classifier sees 64 times as many. The
-        published networks all have 32, made for a thousand classes: of the small ones it is the
-        greater part.
+        Number of channels of the head's bottleneck on the branch of highest resolution. The
+        bottlenecks on the other branches have 2, 4 and 8 times as many channels, and the input of
+        the classifier has 64 times as many features. All published networks have 32, which was
+        chosen for a thousand classes; it makes up most of the parameters of the small variants.
     n_channels : int, default=1
-        Channels of the input.
+        Number of channels of the input.
     mean, scale : float, default=0.0, 1.0
-        What is subtracted from the input and what it is divided by.
+        Mean and standard deviation for standardising the input.
 
     References
     ----------
@@ -152,12 +151,12 @@ class HRNet(nn.Module):
         self.classifier = nn.Linear(head_width * _HEAD_EXPANSION, n_classes)
 
     def features(self, spectrograms):
-        """Compute the vector that the classifier sees.
+        """Compute the input features of the classifier.
 
         Parameters
         ----------
         spectrograms : Tensor of shape (n_spectrograms, n_channels, n_bands, n_frames)
-            Of any size; see `pad_spectrograms`.
+            Spectrograms of any size; see `pad_spectrograms`.
 
         Returns
         -------
@@ -170,21 +169,21 @@ class HRNet(nn.Module):
         return self.head(branches).mean(dim=(-2, -1))
 
     def forward(self, spectrograms):
-        """Compute the logits of the classes, (n_spectrograms, n_classes)."""
+        """Compute the logits, of shape (n_spectrograms, n_classes)."""
         return self.classifier(self.features(spectrograms))
 
 
 def _convolution(n_in, n_out, *, size=3, stride=1, relu=True, bias=False):
-    """Return convolution, batch norm and, unless it is left out, ReLU, as a list."""
+    """Return a list of a convolution, a batch norm and optionally a ReLU."""
     convolution = nn.Conv2d(n_in, n_out, size, stride, size // 2, bias=bias)
-    # As in the published network: with torch's default, short trainings end at a higher loss.
+    # The published initialisation. With torch's default, short trainings end at a higher loss.
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     norm = nn.BatchNorm2d(n_out)
     return [convolution, norm, nn.ReLU(inplace=True)] if relu else [convolution, norm]
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut."""
+    """Basic residual block: two convolutions with a skip connection."""
 
     def __init__(self, channels):
         super().__init__()
@@ -198,7 +197,7 @@ class _Block(nn.Module):
 
 
 class _Bottleneck(nn.Module):
-    """A convolution between two that change the channels, beside a shortcut."""
+    """Bottleneck block: three convolutions with a skip connection."""
 
     def __init__(self, n_in, channels):
         super().__init__()
@@ -217,10 +216,10 @@ class _Bottleneck(nn.Module):
 
 
 class _Transition(nn.Module):
-    """From the branches of one stage to those of the next, which has one more.
+    """Transition from the branches of one stage to those of the next, which has one more.
 
-    Branches that have the right number of channels pass; others are convolved; the new one is made
-    of the last, at half its resolution.
+    Branches with the right number of channels are unchanged; others are convolved. The new branch
+    is computed from the last one, at half its resolution.
     """
 
     def __init__(self, before, after):
@@ -237,7 +236,7 @@ class _Transition(nn.Module):
 
 
 class _Module(nn.Module):
-    """Branches side by side, then each the sum of all, brought to its size."""
+    """Parallel branches, followed by their fusion at each resolution."""
 
     def __init__(self, widths, n_blocks):
         super().__init__()
@@ -255,7 +254,7 @@ class _Module(nn.Module):
 
 
 class _Fusion(nn.ModuleList):
-    """The sum of all branches, brought to the size of one of them."""
+    """Sum of all branches, resized to one of them."""
 
     def forward(self, branches):
         resized = (resize(maps) for resize, maps in zip(self, branches, strict=True))
@@ -263,7 +262,7 @@ class _Fusion(nn.ModuleList):
 
 
 def _resize(widths, source, target):
-    """Return the layers from one branch to the resolution and channels of another."""
+    """Return the layers that resize one branch to the resolution and channels of another."""
     n_in, n_out = widths[source], widths[target]
     if source == target:
         return nn.Sequential()
@@ -278,7 +277,7 @@ def _resize(widths, source, target):
 
 
 class _Head(nn.Module):
-    """All branches widened, added from the finest to the coarsest, and widened once more."""
+    """Classification head: bottlenecks on all branches, summed from the finest to the coarsest."""
 
     def __init__(self, widths, head_width):
         super().__init__()

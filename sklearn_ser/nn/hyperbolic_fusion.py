@@ -1,4 +1,4 @@
-"""HYFuse's network: a branch for each block of features, fused on the Poincaré ball."""
+"""The network of HYFuse: a branch for each block of features, fused on the Poincaré ball."""
 
 import contextlib
 import math
@@ -9,10 +9,9 @@ from torch import nn
 
 from . import poincare
 
-# Features this many standard deviations away, or more, count as this many: the squares of what
-# a branch makes of 1e30 would be infinite.
-LARGEST_FEATURE = 1e3
-# How many curvatures are learned; each begins at 1.
+# Standardised features are clipped to ± this, because squares of large activations may overflow.
+MAX_FEATURE = 1e3
+# Number of learned curvatures. Each is initialised to 1.
 N_CURVATURES = {"learn": lambda n_blocks: 1, "learn_each": lambda n_blocks: n_blocks}
 # Sizes of the branches' hidden layers: channels of convolutions, widths of linear layers.
 BRANCH_SIZES = {"conv": (64, 128), "mlp": (256,)}
@@ -20,55 +19,56 @@ FUSIONS = ("mobius", "concat", "sum", "gyromidpoint")
 
 
 class HyperbolicFusionNetwork(nn.Module):
-    """Blocks of features side by side, to the logits of classes.
+    """Network that fuses blocks of features on the Poincaré ball and classifies the result.
 
-    Each block goes through a branch of its own to a tangent vector at the origin of the ball,
-    which is clipped and taken to the ball by exp₀. There the points are fused, and what comes of
-    it is classified.
+    A branch maps each block to a tangent vector at the origin of the ball. The vector is clipped
+    and mapped to the ball by exp₀. The points are fused on the ball, and the result is classified.
 
     Parameters
     ----------
     block_widths : sequence of int
         Number of features in each block, in the order of the columns and of ⊕.
     n_classes : int
+        Number of classes.
     fusion : {"mobius", "concat", "sum", "gyromidpoint"}, default="mobius"
-        Möbius addition, from left to right; the sum of the tangent vectors; or the midpoint of the
-        points. "concat" is the Euclidean network that the others are compared with: the vectors
-        side by side, not clipped, whatever the curvature.
+        Fusion of the blocks: Möbius addition from left to right, concatenation, the sum of the
+        tangent vectors, or the midpoint of the points. "concat" is the Euclidean baseline: the
+        vectors are concatenated without clipping, regardless of the curvature.
     curvature : float, "learn" or "learn_each", default=1.0
-        c of the ball of curvature −c. 0 is Euclid's space: the same network, with sums and means
-        of vectors. "learn" learns one for all, beginning at 1. "learn_each" learns one for each
-        block; the fusion is on the ball of their geometric mean, to which a block's ball is
-        carried by scaling: its point of curvature cᵢ times √(cᵢ/c), which keeps angles and
-        ratios of distances. With "sum" and the softmax head no single curvature makes a
-        difference, until the sum reaches the rim: log₀ gives back what exp₀ got.
+        c of the ball of curvature −c. 0 is Euclidean space: the same network with sums and means
+        of vectors. "learn" learns one curvature for all blocks, initialised to 1. "learn_each"
+        learns one for each block. The fusion is then computed on the ball with their geometric
+        mean c: points of curvature cᵢ are multiplied by √(cᵢ/c), which preserves angles and
+        ratios of distances. With "sum" and the softmax head, a single curvature has no effect
+        unless the sum is projected, because log₀ is the inverse of exp₀.
     head : {"softmax", "mlr"}, default="softmax"
-        A hidden layer and a linear one on log₀ of the point, or hyperbolic multinomial logistic
-        regression on the point itself.
+        A hidden and a linear layer on log₀ of the point, or hyperbolic multinomial logistic
+        regression on the point.
     branch : {"conv", "mlp"}, default="conv"
-        Convolutions along the features (kernel 3, ReLU, pooling by 2) and a linear layer, as the
-        authors of HYFuse have them, or linear layers with ReLU between them. Blocks too narrow
-        for all the poolings (fewer than 10 features for two) are padded with zeros on the right.
+        Convolutions along the features (kernel size 3, ReLU, max pooling by 2) and a linear layer,
+        as in HYFuse, or linear layers with ReLU between them. Blocks that are too narrow for the
+        poolings (fewer than 10 features for two) are padded with zeros on the right.
     branch_sizes : sequence of int, optional
-        Channels of the convolutions, (64, 128) if None, or widths of the hidden layers, (256,).
+        Numbers of channels of the convolutions, by default (64, 128), or widths of the hidden
+        layers, by default (256,).
     n_dims : int, default=120
-        Size of the tangent vectors.
+        Number of dimensions of the tangent vectors.
     max_norm : float or None, default=1.0
-        Longer tangent vectors are shortened to this norm. None lets them be.
+        Tangent vectors are clipped to this norm. If None, they are not clipped.
     hidden_size : int, default=128
         Width of the hidden layer of the softmax head.
     dropout : float, default=0.3
-        Share of that layer's units dropped in training.
+        Dropout probability of this layer.
 
     Attributes
     ----------
     is_riemannian : bool
-        Whether some parameters are points on the ball, which Riemannian Adam moves along it.
+        Whether some parameters are points on the ball, which need Riemannian Adam.
 
     Notes
     -----
-    Features are expected to be standardised; those beyond ±1000 count as ±1000. All that is on
-    the ball is computed in float32 or wider, also under autocast.
+    Features are expected to be standardised, and are clipped to ±1000. Operations on the ball are
+    computed in float32 or float64, also under autocast.
 
     References
     ----------
@@ -102,14 +102,14 @@ class HyperbolicFusionNetwork(nn.Module):
             make_branch(width, sizes, n_dims) for width in self.block_widths
         )
         n_blocks = len(self.block_widths)
-        # "concat" is flat whatever the curvature: nothing of it is learned there.
+        # "concat" is Euclidean regardless of the curvature, so no curvature is learned.
         curvature = 0.0 if fusion == "concat" else curvature
         self.n_curvatures = N_CURVATURES[curvature](n_blocks) if curvature in N_CURVATURES else 0
         self.fixed_curvature = None if self.n_curvatures else curvature
         if self.n_curvatures:
             self.log_curvatures = nn.Parameter(torch.zeros(self.n_curvatures))
-        # Vectors so short, and so few, may not leave what projection leaves alone.
-        self.reaches_rim = (
+        # Clipped vectors may be too short to reach the boundary; then projection is skipped.
+        self.needs_projection = (
             self.n_curvatures > 0
             or max_norm is None
             or math.tanh(math.sqrt(curvature) * max_norm * n_blocks) > 1 - poincare.MARGIN
@@ -117,7 +117,7 @@ class HyperbolicFusionNetwork(nn.Module):
         n_fused = n_dims * n_blocks if fusion == "concat" else n_dims
         self.head: nn.Module
         if head == "mlr":
-            self.head = _Hyperplanes(n_fused, n_classes, self.fixed_curvature)
+            self.head = _HyperbolicMLR(n_fused, n_classes, self.fixed_curvature)
         else:
             self.head = nn.Sequential(
                 nn.Linear(n_fused, hidden_size),
@@ -128,10 +128,10 @@ class HyperbolicFusionNetwork(nn.Module):
 
     @property
     def is_riemannian(self):
-        return isinstance(self.head, _Hyperplanes) and self.head.is_riemannian
+        return isinstance(self.head, _HyperbolicMLR) and self.head.is_riemannian
 
     def curvature(self):
-        """Return c of the ball of the fused points, a float or what is learned of it."""
+        """Return c of the ball of the fused points: a float, or a tensor if it is learned."""
         return self.log_curvatures.mean().exp() if self.n_curvatures else self.fixed_curvature
 
     def parameter_groups(self):
@@ -140,9 +140,9 @@ class HyperbolicFusionNetwork(nn.Module):
         Returns
         -------
         groups : list of dict
-            The parameters that any optimiser may move; and, if `is_riemannian`, the points on
-            the ball, which need `geoopt.optim.RiemannianAdam`, and no weight decay, as that is
-            Euclid's. Riemannian Adam moves the others as Adam does, in more time.
+            The Euclidean parameters and, if `is_riemannian`, the points on the ball. The latter
+            need `geoopt.optim.RiemannianAdam`, without weight decay, which is Euclidean. For the
+            former, Riemannian Adam is equivalent to Adam but slower.
         """
         if not self.is_riemannian:
             return [{"params": list(self.parameters())}]
@@ -151,50 +151,52 @@ class HyperbolicFusionNetwork(nn.Module):
         return [{"params": others}, {"params": [points], "weight_decay": 0.0}]
 
     def forward(self, features):
-        """Score the classes.
+        """Compute the logits.
 
         Parameters
         ----------
         features : Tensor of shape (n_samples, sum of block_widths)
+            Concatenated blocks of features.
 
         Returns
         -------
         logits : Tensor of shape (n_samples, n_classes)
         """
-        tangents = self._branch_out(features)
+        tangents = self._tangents(features)
         c = self.curvature()
-        with _full_precision(features.device.type):
-            if isinstance(self.head, _Hyperplanes):
+        with _without_autocast(features.device.type):
+            if isinstance(self.head, _HyperbolicMLR):
                 return self.head(self._fuse(tangents, c), c)
-            if self.fusion == "sum" and not self.reaches_rim:
-                fused = self._sum(tangents)  # what log₀ would give back
+            if self.fusion == "sum" and not self.needs_projection:
+                fused = self._sum(tangents)  # equals log₀ of exp₀ of the sum
             else:
                 fused = poincare.log0(self._fuse(tangents, c), c)
         return self.head(fused.to(tangents[0].dtype))
 
     def fuse(self, features):
-        """Give the fused points.
+        """Compute the fused points.
 
         Returns
         -------
         points : Tensor of shape (n_samples, n_dims)
-            On the ball of `curvature()`; with "concat", n_dims times as many as blocks.
+            Points on the ball of `curvature()`. With "concat", vectors of n_dims for each block.
         """
-        tangents = self._branch_out(features)
-        with _full_precision(features.device.type):
+        tangents = self._tangents(features)
+        with _without_autocast(features.device.type):
             return self._fuse(tangents, self.curvature())
 
-    def _branch_out(self, features):
-        features = features.clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
+    def _tangents(self, features):
+        features = features.clamp(-MAX_FEATURE, MAX_FEATURE)
         blocks = features.split(self.block_widths, dim=1)
         return [branch(block) for branch, block in zip(self.branches, blocks, strict=True)]
 
     def _fuse(self, tangents, c):
         if self.fusion == "concat":
-            return _widen(torch.cat(tangents, dim=1))
+            return _at_least_float32(torch.cat(tangents, dim=1))
         if self.fusion == "sum":
             return self._project(poincare.exp0(self._sum(tangents), c), c)
-        points = self._project(self._enter(_widen(torch.stack(tangents, dim=1)), c), c)
+        stacked = _at_least_float32(torch.stack(tangents, dim=1))
+        points = self._project(self._exp0(stacked, c), c)
         if self.fusion == "mobius":
             total, *others = points.unbind(1)
             for point in others:
@@ -203,15 +205,15 @@ class HyperbolicFusionNetwork(nn.Module):
         return self._project(poincare.gyromidpoint(points, c=c), c)
 
     def _sum(self, tangents):
-        return self._shorten(_widen(torch.stack(tangents, dim=1))).sum(1)
+        return self._clip_and_scale(_at_least_float32(torch.stack(tangents, dim=1))).sum(1)
 
-    def _enter(self, tangents, c):
+    def _exp0(self, tangents, c):
         if self.n_curvatures > 1:
-            return poincare.exp0(self._shorten(tangents), c)
+            return poincare.exp0(self._clip_and_scale(tangents), c)
         return poincare.exp0(tangents, c, self.max_norm)
 
-    def _shorten(self, tangents):
-        """Clip tangent vectors, and scale them as their balls are on the way to the fusion's."""
+    def _clip_and_scale(self, tangents):
+        """Clip tangent vectors, and scale those of each block to the common curvature."""
         if self.max_norm is not None:
             tangents = poincare.clip_norm(tangents, self.max_norm)
         if self.n_curvatures > 1:
@@ -220,23 +222,23 @@ class HyperbolicFusionNetwork(nn.Module):
         return tangents
 
     def _project(self, points, c):
-        return poincare.project(points, c) if self.reaches_rim else points
+        return poincare.project(points, c) if self.needs_projection else points
 
 
 class _Convolutions(nn.Sequential):
-    """Convolutions along the features of a block, padded to what they need."""
+    """Convolutions along the features of a block, padded to the minimum width."""
 
     def __init__(self, width, channels, n_dims):
-        needed = 1
+        min_width = 1
         for _ in channels:
-            needed = 2 * needed + 2
+            min_width = 2 * min_width + 2
         layers = []
-        n_inputs, length = 1, max(width, needed)
+        n_inputs, length = 1, max(width, min_width)
         for n_outputs in channels:
             layers += [nn.Conv1d(n_inputs, n_outputs, 3), nn.ReLU(), nn.MaxPool1d(2)]
             n_inputs, length = n_outputs, (length - 2) // 2
         super().__init__(*layers, nn.Flatten(), nn.Linear(n_inputs * length, n_dims))
-        self.padding = max(needed - width, 0)
+        self.padding = max(min_width - width, 0)
 
     def forward(self, block):
         if self.padding:
@@ -244,10 +246,10 @@ class _Convolutions(nn.Sequential):
         return super().forward(block.unsqueeze(1))
 
 
-class _Hyperplanes(nn.Module):
+class _HyperbolicMLR(nn.Module):
     """Hyperbolic multinomial logistic regression, with a point on the ball for each class.
 
-    `curvature` is None if it is learned.
+    `curvature` is None if the curvature is learned.
     """
 
     def __init__(self, n_dims, n_classes, curvature):
@@ -256,7 +258,7 @@ class _Hyperplanes(nn.Module):
         self.is_learned = curvature is None
         points = torch.zeros(n_classes, n_dims)
         if self.is_riemannian:
-            self.points = _put_on_ball(points, 1.0 if self.is_learned else curvature)
+            self.points = _make_ball_parameter(points, 1.0 if self.is_learned else curvature)
         else:
             self.points = nn.Parameter(points)
         bound = 1 / math.sqrt(n_dims)
@@ -264,17 +266,17 @@ class _Hyperplanes(nn.Module):
 
     def forward(self, fused, c):
         if self.is_learned and self.training:
-            self._follow(c.detach())
-        points = _widen(self.points)
+            self._update_manifold(c.detach())
+        points = _at_least_float32(self.points)
         if self.is_learned:
             points = poincare.project(points, c)
-        return poincare.hyperplane_logits(fused, points, _widen(self.normals), c)
+        return poincare.hyperplane_logits(fused, points, _at_least_float32(self.normals), c)
 
     @torch.no_grad()
-    def _follow(self, c):
-        """Make the ball of the points the one at hand: the optimiser's step is on it.
+    def _update_manifold(self, c):
+        """Set the curvature of the manifold on which the optimiser updates the points.
 
-        Of points outside it, which a larger c leaves, Riemannian Adam makes NaN.
+        Points outside the ball, which an increased c may leave, would become NaN.
         """
         self.points.manifold.k.copy_(-c)
         self.points.data = poincare.project(self.points.data, c)
@@ -288,22 +290,22 @@ def _make_linear_layers(width, sizes, n_dims):
     return nn.Sequential(*layers, nn.Linear(width, n_dims))
 
 
-def _put_on_ball(points, c):
-    """Make points a parameter that Riemannian Adam moves along the ball."""
+def _make_ball_parameter(points, c):
+    """Return points as a parameter that Riemannian Adam updates on the ball."""
     with warnings.catch_warnings():
-        # geoopt compiles its functions when it is imported, which PyTorch has deprecated: with a
-        # DeprecationWarning up to 2.14, with a FutureWarning since.
+        # geoopt uses torch.jit.script on import, which PyTorch has deprecated with a
+        # DeprecationWarning until 2.14 and a FutureWarning since then.
         warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated")
         import geoopt
-    # Its PoincareBall keeps c as log(eᶜ − 1), which float32 loses below 1e-7.
+    # PoincareBall stores c as log(eᶜ − 1), which underflows in float32 below 1e-7.
     return geoopt.ManifoldParameter(points, manifold=geoopt.Stereographic(k=-c))
 
 
-def _widen(x):
+def _at_least_float32(x):
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def _full_precision(device_type):
+def _without_autocast(device_type):
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return contextlib.nullcontext()

@@ -1,23 +1,27 @@
-"""Arithmetic on the Poincaré ball, as functions of tensors.
+"""Operations on the Poincaré ball, as functions of tensors.
 
-The ball of curvature −c holds the points with √c‖x‖ < 1; at c = 0 it is Euclid's space, with
-lengths twice as long, and every function is analytic there, in c too. ``c`` is a number or a
-tensor, perhaps learned, that broadcasts against ``x[..., :1]``. Vectors lie along the last axis.
+The ball of curvature −c is the set of points with √c‖x‖ < 1. At c = 0 it is Euclidean space, with
+lengths multiplied by two, and all functions are analytic in c there. ``c`` is a number or a
+tensor, which may be learned, that broadcasts against ``x[..., :1]``. Vectors are along the last
+axis.
 
-geoopt 0.5.1 gives the same numbers in float64 (the tests compare), and its conformal factor,
-exp₀ and projection are sound in float32 too. The rest is not: artanh as log(1 + x) − log(1 − x)
-leaves log₀ three digits at norms of 1e-5 and none at 1e-8, and so distances, geodesics and
-midpoints; at norms of .9, sums of nearly opposite points are off by 1e-4 and distances to
-hyperplanes by nearly 1e-3, and behind a hyperplane near the rim they are three times too long.
-For 0 < c < 1e-8 what has a root of c has a wrong derivative by c, most with the sign turned. And
-all take up to twice as long as what is below, which a training step feels. So points are moved
-by the functions here, and what geoopt gives is Riemannian Adam and the parameters that it knows.
+In float64 the results equal those of geoopt 0.5.1 (the tests compare them). In float32 geoopt's
+conformal factor, exp₀ and projection are accurate, but the other functions are not:
 
-Here a function of c‖x‖² has its derivative in closed form, and Möbius addition is written as
+- artanh is computed as log(1 + x) − log(1 − x). This leaves log₀, and hence distances, geodesics
+  and midpoints, three digits at norms of 1e-5 and none at 1e-8.
+- At norms of .9, sums of nearly opposite points have errors of 1e-4, and distances to hyperplanes
+  of nearly 1e-3. Behind a hyperplane near the boundary, distances are three times too long.
+- For 0 < c < 1e-8, derivatives by c of functions of √c are wrong, most of them in sign.
+
+geoopt also takes up to twice as long, which is noticeable in training. It is therefore used only
+for Riemannian Adam and its parameters.
+
+Here the derivatives of functions of c‖x‖² are in closed form, and Möbius addition is computed as
 
     x ⊕ y = (a w + q x) / (q + a b),  w = x + y, q = c‖w‖², a = 1 − c‖x‖², b = 1 − c‖y‖²
 
-where no two terms cancel. Derivatives can be taken once.
+which avoids cancellation. Only first derivatives are supported.
 """
 
 from collections.abc import Callable
@@ -26,120 +30,126 @@ from typing import NamedTuple
 import torch
 from torch.autograd.function import once_differentiable
 
-# Where the ball ends for points that further arithmetic awaits: √c‖x‖ = 1 − MARGIN.
+# Projection moves points to √c‖x‖ = 1 − MARGIN, so that further operations are accurate.
 MARGIN = 1e-3
 
 
 def exp0(v, c=1.0, max_norm=None):
-    """Take a tangent vector at the origin to the ball: tanh(√c‖v‖) v / (√c‖v‖).
+    """Map a tangent vector at the origin to the ball: tanh(√c‖v‖) v / (√c‖v‖).
 
-    With `max_norm`, as if the vector had gone through `clip_norm` before.
+    If `max_norm` is given, the vector is first clipped to this norm, as by `clip_norm`.
     """
-    if _is_flat(c):
+    if _is_euclidean(c):
         return v if max_norm is None else clip_norm(v, max_norm)
-    return _Odd.apply(v, c, _TANH, True, max_norm)
+    return _RadialMap.apply(v, c, _TANH, True, max_norm)
 
 
 def log0(x, c=1.0):
-    """Take a point to the tangent space at the origin: artanh(√c‖x‖) x / (√c‖x‖)."""
-    return x if _is_flat(c) else _Odd.apply(x, c, _ARTANH, True)
+    """Map a point to the tangent space at the origin: artanh(√c‖x‖) x / (√c‖x‖)."""
+    return x if _is_euclidean(c) else _RadialMap.apply(x, c, _ARTANH, True)
 
 
 def clip_norm(v, max_norm):
-    """Shorten the vectors that are longer than a norm to it."""
-    return v * _shrinkage(_squared_norm(v), _square_of(max_norm, v.dtype))
+    """Clip the norms of vectors."""
+    return v * _clip_factor(_squared_norm(v), _square(max_norm, v.dtype))
 
 
 def project(x, c=1.0, margin=MARGIN):
-    """Move the points with √c‖x‖ > 1 − margin to where it is 1 − margin."""
-    if _is_flat(c):
+    """Move points with √c‖x‖ > 1 − margin to √c‖x‖ = 1 − margin."""
+    if _is_euclidean(c):
         return x
-    return x * _shrinkage(c * _squared_norm(x), (1 - margin) ** 2)
+    return x * _clip_factor(c * _squared_norm(x), (1 - margin) ** 2)
 
 
 def mobius_add(x, y, c=1.0):
-    """Add points as the ball does; neither commutative nor associative."""
-    return x + y if _is_flat(c) else _MobiusAddition.apply(x, y, c)
+    """Compute the Möbius addition, which is neither commutative nor associative."""
+    return x + y if _is_euclidean(c) else _MobiusAddition.apply(x, y, c)
 
 
 def distance(x, y, c=1.0):
-    """Measure the way from one point to another along the ball.
+    """Compute the hyperbolic distance between points.
 
     Returns
     -------
     distance : Tensor of shape (...)
-        (2/√c) arsinh(√c‖x − y‖ / √((1 − c‖x‖²)(1 − c‖y‖²))): exact for close points, and finite
-        for far ones.
+        (2/√c) arsinh(√c‖x − y‖ / √((1 − c‖x‖²)(1 − c‖y‖²))), which is accurate for close points
+        and finite for distant ones.
     """
-    stretch = _gap(_squared_norm(x), c) * _gap(_squared_norm(y), c)
+    product = _gap(_squared_norm(x), c) * _gap(_squared_norm(y), c)
     chord = torch.linalg.vector_norm(x - y, dim=-1, keepdim=True)
-    return 2 * _Odd.apply(chord * stretch.rsqrt(), c, _ARSINH, False).squeeze(-1)
+    return 2 * _RadialMap.apply(chord * product.rsqrt(), c, _ARSINH, False).squeeze(-1)
 
 
 def distance_to_origin(x, c=1.0):
-    """Measure the way from the origin: (2/√c) artanh(√c‖x‖), of shape (...)."""
+    """Compute the hyperbolic distance to the origin: (2/√c) artanh(√c‖x‖), of shape (...)."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return 2 * _Odd.apply(norm, c, _ARTANH, False).squeeze(-1)
+    return 2 * _RadialMap.apply(norm, c, _ARTANH, False).squeeze(-1)
 
 
 def geodesic(x, y, t, c=1.0):
-    """Walk from x to y: the point after the share t of the way.
+    """Compute points on the geodesic from x to y.
 
     Parameters
     ----------
     x, y : Tensor of shape (..., n_dims)
+        Points on the ball.
     t : float or Tensor that broadcasts against ``x[..., :1]``
-        0 is x and 1 is y; the line goes on beyond both.
+        Position: 0 is x and 1 is y. The geodesic extends beyond both.
     c : float or Tensor
+        The ball has curvature −c.
     """
     return mobius_add(x, exp0(t * log0(mobius_add(-x, y, c), c), c), c)
 
 
 def gyromidpoint(points, weights=None, c=1.0):
-    """Take the weighted midpoint of points, the same in any order.
+    """Compute the weighted midpoint of points, which does not depend on their order.
 
     Parameters
     ----------
     points : Tensor of shape (..., n_points, n_dims)
+        Points on the ball.
     weights : Tensor of shape (..., n_points), optional
-        Not negative, and not all zero; only their ratios matter.
+        Non-negative weights, not all zero. Only their ratios matter.
     c : float or Tensor that broadcasts against ``midpoint[..., :1]``
+        The ball has curvature −c.
 
     Returns
     -------
     midpoint : Tensor of shape (..., n_dims)
-        ½ ⊗ Σ wλx / Σ w(λ − 1) with λ the conformal factor, as the root below has it in closed
-        form. The root is that of a sum of unit vectors of Minkowski's space, which is at least
-        as long as the sum of the weights: that keeps rounding near the rim within bounds.
+        ½ ⊗ Σ wλx / Σ w(λ − 1), with λ the conformal factor, in closed form. The square root is
+        the norm of a sum of unit vectors in Minkowski space, which is at least the sum of the
+        weights. This bounds rounding errors near the boundary.
     """
     squared = _squared_norm(points)
     weights = torch.ones_like(squared) if weights is None else weights.unsqueeze(-1)
-    of_each = c.unsqueeze(-2) if isinstance(c, torch.Tensor) and c.dim() else c
-    pull = weights / _gap(squared, of_each)
-    total = 2 * (pull * points).sum(-2)
-    time = (pull * (1 + of_each * squared)).sum(-2)
-    length = time * time - c * _squared_norm(total)
-    least = weights.sum(-2) ** 2
-    # Not `maximum`, whose gradient where both are equal, as at c = 0, depends on the torch version.
-    length = torch.where(length < least, least, length)
-    return total / (time + length.sqrt())
+    c_points = c.unsqueeze(-2) if isinstance(c, torch.Tensor) and c.dim() else c
+    coefficients = weights / _gap(squared, c_points)
+    space = 2 * (coefficients * points).sum(-2)
+    time = (coefficients * (1 + c_points * squared)).sum(-2)
+    squared_length = time * time - c * _squared_norm(space)
+    minimum = weights.sum(-2) ** 2
+    # Not torch.maximum, whose gradient at ties, such as c = 0, depends on the torch version.
+    squared_length = torch.where(squared_length < minimum, minimum, squared_length)
+    return space / (time + squared_length.sqrt())
 
 
 def hyperplane_logits(x, points, normals, c=1.0):
-    """Score classes by hyperplanes: multinomial logistic regression on the ball.
+    """Compute the logits of hyperbolic multinomial logistic regression.
 
-    Each score is the signed distance to the hyperplane of a class times twice the length of its
-    normal; at c = 0 it is 4⟨x − p, a⟩.
+    Each logit is the signed distance to the hyperplane of a class times twice the norm of its
+    normal vector. At c = 0 it is 4⟨x − p, a⟩.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, n_dims)
+        Points on the ball.
     points : Tensor of shape (n_classes, n_dims)
         A point on each hyperplane.
     normals : Tensor of shape (n_classes, n_dims)
-        Normals, of any length, in the tangent space at the origin: those at `points` are
-        carried there along the geodesic, which keeps their direction.
+        Normal vectors, of any norm, in the tangent space at the origin. They are the vectors at
+        `points`, transported to the origin along the geodesic, which preserves their direction.
     c : float or Tensor of no dimensions
+        The ball has curvature −c.
 
     Returns
     -------
@@ -155,10 +165,10 @@ def hyperplane_logits(x, points, normals, c=1.0):
     beyond = (1 + c * squared_x - 2 * c * (x @ points.mT)) / gap_points
     height = 2 * (x @ normals.mT - offset * beyond) / gap_x
     length = torch.linalg.vector_norm(normals, dim=-1).clamp_min(torch.finfo(x.dtype).tiny ** 0.25)
-    return 2 * length * _Odd.apply(height / length, c, _ARSINH, False)
+    return 2 * length * _RadialMap.apply(height / length, c, _ARSINH, False)
 
 
-def _is_flat(c):
+def _is_euclidean(c):
     return not isinstance(c, torch.Tensor) and c == 0
 
 
@@ -170,95 +180,95 @@ def _squared_norm(x):
     return (x * x).sum(-1, keepdim=True)
 
 
-def _square_of(max_norm, dtype):
-    """Square a number, as far as the type of the vectors goes."""
+def _square(max_norm, dtype):
+    """Square a number, clipped to the range of a floating-point type."""
     info = torch.finfo(dtype)
     return min(max(max_norm**2, info.tiny), info.max)
 
 
 def _gap(squared_norm, c):
-    """Return 1 − c‖x‖², never below what rounding leaves of it."""
+    """Compute 1 − c‖x‖², at least the rounding error."""
     return (1 - c * squared_norm).clamp_min(torch.finfo(squared_norm.dtype).eps)
 
 
-def _shrinkage(squared_norm, limit):
-    """Return the factor that brings squared norms down to a limit: exactly 1 below it."""
+def _clip_factor(squared_norm, limit):
+    """Compute the factor that clips squared norms to a limit: exactly 1 below it."""
     return (limit / squared_norm.clamp_min(limit)).sqrt()
 
 
-def _root(u):
-    """Return a root that may be divided by."""
+def _positive_sqrt(u):
+    """Compute a square root that is never 0."""
     return u.clamp_min(torch.finfo(u.dtype).tiny).sqrt()
 
 
 def _tanh(u):
-    root = _root(u)
+    root = _positive_sqrt(u)
     return root.tanh() / root, root.cosh().pow(-2)
 
 
 def _artanh(u):
     u = u.clamp_max(1 - torch.finfo(u.dtype).eps)
-    root = _root(u)
+    root = _positive_sqrt(u)
     return root.atanh() / root, (1 - u).reciprocal()
 
 
 def _arsinh(u):
-    root = _root(u)
+    root = _positive_sqrt(u)
     return root.asinh() / root, (1 + u).rsqrt()
 
 
-class _Profile(NamedTuple):
-    """An odd function g, through f(u) = g(√u)/√u, which is analytic at zero."""
+class _OddFunction(NamedTuple):
+    """An odd function g, represented by f(u) = g(√u)/√u, which is analytic at zero."""
 
     evaluate: Callable  # u → f(u) and g'(√u)
-    slope: tuple  # the first coefficients of f'(u) at zero
+    series: tuple  # the first Taylor coefficients of f'(u) at zero
 
 
-_TANH = _Profile(_tanh, (-1 / 3, 4 / 15, -17 / 105, 248 / 2835, -1382 / 31185))
-_ARTANH = _Profile(_artanh, (1 / 3, 2 / 5, 3 / 7, 4 / 9, 5 / 11))
-_ARSINH = _Profile(_arsinh, (-1 / 6, 3 / 20, -15 / 112, 35 / 288, -315 / 2816))
+_TANH = _OddFunction(_tanh, (-1 / 3, 4 / 15, -17 / 105, 248 / 2835, -1382 / 31185))
+_ARTANH = _OddFunction(_artanh, (1 / 3, 2 / 5, 3 / 7, 4 / 9, 5 / 11))
+_ARSINH = _OddFunction(_arsinh, (-1 / 6, 3 / 20, -15 / 112, 35 / 288, -315 / 2816))
 
 
-class _Odd(torch.autograd.Function):
-    """Bring each vector, or each number, to the length g(√c‖v‖)/√c for an odd function g.
+class _RadialMap(torch.autograd.Function):
+    """Scale each vector, or each number, to the norm g(√c‖v‖)/√c for an odd function g.
 
-    What is longer than `max_norm` counts as that long.
+    Norms are first clipped to `max_norm`.
     """
 
     @staticmethod
-    def forward(ctx, v, c, profile, of_vectors, max_norm=None):
-        squared = (_squared_norm(v) if of_vectors else v * v).clamp_min(torch.finfo(v.dtype).tiny)
-        held = squared if max_norm is None else squared.clamp_max(_square_of(max_norm, v.dtype))
-        u = c * held
-        factor, radial = profile.evaluate(u)
-        shrinkage = None if max_norm is None else (held / squared).sqrt()
-        ctx.save_for_backward(v, squared, held, u, factor, radial, shrinkage)
-        ctx.profile, ctx.of_vectors = profile, of_vectors
+    def forward(ctx, v, c, function, is_vector, max_norm=None):
+        squared = (_squared_norm(v) if is_vector else v * v).clamp_min(torch.finfo(v.dtype).tiny)
+        clipped = squared if max_norm is None else squared.clamp_max(_square(max_norm, v.dtype))
+        u = c * clipped
+        factor, radial = function.evaluate(u)
+        shrinkage = None if max_norm is None else (clipped / squared).sqrt()
+        ctx.save_for_backward(v, squared, clipped, u, factor, radial, shrinkage)
+        ctx.function, ctx.is_vector = function, is_vector
         ctx.shape = c.shape if isinstance(c, torch.Tensor) else None
         return factor * v if shrinkage is None else factor * shrinkage * v
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        v, squared, held, u, factor, radial, shrinkage = ctx.saved_tensors
-        along = _dot(grad, v) if ctx.of_vectors else grad * v
+        v, squared, clipped, u, factor, radial, shrinkage = ctx.saved_tensors
+        inner = _dot(grad, v) if ctx.is_vector else grad * v
         grad_v = grad_c = None
         if ctx.needs_input_grad[1]:
-            by_c = _slope(u, factor, radial, ctx.profile.slope) * held * along
+            by_c = _derivative(u, factor, radial, ctx.function.series) * clipped * inner
             by_c = by_c if shrinkage is None else by_c * shrinkage
             grad_c = by_c.sum_to_size(ctx.shape)
         if ctx.needs_input_grad[0]:
             if shrinkage is not None:
-                factor, radial = factor * shrinkage, radial * (squared == held)
-            # What is along v grows with g', what is across with f. Their difference cancels in
-            # short vectors, but what rounding leaves of it meets v twice.
-            bend = (radial - factor) / squared
-            grad_v = torch.addcmul(factor * grad, bend * along, v).sum_to_size(v.shape)
+                factor, radial = factor * shrinkage, radial * (squared == clipped)
+            # The derivative is g' along v and f orthogonal to it. Their difference cancels for
+            # short vectors, but its rounding error is multiplied by v twice.
+            difference = (radial - factor) / squared
+            grad_v = torch.addcmul(factor * grad, difference * inner, v).sum_to_size(v.shape)
         return grad_v, grad_c, None, None, None
 
 
-def _slope(u, factor, radial, series):
-    """Return f'(u), by its series where the closed form would cancel."""
+def _derivative(u, factor, radial, series):
+    """Compute f'(u), by its Taylor series where the closed form would suffer cancellation."""
     info = torch.finfo(u.dtype)
     near = torch.zeros_like(u)
     for coefficient in reversed(series):
@@ -268,26 +278,27 @@ def _slope(u, factor, radial, series):
 
 
 class _MobiusAddition(torch.autograd.Function):
-    """x ⊕ y = (a w + q x) / (q + a b); see the module."""
+    """x ⊕ y = (a w + q x) / (q + a b); see the module docstring."""
 
     @staticmethod
     def forward(ctx, x, y, c):
         w = x + y
         x2, y2, w2 = _squared_norm(x), _squared_norm(y), _squared_norm(w)
         a, b, q = _gap(x2, c), _gap(y2, c), c * w2
-        whole = torch.addcmul(q, a, b)
-        result = torch.addcmul(a * w, q, x) / whole
+        denominator = torch.addcmul(q, a, b)
+        result = torch.addcmul(a * w, q, x) / denominator
         learned = isinstance(c, torch.Tensor)
         ctx.c = None if learned else c
-        ctx.save_for_backward(x, y, w, x2, y2, w2, a, b, q, whole, result, c if learned else None)
+        saved = (x, y, w, x2, y2, w2, a, b, q, denominator, result)
+        ctx.save_for_backward(*saved, c if learned else None)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        x, y, w, x2, y2, w2, a, b, q, whole, result, c = ctx.saved_tensors
+        x, y, w, x2, y2, w2, a, b, q, denominator, result, c = ctx.saved_tensors
         c = ctx.c if c is None else c
-        grad = grad / whole
+        grad = grad / denominator
         along_result = _dot(grad, result)
         by_q = _dot(grad, x) - along_result
         by_a = _dot(grad, w) - along_result * b

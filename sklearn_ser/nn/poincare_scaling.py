@@ -1,61 +1,64 @@
-"""Multidimensional scaling on the Poincaré ball: a few dimensions in place of many."""
+"""Multidimensional scaling on the Poincaré ball."""
 
 import torch
 from scipy.optimize import minimize
 
 from . import poincare
 
-# A step that lowers the squared stress by less is the last: smaller ones can't be seen, and would
-# take most of the time.
+# Tolerance of the squared stress. Smaller changes are invisible in a plot.
 _FTOL = 1e-8
 
 
 def pairwise_distances(points, c=1.0):
-    """Measure the way between any two points along the ball.
+    """Compute the hyperbolic distances between all pairs of points.
 
     Parameters
     ----------
     points : Tensor of shape (n_points, n_dims)
+        Points on the ball.
     c : float
+        The ball has curvature −c.
 
     Returns
     -------
     distances : Tensor of shape (n_points * (n_points - 1) / 2,)
-        From the first to all others, from the second to those after it, and so on.
+        Condensed distances, in the order of `scipy.spatial.distance.pdist`.
     """
-    # Point by point: all at once they would need n_points² × n_dims numbers.
+    # One point at a time, because all pairs at once take n_points² × n_dims numbers.
     return torch.cat(
         [poincare.distance(point, points[i:], c) for i, point in enumerate(points[:-1], start=1)]
     )
 
 
 def stress(distances, targets):
-    """Compare distances with what they should be: Kruskal's √(Σ(d − δ)² / Σδ²)."""
+    """Compute Kruskal's stress of distances: √(Σ(d − δ)² / Σδ²)."""
     return ((distances - targets).square().sum() / targets.square().sum()).sqrt()
 
 
-@torch.inference_mode(False)  # whatever the user has set around the picture
+@torch.inference_mode(False)  # the caller may be in inference mode
 @torch.enable_grad()
 def scale(points, c=1.0, n_dims=2, max_iter=500):
-    """Find points on a ball of few dimensions whose distances are close to those of others.
+    """Embed points in a ball of fewer dimensions, preserving their distances.
 
-    The points are moved along the ball until their midpoint is the origin, and are projected on
-    their principal directions in the tangent space there. From that start, L-BFGS lowers the
-    stress, to where it is least nearby.
+    For the initial solution, the points are translated so that their midpoint is the origin, and
+    projected on the principal components in the tangent space. L-BFGS then minimises the stress
+    locally.
 
     Parameters
     ----------
     points : Tensor of shape (n_points, at least n_dims)
+        Points on the ball.
     c : float
-        Of both balls; with 0 this is Euclid's metric scaling.
+        Both balls have curvature −c. With 0 this is Euclidean metric scaling.
     n_dims : int
+        Number of dimensions of the embedding.
     max_iter : int
-        Number of steps at most.
+        Maximum number of iterations.
 
     Returns
     -------
     scaled : Tensor of shape (n_points, n_dims)
-        In double precision.
+        The embedded points, in float64.
     """
     points = points.double()
     targets = pairwise_distances(points, c)
@@ -63,13 +66,15 @@ def scale(points, c=1.0, n_dims=2, max_iter=500):
     tangents = poincare.log0(poincare.mobius_add(-midpoint, points, c), c)
     *_, directions = torch.linalg.svd(tangents, full_matrices=False)
     start = tangents @ directions[:n_dims].T
-    one, other = torch.triu_indices(len(points), len(points), 1)
+    first, second = torch.triu_indices(len(points), len(points), 1)
 
     def squared_stress(flat):
         tangents = torch.from_numpy(flat).view(start.shape).requires_grad_()
         scaled = poincare.exp0(tangents, c)
-        ways = poincare.distance(scaled.index_select(0, one), scaled.index_select(0, other), c)
-        loss = stress(ways, targets).square()
+        distances = poincare.distance(
+            scaled.index_select(0, first), scaled.index_select(0, second), c
+        )
+        loss = stress(distances, targets).square()
         (gradient,) = torch.autograd.grad(loss, tangents)
         return loss.item(), gradient.numpy().ravel()
 

@@ -1,25 +1,25 @@
-"""Statistics over the frames of a recording, also of one that comes in pieces."""
+"""Pooling over the frames of a recording, also from statistics of its windows."""
 
 import numpy as np
 import torch
 from torch import nn
 
-# The statistics of each pooling, in the order of the columns.
+# Statistics of each pooling, in the order of the columns.
 POOLINGS = {"mean": ("mean",), "mean_std": ("mean", "std"), "max": ("max",)}
 
 
 def pool_frames(frames):
-    """Take the statistics of one piece of a recording.
+    """Compute statistics over the frames of a window.
 
     Parameters
     ----------
     frames : Tensor of shape (n_frames, n_dims)
-        Valid frames only, at least one; of any precision.
+        Valid frames without padding, at least one, of any floating-point type.
 
     Returns
     -------
     statistics : Tensor of shape (3, n_dims), float32
-        Mean, variance (of the population) and maximum.
+        Mean, population variance and maximum.
     """
     frames = frames.float()
     variance, mean = torch.var_mean(frames, dim=0, correction=0)
@@ -27,21 +27,21 @@ def pool_frames(frames):
 
 
 def merge_statistics(statistics, n_frames, pooling):
-    """Pool a recording from the statistics of its pieces.
+    """Pool a recording from the statistics of its windows.
 
     Parameters
     ----------
-    statistics : ndarray of shape (n_pieces, ..., 3, n_dims)
-        As `pool_frames` returns them.
+    statistics : ndarray of shape (n_windows, ..., 3, n_dims)
+        Statistics of each window, as returned by `pool_frames`.
     n_frames : list of int
-        Number of frames of each piece.
+        Number of frames of each window.
     pooling : {"mean", "mean_std", "max"}
-        The statistics wanted.
+        Statistics to return.
 
     Returns
     -------
     pooled : ndarray of shape (..., n_statistics * n_dims), float32
-        As if all frames had been pooled at once.
+        The statistics over all frames of the recording.
     """
     statistics = np.asarray(statistics, dtype=np.float64)
     means, variances, maxima = np.moveaxis(statistics, -2, 0)
@@ -53,32 +53,33 @@ def merge_statistics(statistics, n_frames, pooling):
 
 
 def average_frames(frames, n_frames):
-    """Average the frames of each recording of a padded batch.
+    """Average the valid frames of each recording in a padded batch.
 
     Parameters
     ----------
     frames : Tensor of shape (n_recordings, n_frames, n_dims)
+        The padded batch.
     n_frames : list of int
-        How many of them are the recording's own.
+        Number of valid frames of each recording.
 
     Returns
     -------
     vectors : Tensor of shape (n_recordings, n_dims)
-        Zeros for a recording without frames.
+        The means. Zeros for recordings without frames.
     """
-    own = [row[:n].float().sum(0) / max(n, 1) for row, n in zip(frames, n_frames, strict=True)]
-    return torch.stack(own)
+    means = [row[:n].float().sum(0) / max(n, 1) for row, n in zip(frames, n_frames, strict=True)]
+    return torch.stack(means)
 
 
 class AttentiveStatistics(nn.Module):
-    """Mean and deviation over frames, weighted by what a small network makes of each frame.
+    """Mean and standard deviation over frames, with attention weights.
 
     Parameters
     ----------
     n_dims : int
-        Size of a frame.
+        Number of dimensions of a frame.
     hidden_size : int, default=128
-        Width of that network.
+        Width of the hidden layer of the attention network.
 
     References
     ----------
@@ -93,13 +94,14 @@ class AttentiveStatistics(nn.Module):
         )
 
     def forward(self, frames, n_frames):
-        """Pool the frames of each recording of a padded batch.
+        """Pool the valid frames of each recording in a padded batch.
 
         Parameters
         ----------
         frames : Tensor of shape (n_recordings, n_frames, n_dims)
+            The padded batch.
         n_frames : list of int
-            How many of them are the recording's own.
+            Number of valid frames of each recording.
 
         Returns
         -------
@@ -108,10 +110,10 @@ class AttentiveStatistics(nn.Module):
         """
         vectors = []
         for row, n in zip(frames, n_frames, strict=True):
-            own = row[:n].float()
+            valid = row[:n].float()
             weights = torch.softmax(self.score(row[:n]).float(), dim=0)
-            mean = (weights * own).sum(0)
-            variance = (weights * (own - mean) ** 2).sum(0)
-            # The root of zero has no gradient: a single frame deviates from nothing.
+            mean = (weights * valid).sum(0)
+            variance = (weights * (valid - mean) ** 2).sum(0)
+            # The square root has no gradient at 0, the variance of a single frame.
             vectors.append(torch.cat([mean, (variance + 1e-9).sqrt()]))
         return torch.stack(vectors)

@@ -1,4 +1,4 @@
-"""Arithmetic as exact on a GPU as on the CPU."""
+"""Full float32 precision on GPUs."""
 
 import contextlib
 import threading
@@ -12,12 +12,12 @@ _before = ""
 
 @contextlib.contextmanager
 def exact_convolutions():
-    """Let convolutions in float32 use all of its 24 bits.
+    """Compute float32 convolutions without TF32.
 
-    On NVIDIA GPUs PyTorch's default cuts their operands to 11 bits (TF32), which is far from
-    what the CPU gives, and from the promise of exact batches. Matrix products have no such
-    default. The setting is the process's: the first of its threads changes it, and the last one
-    puts it back.
+    On NVIDIA GPUs, PyTorch by default rounds the operands of convolutions to 11 bits (TF32). The
+    results then differ from those on a CPU, and depend on the batch. Matrix products are not
+    affected. The setting is global to the process: the first thread changes it, and the last one
+    restores it.
     """
     global _n_inside, _before
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]

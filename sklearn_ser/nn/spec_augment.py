@@ -1,7 +1,8 @@
-"""Random changes to a batch of spectrograms in training; each recording draws its own.
+"""Data augmentation of batches of spectrograms.
 
-All functions take log spectrograms (n_spectrograms, n_bands, n_frames) of any level and unit, leave
-their argument as it is, and draw from the generator they are given, which lives on the same device.
+All functions take log spectrograms (n_spectrograms, n_bands, n_frames) of any level and unit, and
+return new ones. Random numbers are drawn for each spectrogram from the given generator, which must
+be on the same device.
 """
 
 import math
@@ -9,11 +10,11 @@ import math
 import numpy as np
 import torch
 
-# What lies between the smallest and the largest value of a log-mel spectrogram, in dB: the
-# default of `LogMelSpectrogram(top_db=)` and of librosa.
+# Dynamic range of a log-mel spectrogram in dB: the default of `LogMelSpectrogram(top_db=)` and of
+# librosa.
 _RANGE_DB = 80.0
-# How far below its loudest value a recording's noise lies, in dB. White noise as strong as the
-# voice (0 dB) lies about 25 dB below, as the voice is gathered in few bands.
+# Range of the noise level in dB below the maximum of the recording. White noise with the power of
+# the speech (0 dB SNR) is about 25 dB below the maximum, because speech occupies few bands.
 _NOISE_DB = (15.0, 60.0)
 
 
@@ -26,18 +27,18 @@ def mask_spectrograms(
     n_time_masks,
     time_mask_width,
 ):
-    """Blank out spans of bands and of frames by the recording's mean: SpecAugment without warping.
+    """Mask frequency bands and time frames with the mean: SpecAugment without time warping.
 
     Parameters
     ----------
     spectrograms : Tensor of shape (n_spectrograms, n_bands, n_frames)
-        A batch.
+        The batch.
     generator : torch.Generator
-        What widths and places are drawn from.
+        Generator of the widths and positions.
     n_frequency_masks, n_time_masks : int
-        Number of spans in each recording. They may overlap.
+        Number of masks in each spectrogram. Masks may overlap.
     frequency_mask_width, time_mask_width : float
-        Greatest width of a span, as a share of all bands or frames; the smallest is 0.
+        Maximum width of a mask, as a fraction of all bands or frames. The minimum is 0.
 
     Returns
     -------
@@ -49,15 +50,15 @@ def mask_spectrograms(
     Recognition", Interspeech 2019, arXiv 1904.08779.
     """
     n_spectrograms, n_bands, n_frames = spectrograms.shape
-    bands = _spans(n_spectrograms, n_bands, n_frequency_masks, frequency_mask_width, generator)
-    frames = _spans(n_spectrograms, n_frames, n_time_masks, time_mask_width, generator)
+    bands = _draw_masks(n_spectrograms, n_bands, n_frequency_masks, frequency_mask_width, generator)
+    frames = _draw_masks(n_spectrograms, n_frames, n_time_masks, time_mask_width, generator)
     masked = bands[:, :, None] | frames[:, None, :]
     return torch.where(masked, spectrograms.mean(dim=(1, 2), keepdim=True), spectrograms)
 
 
-def _spans(n_rows, length, n_spans, share, generator):
-    """Draw spans of cells for each row, (n_rows, length), True inside."""
-    draws = torch.rand(2, n_rows, n_spans, 1, generator=generator, device=generator.device)
+def _draw_masks(n_rows, length, n_masks, share, generator):
+    """Draw masks for each row, as booleans of shape (n_rows, length)."""
+    draws = torch.rand(2, n_rows, n_masks, 1, generator=generator, device=generator.device)
     widths = (draws[0] * (int(share * length) + 1)).floor()
     starts = (draws[1] * (length - widths + 1)).floor()
     cells = torch.arange(length, device=generator.device)
@@ -65,20 +66,19 @@ def _spans(n_rows, length, n_spans, share, generator):
 
 
 def crop_spectrograms(spectrograms, generator, *, share):
-    """Keep a window of frames of each recording, moved to a place of its own, in silence.
+    """Keep a random window of frames, shifted to a random position, and fill the rest with silence.
 
-    The number of frames stays: where windows came alone, a network would see other borders, and
-    other padding, in training than in prediction. Silence is the recording's smallest value, as in
-    `pad_spectrograms`.
+    The number of frames stays the same, so that borders and padding are the same in training and
+    prediction. Silence is the minimum of the spectrogram, as in `pad_spectrograms`.
 
     Parameters
     ----------
     spectrograms : Tensor of shape (n_spectrograms, n_bands, n_frames)
-        A batch.
+        The batch.
     generator : torch.Generator
-        What windows and places are drawn from.
+        Generator of the windows and positions.
     share : float
-        Share of the frames that are kept, at least one.
+        Fraction of the frames to keep. At least one frame is kept.
 
     Returns
     -------
@@ -97,21 +97,21 @@ def crop_spectrograms(spectrograms, generator, *, share):
 
 
 def add_noise(spectrograms, generator, *, share):
-    """Add white noise of random loudness to some of the recordings.
+    """Add white noise of random level to some of the spectrograms.
 
-    Noise adds to the power, of which a spectrogram holds the logarithm: what is quieter than the
-    noise is lost in it, what is louder stays. The power is restored from the recording's smallest
-    and largest value, taken to be 80 dB apart. Afterwards each recording has the mean and
-    deviation that it had before, as if it had been normalised with the noise in it.
+    Noise is added to the power, whose logarithm the spectrogram holds. The power scale is
+    estimated by assuming that the minimum and maximum of the spectrogram are 80 dB apart.
+    Afterwards the mean and standard deviation of each spectrogram are restored, as if it had been
+    normalised after adding the noise.
 
     Parameters
     ----------
     spectrograms : Tensor of shape (n_spectrograms, n_bands, n_frames)
-        A batch.
+        The batch.
     generator : torch.Generator
-        What recordings, loudness and noise are drawn from.
+        Generator of the selection, the levels and the noise.
     share : float
-        Probability that a recording gets noise.
+        Probability of adding noise to a spectrogram.
 
     Returns
     -------
@@ -123,35 +123,35 @@ def add_noise(spectrograms, generator, *, share):
     unit = unit.clamp_min(torch.finfo(spectrograms.dtype).tiny)
     draws = torch.rand(2, len(spectrograms), 1, 1, generator=generator, device=device)
     below = _NOISE_DB[0] + draws[0] * (_NOISE_DB[1] - _NOISE_DB[0])
-    # The power of white noise in a band and frame is drawn from an exponential distribution.
+    # The power of white noise in a cell follows an exponential distribution.
     power = torch.empty_like(spectrograms).exponential_(generator=generator)
     noise = power.log_().sub_(below * (math.log(10) / 10))
     noisy = torch.logaddexp((spectrograms - high[:, None, None]) / unit, noise) * unit
-    return torch.where(draws[1] < share, _with_moments_of(noisy, spectrograms), spectrograms)
+    return torch.where(draws[1] < share, _match_moments(noisy, spectrograms), spectrograms)
 
 
-def _with_moments_of(changed, original):
-    """Give spectrograms the means and deviations of others."""
-    deviation, mean = torch.std_mean(changed, dim=(1, 2), correction=0, keepdim=True)
-    wanted_deviation, wanted_mean = torch.std_mean(original, dim=(1, 2), correction=0, keepdim=True)
-    ratio = torch.where(deviation > 0, wanted_deviation / deviation, 1)
-    return (changed - mean) * ratio + wanted_mean
+def _match_moments(spectrograms, reference):
+    """Shift and scale spectrograms to the means and standard deviations of a reference."""
+    std, mean = torch.std_mean(spectrograms, dim=(1, 2), correction=0, keepdim=True)
+    target_std, target_mean = torch.std_mean(reference, dim=(1, 2), correction=0, keepdim=True)
+    ratio = torch.where(std > 0, target_std / std, 1)
+    return (spectrograms - mean) * ratio + target_mean
 
 
 def mix_up(spectrograms, targets, generator, *, alpha):
-    """Mix each recording with another one of the batch, and their targets alike.
+    """Mix each spectrogram and its target with another one of the batch.
 
     Parameters
     ----------
     spectrograms : Tensor of shape (n_spectrograms, n_bands, n_frames)
-        A batch.
+        The batch.
     targets : Tensor of shape (n_spectrograms, n_classes)
         Weights of the classes.
     generator : torch.Generator
-        What partners and shares are drawn from.
+        Generator of the partners and mixing weights.
     alpha : float
-        The share of the first is drawn from a beta distribution with both parameters `alpha`:
-        small values leave most recordings nearly pure.
+        Both parameters of the beta distribution of the mixing weights. With small values most
+        spectrograms are nearly unchanged.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def mix_up(spectrograms, targets, generator, *, alpha):
     ICLR 2018, arXiv 1710.09412.
     """
     device, n_spectrograms = generator.device, len(spectrograms)
-    # torch draws from a beta distribution from its global generator alone.
+    # torch.distributions.Beta supports only the global generator.
     seed = torch.randint(2**62, (), generator=generator, device=device).item()
     drawn = np.random.default_rng(int(seed)).beta(alpha, alpha, n_spectrograms)
     shares = torch.as_tensor(drawn, dtype=spectrograms.dtype, device=device)

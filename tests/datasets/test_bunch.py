@@ -59,7 +59,7 @@ def test_mapping_merges_and_keeps_its_keys_only():
     assert data.frame["emotion"].tolist() == ["neutral"] * 3
 
 
-def test_new_name_longer_than_all_old_ones_is_not_cut():
+def test_long_new_name_is_not_truncated():
     data = bunch(emotions={"anger": "a very long new name"})
     assert data.target.tolist() == ["a very long new name"]
 
@@ -73,12 +73,12 @@ def test_unknown_emotion_names_it_and_all_known_ones(emotions):
 def test_emotion_that_only_the_complete_corpus_has():
     data = bunch(emotions=["anger", "disgust"], known_emotions=["disgust"])
     assert data.target.tolist() == ["anger"]
-    with pytest.raises(ValueError, match=r"leaves none of the 4 recordings.*'anger', 'calm'"):
+    with pytest.raises(ValueError, match=r"selects none of the 4 recordings.*'anger', 'calm'"):
         bunch(emotions=["disgust"], known_emotions=["disgust"])
 
 
 @pytest.mark.parametrize("emotions", ["calm", [], {}])
-def test_emotions_that_name_nothing(emotions):
+def test_invalid_emotions(emotions):
     with pytest.raises(ValueError, match=r"must be a list of emotions to keep"):
         bunch(emotions=emotions)
 

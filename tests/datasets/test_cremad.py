@@ -109,7 +109,7 @@ def test_complete_corpus_is_silent(whole):
         assert int(line.split()[1]) == (data.target == emotion).sum()
 
 
-def test_name_tells_everything(grow):
+def test_labels_are_parsed_from_file_names(grow):
     folder = grow("AudioMP3/1002_dfa_fea_xx.MP3", "1001_IEO_HAP_LO.wav")
     data = load_cremad(folder)
     assert data.frame.iloc[:, 1:].to_dict("records") == [
@@ -138,7 +138,7 @@ def test_name_tells_everything(grow):
     ]
 
 
-def test_layout_takes_the_corpus_names_and_no_others():
+def test_pattern_matches_only_names_of_the_corpus():
     sentences = (*OTHERS, "IEO", "XXX")
     levels = ("LO", "MD", "HI", "XX", "L", "")
     parts = product(("1000", "1001", "1092"), sentences, (*ACTED, "NEU", "XXX"), levels)
@@ -148,14 +148,14 @@ def test_layout_takes_the_corpus_names_and_no_others():
 
 
 @pytest.mark.slow
-def test_more_recordings_than_the_corpus_has_are_told(one_warning, full):
+def test_surplus_recordings_are_reported(one_warning, full):
     (full / f"{min(ABSENT)}.wav").touch()
     _, message = one_warning(load_cremad, full)
     assert "7443 of 7442 recordings; emotion anger has 1272 of 1271." in message
 
 
 @pytest.mark.parametrize(("age", "expected"), [("NA", None), ("51.0", 51.0)])
-def test_cells_that_are_no_whole_numbers(few, age, expected):
+def test_cells_that_are_not_integers(few, age, expected):
     write(few, "VideoDemographics.csv", DEMOGRAPHICS.replace("1001,51,", f"1001,{age},"))
     with pytest.warns(UserWarning, match="of 7442"):
         ages = load_cremad(few).frame["age"]
@@ -163,7 +163,7 @@ def test_cells_that_are_no_whole_numbers(few, age, expected):
 
 
 @pytest.mark.parametrize(("vote", "spelt"), [("n", "neutral"), ("A:X", ""), ("D: A", "")])
-def test_votes_of_other_spellings(few, vote, spelt):
+def test_votes_in_other_spellings(few, vote, spelt):
     write(
         few,
         "summaryTable.csv",
@@ -179,7 +179,7 @@ def test_votes_of_other_spellings(few, vote, spelt):
 def test_the_misnamed_recording_is_one(one_warning, full):
     (full / "1040_ITH_SAD_XX.wav").touch()
     data, message = one_warning(load_cremad, full)
-    assert "1 recordings are there more than once, such as 1040_ITH_SAD_XX.wav" in message
+    assert "1 recordings occur more than once, such as 1040_ITH_SAD_XX.wav" in message
     assert len(data.recordings) == 7442
 
 
@@ -197,7 +197,7 @@ def test_missing_recordings_are_counted_by_emotion(full):
 
 
 @pytest.mark.slow
-def test_folds_keep_actors_apart_and_balance_the_sexes(whole):
+def test_folds_have_disjoint_actors_and_balanced_sexes(whole):
     data = load_cremad(whole)
     assert data.speaker_folds.dtype.kind == "i"
     assert data.frame["speaker_fold"].tolist() == data.speaker_folds.tolist()
@@ -214,7 +214,7 @@ def test_folds_keep_actors_apart_and_balance_the_sexes(whole):
     np.testing.assert_array_equal(part.speaker_folds, data.speaker_folds[data.target == "fear"])
 
 
-def test_without_the_tables_their_columns_are_not_there(few):
+def test_columns_of_missing_tables_are_absent(few):
     columns = list(load_cremad(few).frame)
     assert columns[-1] == "speaker_fold"
     message = r"needs processedResults/summaryTable\.csv or processedResults/tabulatedVotes\.csv"
@@ -241,9 +241,9 @@ def names_of(data):
     "place",
     ["", "processedResults/", "data/InfoAndStats/processedResults/", "../", "../processedResults/"],
 )
-def test_votes_are_found_below_and_beside(few, place):
+def test_votes_are_found_below_and_next_to_the_folder(few, place):
     write(few, f"{place}summaryTable.csv", SUMMARY)
-    with pytest.warns(UserWarning, match="left out by labels='voice'"):
+    with pytest.warns(UserWarning, match="skipped by labels='voice'"):
         data = load_cremad(few, labels="voice")
     assert names_of(data) == ["1001_IEO_HAP_LO", "1001_IEO_NEU_XX", "1040_ITH_SAD_X"]
     assert data.target.tolist() == ["neutral", "neutral", "sadness"]
@@ -255,12 +255,12 @@ def test_votes_are_found_below_and_beside(few, place):
 def test_ties_and_recordings_without_votes_are_counted(few):
     write(few, "processedResults/summaryTable.csv", SUMMARY)
     message = (
-        r"4 of 7 recordings left out by labels='voice': 3 have a tie "
+        r"4 of 7 recordings skipped by labels='voice': 3 have a tie "
         r"\(anger:disgust 2, disgust:fear:sadness 1\) and 1 no votes\."
     )
     with pytest.warns(UserWarning, match=message):
         load_cremad(few, labels="voice")
-    # Nothing is left out of the intended emotions.
+    # No recording of the intended emotions is skipped.
     data = load_cremad(few)
     assert dict(zip(names_of(data), data.frame["voice_vote"], strict=True)) == {
         "1001_IEO_ANG_LO": "anger:disgust",
@@ -286,7 +286,7 @@ def test_tabulated_votes_are_those_for_the_voice(few):
         *[[0] * 6] * 4,
     ]
     # Without summaryTable.csv the vote comes from here too, and not from the face or both.
-    with pytest.warns(UserWarning, match="5 of 7 recordings left out"):
+    with pytest.warns(UserWarning, match="5 of 7 recordings skipped"):
         data = load_cremad(few, labels="voice")
     assert names_of(data) == ["1001_IEO_HAP_LO", "1001_IEO_NEU_XX"]
     assert data.target.tolist() == ["neutral", "neutral"]
@@ -305,13 +305,13 @@ def test_the_rows_of_the_voice_are_those_of_the_summary():
 
 def test_emotions_are_chosen_among_the_labels(few):
     write(few, "summaryTable.csv", SUMMARY)
-    with pytest.warns(UserWarning, match="left out by"):
+    with pytest.warns(UserWarning, match="skipped by"):
         data = load_cremad(few, labels="voice", emotions={"neutral": "calm"})
     assert data.target.tolist() == ["calm", "calm"]
     assert data.speaker_folds.tolist() == [0, 0]
 
 
-def test_nothing_left(grow):
+def test_no_recordings_selected(grow):
     folder = grow("1001_IEO_ANG_LO.wav", "1001_TIE_ANG_XX.wav")
     write(folder, "summaryTable.csv", SUMMARY)
     with pytest.raises(ValueError, match="none of the 2 recordings: 1 have a tie and 1 no votes"):
@@ -328,7 +328,7 @@ def test_nothing_left(grow):
         ('"ActorID,\n1', "is not a CSV file in UTF-8"),
     ],
 )
-def test_a_table_that_is_not_the_corpus_s(few, text, message):
+def test_invalid_table(few, text, message):
     write(few, "VideoDemographics.csv", text)
     with pytest.raises(ValueError, match=rf"VideoDemographics\.csv {message}.*remove it"):
         load_cremad(few)

@@ -30,7 +30,7 @@ def test_complete_corpus_is_silent(full):
     assert all(Path(recording).is_file() for recording in data.recordings)
 
 
-def test_name_tells_everything(grow):
+def test_labels_are_parsed_from_file_names(grow):
     folder = grow("16b10Wb.wav", "03a01Fa.wav", "03a01Nc.wav")
     with pytest.warns(UserWarning, match="3 of 535"):
         data = load_emodb(folder)
@@ -68,30 +68,30 @@ def test_missing_recordings_are_counted_by_speaker(one_warning, full, emodb_name
     assert "532 of 535 recordings; speaker 03 has 47 of 49, 16 has 70 of 71." in message
 
 
-def test_many_short_speakers_are_summed_up(one_warning, grow):
+def test_long_list_of_incomplete_speakers_is_abbreviated(one_warning, grow):
     _, message = one_warning(load_emodb, grow("03a01Fa.wav"))
     assert "1 of 535 recordings; speaker 03 has 1 of 49, 08 has 0 of 58, 09 has 0 of" in message
     assert "12 has 0 of 35 and 4 more." in message
 
 
-def test_unknown_names_are_left_out(one_warning, full):
+def test_unknown_names_are_skipped(one_warning, full):
     # An unknown speaker, sentence and emotion, a name within a name, and a name of its own.
     for name in ("04a01Fa", "03a03Fa", "03a01Xa", "x03a01Fa", "03a01Fa2"):
         (full / f"{name}.wav").touch()
     data, message = one_warning(load_emodb, full)
-    assert "5 audio files left out" in message
-    assert "03a01Fa2.wav, 03a01Xa.wav, 03a03Fa.wav and 2 more. Names look like" in message
+    assert "5 audio files skipped" in message
+    assert "03a01Fa2.wav, 03a01Xa.wav, 03a03Fa.wav and 2 more. File names look like" in message
     assert len(data.recordings) == 535
 
 
-def test_copies_are_taken_once_from_the_shallowest_folder(one_warning, full, emodb_names):
+def test_copies_are_used_once_from_the_shallowest_folder(one_warning, full, emodb_names):
     first, second, third = sorted(emodb_names)[:3]
     (full / f"{second}.flac").touch()
     (full / "wav" / f"{first}.flac").touch()
     (full / "copy" / "wav").mkdir(parents=True)
     (full / "copy" / "wav" / f"{third}.wav").touch()
     data, message = one_warning(load_emodb, full)
-    assert f"3 recordings are there more than once, such as {second}.flac and wav/" in message
+    assert f"3 recordings occur more than once, such as {second}.flac and wav/" in message
     assert len(data.recordings) == 535
     taken = {str(Path(recording).relative_to(full)) for recording in data.recordings}
     assert {f"{second}.flac", f"wav/{first}.wav", f"wav/{third}.wav"} <= taken
@@ -105,7 +105,7 @@ def test_folder_without_recordings_of_the_corpus(grow):
         load_emodb(grow(folder="empty"))
 
 
-def test_folder_that_is_none(grow):
+def test_folder_that_is_no_folder(grow):
     folder = grow("03a01Fa.wav")
     with pytest.raises(FileNotFoundError, match=r"nowhere' does not exist.*535.*bilderbar"):
         load_emodb(folder / "nowhere")
@@ -113,7 +113,7 @@ def test_folder_that_is_none(grow):
         load_emodb(folder / "03a01Fa.wav")
 
 
-def test_user_folder_and_linked_folder(full, tmp_path, monkeypatch):
+def test_home_folder_and_symbolic_link(full, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(full.parent))
     monkeypatch.setenv("USERPROFILE", str(full.parent))
     assert len(load_emodb(f"~/{full.name}").recordings) == 535
@@ -163,7 +163,7 @@ def test_parameters_are_validated(name, value):
 def test_a_pattern_may_take_the_speaker_from_the_folder(grow):
     layout = CorpusLayout("SAVEE", r"(?P<speaker>dc|je)[/_](?P<emotion>sa|a)\d\d", "", "", "")
     folder = grow("DC/a01.wav", "JE/sa01.wav", "JE_a01.wav", "XX/a01.wav")
-    with pytest.warns(UserWarning, match=r"1 audio files left out.*XX/a01\.wav"):
+    with pytest.warns(UserWarning, match=r"1 audio files skipped.*XX/a01\.wav"):
         found = scan_corpus(folder, layout)
     assert found["speaker"].tolist() == ["dc", "je", "je"]
     assert found["emotion"].tolist() == ["a", "a", "sa"]

@@ -58,7 +58,7 @@ def test_complete_corpus(full):
     assert "588 recordings" in data.DESCR
 
 
-def test_name_tells_everything(grow):
+def test_labels_are_parsed_from_file_names(grow):
     folder = grow("m3/TRI-M3-N5.WAV", "f1/dis-f1-b1.flac")
     with pytest.warns(UserWarning, match="2 of 588"):
         data = load_emovo(folder, channel=None)
@@ -90,7 +90,7 @@ def test_name_tells_everything(grow):
     ]
 
 
-def test_layout_takes_the_corpus_names_and_no_others():
+def test_pattern_matches_only_names_of_the_corpus():
     emotions = ("ang", "dis", "gio", "neu", "pau", "rab", "sor", "tri")
     kinds = [f"{kind}{number}" for kind in "abdln" for number in range(7)]
     speakers = [f"{sex}{number}" for sex in "fmx" for number in range(5)]
@@ -154,8 +154,8 @@ def test_copies_and_other_names(full):
     (full / "copy" / "f1" / "dis-f1-b1.flac").touch()
     (full / "f1" / "dis-f1-b9.wav").touch()
     with (
-        pytest.warns(UserWarning, match=r"1 recordings are there more than once.*copy/f1/dis"),
-        pytest.warns(UserWarning, match=r"1 audio files left out.*f1/dis-f1-b9\.wav"),
+        pytest.warns(UserWarning, match=r"1 recordings occur more than once.*copy/f1/dis"),
+        pytest.warns(UserWarning, match=r"1 audio files skipped.*f1/dis-f1-b9\.wav"),
     ):
         data = load_emovo(full)
     assert len(data.recordings) == 588

@@ -8,7 +8,7 @@ import pytest
 from sklearn.model_selection import LeaveOneGroupOut
 
 from sklearn_ser.datasets import load_iemocap
-from sklearn_ser.datasets._iemocap import _EMOTIONS, _FOUR, _N_TURNS
+from sklearn_ser.datasets._iemocap import _EMOTIONS, _FOUR_CLASSES, _N_TURNS
 
 HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
 FIRST = """\
@@ -76,7 +76,7 @@ def told(folder, **options):
     return data, [str(w.message) for w in caught if "of 10039" not in str(w.message)]
 
 
-def test_label_files_tell_everything(release):
+def test_labels_are_read_from_label_files(release):
     folder = release(LABELS, TEXTS)
     data = load(folder, emotions=["neutral", "excitement", "no agreement"])
     wav = folder / "Session1" / "sentences" / "wav" / "Ses01F_impro01" / "Ses01F_impro01_F000.wav"
@@ -164,7 +164,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_variants_of_a_file_say_the_same(release, variant):
+def test_variants_of_a_label_file(release, variant):
     turns = ["Ses01F_impro01_F000", "Ses01F_impro01_M001"]
     options = {"target": "dimensions"}
     usual = load(release({"Ses01F_impro01": CLEAN}, TEXTS, turns), **options).frame
@@ -175,7 +175,7 @@ def test_variants_of_a_file_say_the_same(release, variant):
     pd.testing.assert_frame_equal(frame[columns], usual[columns])
 
 
-def test_what_is_no_label_is_ignored(release):
+def test_other_lines_are_ignored(release):
     folder = release(LABELS, TEXTS)
     evaluation = folder / "Session1" / "dialog" / "EmoEvaluation"
     (evaluation / "._Ses01F_impro01.txt").write_bytes(b"\x00\x05\x16\x07")
@@ -201,7 +201,7 @@ def test_turns_without_wav_and_wavs_without_label(release):
     assert data.target.tolist() == ["neutral"]
     assert "1 of 2 labelled recordings have no audio file" in warned[0]
     assert "ses01f_impro01_m001" in warned[0]
-    assert "2 recordings have no label and are left out" in warned[1]
+    assert "2 recordings have no label and are skipped" in warned[1]
     assert "Ses01F_impro01_F098.wav" in warned[1]
     assert len(warned) == 2
 
@@ -223,12 +223,12 @@ def test_missing_transcripts(release):
         ("nonsense", "E2=Anger;E4=Sadness"),
     ],
 )
-def test_broken_lines_are_counted(release, line, votes):
+def test_invalid_lines_are_counted(release, line, votes):
     # What follows a broken turn belongs to no other turn.
     text = CLEAN + line + "\nC-E4:\tSadness;\t()\n"
     turns = ["Ses01F_impro01_F000", "Ses01F_impro01_M001"]
     data, (warned,) = told(release({"Ses01F_impro01": text}, TEXTS, turns), target="dimensions")
-    assert "1 lines of labels cannot be read" in warned
+    assert "1 lines of labels cannot be parsed" in warned
     assert f"Ses01F_impro01.txt line {CLEAN.count(chr(10)) + 1}" in warned
     assert data.frame["votes"].tolist()[1] == votes
 
@@ -238,17 +238,17 @@ def test_an_unknown_class_keeps_its_dimensions(release):
     turns = ["Ses01F_impro01_F000", "Ses01F_impro01_M001"]
     folder = release({"Ses01F_impro01": text}, TEXTS, turns)
     data, (warned,) = told(folder, target="dimensions")
-    assert "1 turns have an unknown class and count as 'no agreement': 'joy' (1)" in warned
+    assert "1 turns have an unknown class and are labelled 'no agreement': 'joy' (1)" in warned
     assert len(data.recordings) == 2
 
 
-def test_score_that_is_no_number(release):
+def test_missing_rating(release):
     folder = release({"Ses01F_impro01": CLEAN.replace("2.5000, 2.0000", "NaN, 2.0000")}, TEXTS)
     data, (warned,) = told(folder)
-    assert "1 of 2 recordings have no number for arousal, valence or dominance and have" in warned
+    assert "1 of 2 recordings have no rating of arousal, valence or dominance and have" in warned
     assert np.isnan(data.valence).tolist() == [True]
     data, (warned,) = told(folder, target="dimensions")
-    assert warned.endswith("and are left out.")
+    assert warned.endswith("and are skipped.")
     assert data.target.tolist() == [[3.5, 2.5, 2.0]]
     assert data.text.tolist() == ["Yeah: what?"]
     only = release({"Ses01F_impro01": FIRST.replace("2.0000", "-")}, TEXTS, root="only")
@@ -261,11 +261,11 @@ def test_two_copies_of_the_release(release):
     folder = release(LABELS, TEXTS, root="copy").parent
     data, warned = told(folder)
     assert len(data.recordings) == 2
-    assert "3 recordings are there more than once" in warned[0]
+    assert "3 recordings occur more than once" in warned[0]
     assert "3 turns are labelled again" in warned[1]
 
 
-def test_speaker_is_who_speaks_the_turn_and_sessions_keep_partners_together(release):
+def test_groups_are_speakers_and_sessions_keep_partners_together(release):
     labels = {
         f"Ses0{n}{actor}_impro01": "".join(
             f"[{start} - 9]\tSes0{n}{actor}_impro01_{sex}000\tneu\t[1, 2, 3]\n"
@@ -284,12 +284,12 @@ def test_speaker_is_who_speaks_the_turn_and_sessions_keep_partners_together(rele
         assert not set(data.groups[train]) & set(data.groups[test])
 
 
-def test_incomplete_corpus_is_told(release):
+def test_incomplete_corpus_is_reported(release):
     with pytest.warns(UserWarning, match=r"3 of 10039 recordings; session 1 has 2 of 1819, 2 has"):
         load_iemocap(release(LABELS, TEXTS))
 
 
-def test_nothing_to_load(tmp_path, release):
+def test_errors_without_recordings_or_labels(tmp_path, release):
     with pytest.raises(FileNotFoundError, match="IEMOCAP_full_release"):
         load_iemocap(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="has 0 audio files and none is a recording of IEMOCAP"):
@@ -305,7 +305,7 @@ def test_nothing_to_load(tmp_path, release):
 
 
 def test_only_turns_without_agreement(release):
-    with pytest.raises(ValueError, match=r"leaves none of the 1 recordings.*'no agreement'"):
+    with pytest.raises(ValueError, match=r"selects none of the 1 recordings.*'no agreement'"):
         load(release({"Ses01F_impro01": SECOND}, TEXTS))
 
 
@@ -317,4 +317,4 @@ def test_description_adds_up(release):
     assert sum(turns.values()) + 2507 == 10039 == sum(_N_TURNS.values())
     four = [row for row in rows if len(row) == 4 and row[1] in _EMOTIONS]
     assert sum(int(row[2]) for row in four) == 5531
-    assert {row[0]: row[3] for row in four} == _FOUR
+    assert {row[0]: row[3] for row in four} == _FOUR_CLASSES

@@ -55,7 +55,7 @@ def release(tmp_path):
     return build
 
 
-def test_table_tells_everything(release):
+def test_labels_are_read_from_the_table(release):
     folder = release()
     data = load_msp_podcast(folder)
     assert data.recordings[0] == str(folder / "Audios" / "MSP-PODCAST_0001_0008.wav")
@@ -136,7 +136,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_variants_of_the_table_say_the_same(release, variant):
+def test_variants_of_the_table(release, variant):
     usual = load_msp_podcast(release()).frame.drop(columns="recording")
     frame = load_msp_podcast(release(VARIANTS[variant], root="other")).frame
     pd.testing.assert_frame_equal(frame.drop(columns="recording"), usual)
@@ -172,13 +172,15 @@ def test_missing_and_unlabelled_audio(one_warning, release):
     folder = release(files=[*FILES, "MSP-PODCAST_test3_0001.wav", "MSP-PODCAST_test3_0002.wav"])
     data, message = one_warning(load_msp_podcast, folder)
     assert len(data.recordings) == 3
-    assert "2 recordings have no label and are left out" in message
+    assert "2 recordings have no label and are skipped" in message
     assert "MSP-PODCAST_test3_0001.wav" in message
 
 
 def test_unknown_classes(release):
     table = CLEAN.replace(",N,", ",Q,").replace(",H,", ",,")
-    classes = r"2 turns have an unknown class and count as 'no agreement': 'Q' \(1\), '' \(1\)\."
+    classes = (
+        r"2 turns have an unknown class and are labelled 'no agreement': 'Q' \(1\), '' \(1\)\."
+    )
     with pytest.warns(UserWarning, match=classes) as caught:
         data = load_msp_podcast(release(table))
     assert len(caught) == 1
@@ -188,20 +190,20 @@ def test_unknown_classes(release):
     assert len(everything.recordings) == 4
 
 
-def test_scores_that_are_no_numbers(one_warning, release):
+def test_missing_ratings(one_warning, release):
     folder = release(CLEAN.replace(",5.8,", ",n/a,").replace(",6.5,", ",,"))
     data, message = one_warning(load_msp_podcast, folder)
-    assert "2 of 4 recordings have no number" in message
-    assert "have NaN there" in message
+    assert "2 of 4 recordings have no rating" in message
+    assert "have NaN instead" in message
     np.testing.assert_array_equal(data.arousal, [2.2, np.nan, 6.0])
     data, message = one_warning(load_msp_podcast, folder, target="dimensions")
-    assert "are left out" in message
+    assert "are skipped" in message
     assert data.split.tolist() == ["Test1", "Train"]
     assert data.target.tolist() == [[2.2, 4.0, 2.6], [3.0, 3.5, 4.0]]
 
 
 @pytest.mark.parametrize("word", ["Unknown", "unknown", ""])
-def test_unknown_speakers_are_told(one_warning, release, word):
+def test_unknown_speakers_are_reported(one_warning, release, word):
     folder = release(CLEAN.replace(",45,", f",{word},"))
     data, message = one_warning(load_msp_podcast, folder)
     assert data.groups.tolist() == ["30", "Unknown", "7"]
@@ -244,7 +246,7 @@ def test_transcripts(one_warning, release):
     assert "4 of 4" in message
 
 
-def test_what_cannot_be_loaded(tmp_path, release):
+def test_incomplete_releases(tmp_path, release):
     with pytest.raises(FileNotFoundError, match="on request"):
         load_msp_podcast(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"has no Labels/labels_consensus\.csv"):
@@ -260,7 +262,7 @@ def test_what_cannot_be_loaded(tmp_path, release):
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_turns_load_in_seconds(release, monkeypatch):
+def test_100_000_turns_load_in_seconds(release, monkeypatch):
     names = [f"MSP-PODCAST_{n // 100:04d}_{n:06d}.wav" for n in range(100_000)]
     rows = [f"{name},N,2.2,4.0,2.6,{n % 1000},Male,Train\n" for n, name in enumerate(names)]
     folder = release(HEADER + "".join(rows), [])

@@ -52,7 +52,7 @@ def test_channels(whole, channel, n_recordings, n_actors, n_neutral, n_calm):
     assert set(data.frame["vocal_channel"]) == channels
 
 
-def test_name_tells_everything(grow):
+def test_labels_are_parsed_from_file_names(grow):
     folder = grow("03-01-06-01-02-01-12.WAV", "03-02-05-02-01-02-01.flac")
     with pytest.warns(UserWarning, match="2 of 2452"):
         data = load_ravdess(folder, vocal_channel="both")
@@ -88,7 +88,7 @@ def test_name_tells_everything(grow):
     ]
 
 
-def test_layout_takes_the_corpus_names_and_no_others(ravdess_names):
+def test_pattern_matches_only_names_of_the_corpus(ravdess_names):
     parts = product(range(5), range(4), range(10), range(4), range(4), range(4), range(26))
     names = ("-".join(f"{part:02d}" for part in name) for name in parts if name[0] == 3)
     assert {name for name in names if _LAYOUT.fields(name)} == set(ravdess_names)
@@ -121,7 +121,7 @@ def test_copy_that_holds_the_corpus_twice(one_warning, grow, ravdess_names):
     data, message = one_warning(load_ravdess, folder)
     name = "Actor_01/03-01-01-01-01-01-01.wav"
     assert (
-        f"1440 recordings are there more than once, such as {name} and "
+        f"1440 recordings occur more than once, such as {name} and "
         f"audio_speech_actors_01-24/{name}."
     ) in message
     assert len(data.recordings) == 1440
@@ -132,7 +132,7 @@ def test_copy_that_holds_the_corpus_twice(one_warning, grow, ravdess_names):
 def test_unknown_names(full):
     for name in ("03-01-01-02-01-01-01", "03-02-07-01-01-01-01", "03-02-02-01-01-01-18"):
         (full / f"{name}.wav").touch()
-    with pytest.warns(UserWarning, match="3 audio files left out"):
+    with pytest.warns(UserWarning, match="3 audio files skipped"):
         assert len(load_ravdess(full, vocal_channel="both").recordings) == 2452
 
 

@@ -104,12 +104,12 @@ def test_too_few_classes(grow):
         load_recordings(grow("a.wav", folder="flat"))
 
 
-def test_loose_files_are_left_out(folder, one_warning):
+def test_files_outside_subfolders_are_skipped(folder, one_warning):
     (folder / "loose.wav").touch()
     data, message = one_warning(load_recordings, folder)
     assert len(data.recordings) == 3
     assert message.startswith("1 audio files in source=")
-    assert message.endswith("left out: loose.wav.")
+    assert message.endswith("skipped: loose.wav.")
 
 
 # Tables
@@ -209,7 +209,7 @@ def test_columns_by_name(table):
         ("path,label,label", {}, r"more than one column with the name 'label'"),
     ],
 )
-def test_columns_that_cannot_be_told(table, header, options, message):
+def test_columns_that_cannot_be_identified(table, header, options, message):
     path = table(header, ",".join(["audio/a.wav"] * (header.count(",") + 1)))
     with pytest.raises(ValueError, match=message):
         load_recordings(path, **options)
@@ -227,7 +227,7 @@ def test_missing_files(table):
         load_recordings(path)
 
 
-def test_empty_cells_of_a_csv_are_told_by_line(table):
+def test_empty_cells_of_a_csv_are_reported_by_line(table):
     path = table("path,label,speaker", "audio/a.wav,,1", "", "audio/b.wav, ,2", "audio/c.flac,x,")
     with pytest.raises(ValueError, match=r"'label' of .* empty in 2 of 3 rows: line 2, line 4\."):
         load_recordings(path)
@@ -237,7 +237,7 @@ def test_empty_cells_of_a_csv_are_told_by_line(table):
 
 
 @pytest.mark.parametrize("empty", [None, float("nan"), pd.NA, "", "  "])
-def test_empty_cells_of_a_frame_are_told_by_row(empty):
+def test_empty_cells_of_a_frame_are_reported_by_row(empty):
     source = pd.DataFrame({"path": ["a", "b"], "label": ["x", empty]})
     with pytest.raises(ValueError, match=r"'label' of source is empty in 1 of 2 rows: row 1\."):
         load_recordings(source)
@@ -307,7 +307,7 @@ def test_identical_files_are_reported_and_kept(folder, one_warning):
     (folder / "calm" / "same size.wav").write_bytes(original[::-1])
     data, message = one_warning(load_recordings, folder)
     assert len(data.recordings) == 6
-    assert message.startswith("3 recordings are byte for byte the same")
+    assert message.startswith("3 recordings have the same contents")
     assert f"{folder / 'anger' / 'spk03_1.wav'} and {folder / 'calm' / 'again.wav'}." in message
 
 
@@ -338,6 +338,6 @@ def test_identical_takes_in_the_real_ravdess(metadata, one_warning):
     folder, _ = metadata("ravdess")
     data, message = one_warning(load_recordings, folder / "metadata.csv")
     assert len(data.recordings) == 1440
-    assert message.startswith("2 recordings are byte for byte the same")
+    assert message.startswith("2 recordings have the same contents")
     assert "03-01-03-01-02-01-07.flac and " in message
     assert "03-01-03-01-02-02-07.flac. They" in message

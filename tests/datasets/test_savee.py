@@ -41,7 +41,7 @@ def test_complete_corpus_in_every_layout(full):
         assert said == [*((of_emotion == speaker).sum() for speaker in SPEAKERS), len(of_emotion)]
 
 
-def test_name_tells_everything(grow):
+def test_labels_are_parsed_from_file_names(grow):
     folder = grow("je/SA01.WAV", "DC_a15.ogg", "KL/KL_n30.wav")
     with pytest.warns(UserWarning, match="3 of 480"):
         data = load_savee(folder)
@@ -58,7 +58,7 @@ def test_name_tells_everything(grow):
     }
 
 
-def test_layout_takes_the_corpus_names_and_no_others():
+def test_pattern_matches_only_names_of_the_corpus():
     emotions = ("a", "d", "f", "h", "n", "s", "sa", "su", "xa", "nn")
     numbers = ("0", "1", *(f"{n:02d}" for n in range(40)), "001")
     names = [f"{who}_{emotion}{n}" for who, emotion, n in product(("DC", "XX"), emotions, numbers)]
@@ -88,7 +88,7 @@ def test_both_spellings_are_copies(one_warning, grow):
         for name in ("{}/{}.wav", "{}_{}.wav")
     ]
     data, message = one_warning(load_savee, grow(*names))
-    assert "480 recordings are there more than once, such as DC_a01.wav and DC/a01.wav." in message
+    assert "480 recordings occur more than once, such as DC_a01.wav and DC/a01.wav." in message
     assert len(data.recordings) == 480
 
 

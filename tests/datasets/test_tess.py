@@ -44,7 +44,7 @@ def test_complete_corpus(full):
     assert "trains on one voice" in data.DESCR
 
 
-def test_name_tells_everything(grow):
+def test_labels_are_parsed_from_file_names(grow):
     folder = grow("yaf_pleasant_surprised/YAF_MOB_PS.WAV", "OAF_neutral/OA_bite_neutral.wav")
     with pytest.warns(UserWarning, match="2 of 2800"):
         data = load_tess(folder)
@@ -83,7 +83,7 @@ def test_only_the_one_misnamed_file_is_taken(one_warning, full):
         assert _LAYOUT.fields(name) is None
         (full / f"{name}.wav").touch()
     data, message = one_warning(load_tess, full)
-    assert "5 audio files left out" in message
+    assert "5 audio files skipped" in message
     assert len(data.recordings) == 2800
 
 
@@ -91,9 +91,7 @@ def test_only_the_one_misnamed_file_is_taken(one_warning, full):
 def test_a_corrected_name_is_the_same_recording(one_warning, full):
     (full / "OAF_neutral" / "OAF_bite_neutral.wav").touch()
     data, message = one_warning(load_tess, full)
-    assert (
-        "1 recordings are there more than once, such as OAF_neutral/OAF_bite_neutral.wav" in message
-    )
+    assert "1 recordings occur more than once, such as OAF_neutral/OAF_bite_neutral.wav" in message
     assert len(data.recordings) == 2800
 
 
@@ -101,7 +99,7 @@ def test_a_corrected_name_is_the_same_recording(one_warning, full):
 def test_copy_that_holds_the_corpus_twice(one_warning, grow):
     folder = grow(*NAMES, *(f"TESS Toronto emotional speech set data/{name}" for name in NAMES))
     data, message = one_warning(load_tess, folder)
-    assert "2800 recordings are there more than once" in message
+    assert "2800 recordings occur more than once" in message
     assert len(data.recordings) == 2800
     assert all(Path(recording).parent.parent == folder for recording in data.recordings)
 

@@ -12,7 +12,7 @@ def found(blocks, n_features=5, names=NAMES):
     return {name: c.tolist() for name, c in find_blocks(blocks, n_features, names).items()}
 
 
-def test_auto_goes_by_the_text_before_the_first_separator_in_order_of_appearance():
+def test_auto_uses_the_first_prefix_in_order_of_appearance():
     expected = {"voice": [0, 1, 3], "codec": [2, 4]}
     assert found("auto") == expected
     assert list(found("auto")) == ["voice", "codec"]
@@ -20,20 +20,20 @@ def test_auto_goes_by_the_text_before_the_first_separator_in_order_of_appearance
 
 
 @pytest.mark.parametrize("names", [None, np.array(list("abcde"))])
-def test_what_nothing_tells_apart_is_one_block_with_a_warning(names):
-    with pytest.warns(UserWarning, match=r"takes them for one block\. Give their widths"):
+def test_columns_without_prefixes_are_one_block_with_a_warning(names):
+    with pytest.warns(UserWarning, match=r"uses them as one block\. Pass the widths"):
         assert found("auto", names=names) == {"all": [0, 1, 2, 3, 4]}
 
 
-def test_of_a_union_in_a_union_the_inner_names_tell_columns_apart():
+def test_nested_unions_use_the_inner_names():
     names = np.array([f"union__{name}" for name in NAMES])
     assert found("auto", names=names) == {"voice": [0, 1, 3], "codec": [2, 4]}
     names = np.array(["union__voice__a", "union__voice__b", "union__x"])
     assert found("auto", 3, names) == {"union": [0, 1, 2]}
 
 
-def test_nothing_before_the_separator_is_no_name():
-    with pytest.warns(UserWarning, match="takes them for one block"):
+def test_empty_prefix_is_no_name():
+    with pytest.warns(UserWarning, match="uses them as one block"):
         assert found("auto", 2, np.array(["__a", "__b"])) == {"all": [0, 1]}
 
 
@@ -44,11 +44,11 @@ def test_messages_stay_short():
     assert len(str(caught.value)) < 300
 
 
-def test_one_name_for_all_is_one_block():
+def test_common_prefix_is_one_block():
     assert found("auto", 2, NAMES[:2]) == {"voice": [0, 1]}
 
 
-def test_a_name_without_a_block_beside_others_is_refused():
+def test_name_without_prefix_raises():
     names = np.array(["voice__a", "age", "codec__a"])
     with pytest.raises(ValueError, match="age has none"):
         find_blocks("auto", 3, names)
@@ -78,23 +78,23 @@ def test_a_dict_names_the_blocks_and_orders_their_columns():
     ("blocks", "message"),
     [
         ([2, 2], r"blocks=\[2, 2\] add up to 4 columns, and X has 5"),
-        ([2, 0, 3], "no number of columns above zero for block1"),
-        ([-5, 10], "no number of columns above zero for block0"),
-        ([True] * 5, "no number of columns above zero for block0, block1"),
-        ([slice(0, 0), slice(0, 5)], "holds no column in block0"),
+        ([2, 0, 3], "positive number of columns for block1"),
+        ([-5, 10], "positive number of columns for block0"),
+        ([True] * 5, "positive number of columns for block0, block1"),
+        ([slice(0, 0), slice(0, 5)], "no columns for block0"),
         ([], r"blocks=\[\] add up to 0 columns"),
         ([slice(0, 2), slice(3, None)], "in no block: codec__a"),
         ([slice(0, 3), slice(2, None)], "in several: codec__a"),
-        ([["voice__a", "other"], slice(1, None)], "columns that X doesn't have: other"),
-        ([2, slice(2, None)], "should be 'auto', or hold widths alone"),
-        (["voice", "codec"], "should be 'auto', or hold widths alone"),
+        ([["voice__a", "other"], slice(1, None)], "columns that X does not have: other"),
+        ([2, slice(2, None)], "must be 'auto', or contain only widths"),
+        (["voice", "codec"], "must be 'auto', or contain only widths"),
     ],
 )
-def test_what_does_not_fit_is_named(blocks, message):
+def test_invalid_blocks(blocks, message):
     with pytest.raises(ValueError, match=message):
         find_blocks(blocks, 5, NAMES)
 
 
 def test_names_of_columns_need_a_data_frame():
-    with pytest.raises(ValueError, match="X has none: it is no data frame"):
+    with pytest.raises(ValueError, match="X has none: it is not a DataFrame"):
         find_blocks([["a"], ["b"]], 2)

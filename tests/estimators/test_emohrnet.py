@@ -44,7 +44,7 @@ def test_it_learns_and_names_emotions(fitted, spectrograms):
     assert (fitted.classes_[probability.argmax(axis=1)] == fitted.predict(X)).all()
 
 
-def test_each_random_change_can_be_turned_off(spectrograms):
+def test_each_augmentation_can_be_disabled(spectrograms):
     X, _ = spectrograms
     off = {"crop": 1, "n_frequency_masks": 0, "n_time_masks": 0, "mixup": 0, "noise": 0}
     inputs = torch.from_numpy(X[:4, np.newaxis])
@@ -94,7 +94,7 @@ def test_units_make_no_difference(spectrograms):
 
 
 @pytest.mark.slow
-def test_weights_of_zero_have_no_part_in_mean_and_deviation(spectrograms):
+def test_zero_weights_are_ignored_by_mean_and_standard_deviation(spectrograms):
     X, y = spectrograms
     outlying = np.concatenate([X, 1000 + X[:1]])
     weights = np.append(np.ones(len(X)), 0)
@@ -115,7 +115,7 @@ def test_prediction_takes_another_number_of_frames(fitted, spectrograms):
     assert np.mean(fitted.predict(X[:, :, :32]) == y) > 0.8
 
 
-def test_another_number_of_bands_is_refused(fitted, spectrograms):
+def test_another_number_of_bands_raises(fitted, spectrograms):
     X, _ = spectrograms
     with pytest.raises(ValueError, match=r"in fit it was \(n_recordings, 24, any n_frames\)"):
         fitted.predict(X[:, :20])
@@ -124,7 +124,7 @@ def test_another_number_of_bands_is_refused(fitted, spectrograms):
 
 
 @pytest.mark.slow
-def test_a_table_is_one_band_and_obeys_n_features_in(spectrograms):
+def test_a_table_is_one_band_and_sets_n_features_in(spectrograms):
     X, y = spectrograms
     table = X[:, 0]
     classifier = small().fit(table, y)
@@ -149,19 +149,19 @@ def test_a_table_is_one_band_and_obeys_n_features_in(spectrograms):
     ],
     ids=["paths", "array of paths", "arrays", "pairs", "dicts"],
 )
-def test_recordings_are_sent_to_the_spectrogram(fitted, recordings):
+def test_recordings_raise_and_name_LogMelSpectrogram(fitted, recordings):
     for method in (lambda X: small().fit(X, ["a", "b"]), fitted.predict):
         with pytest.raises(ValueError, match="put LogMelSpectrogram before it"):
             method(recordings)
 
 
-def test_a_frame_of_paths_is_sent_to_the_spectrogram():
+def test_a_frame_of_paths_raises_and_names_LogMelSpectrogram():
     pandas = pytest.importorskip("pandas")
     with pytest.raises(ValueError, match="put LogMelSpectrogram before it"):
         small().fit(pandas.DataFrame({"path": ["a.wav", "b.wav"]}), ["a", "b"])
 
 
-def test_recordings_that_became_nan_are_named(fitted, spectrograms):
+def test_positions_of_nan_are_listed(fitted, spectrograms):
     X, y = spectrograms
     bad = X.copy()
     bad[[3, 17]] = np.nan
@@ -172,12 +172,12 @@ def test_recordings_that_became_nan_are_named(fitted, spectrograms):
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 2, 5), (4, 3, 0)])
-def test_other_shapes_are_refused(shape):
+def test_other_shapes_raise(shape):
     with pytest.raises(ValueError, match=r"should have \(n_recordings, n_bands, n_frames\)"):
         small().fit(np.zeros(shape), ["a", "b", "a", "b"])
 
 
-def test_spectrograms_of_unequal_length_are_sent_to_the_spectrogram():
+def test_unequal_spectrograms_raise_and_name_LogMelSpectrogram():
     X = [np.zeros((4, 3)), np.zeros((4, 5))]
     with pytest.raises(ValueError, match=r"shape \(4, 3\) .* \(4, 5\)\. LogMelSpectrogram\(dur"):
         small().fit(X, ["a", "b"])
@@ -195,7 +195,7 @@ def test_an_object_array_of_spectrograms_is_stacked(spectrograms):
 
 
 @pytest.mark.parametrize("n", [2, 3, 33])
-def test_no_recording_is_dropped_or_left_by_itself(n):
+def test_no_recording_is_dropped_or_alone_in_a_batch(n):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(n, 8, 8)), np.arange(n) % 2
     seen = []
@@ -214,7 +214,7 @@ def test_no_recording_is_dropped_or_left_by_itself(n):
 
 
 @pytest.mark.slow
-def test_warm_start_goes_on_with_the_same_standardisation(spectrograms):
+def test_warm_start_keeps_the_standardisation(spectrograms):
     X, y = spectrograms
     classifier = small(warm_start=True).fit(X, y)
     mean = classifier.mean_

@@ -74,7 +74,7 @@ def test_it_learns_from_both_blocks(table, fusion, head):
     assert both > one
 
 
-def test_it_is_the_network_of_hyfuse(fitted, table):
+def test_the_module_is_the_network_of_hyfuse(fitted, table):
     X, _ = table
     network = HyperbolicFusionNetwork(
         WIDTHS, 3, branch="mlp", branch_sizes=(16,), n_dims=8, hidden_size=8
@@ -90,7 +90,7 @@ def test_it_is_the_network_of_hyfuse(fitted, table):
 
 
 @pytest.mark.slow
-def test_at_no_curvature_it_is_euclids_network(table):
+def test_zero_curvature_is_the_euclidean_network(table):
     X, y = table
     flat = small(curvature=0).fit(X, y)
     bent = small(curvature=1e-6).fit(X, y)
@@ -125,7 +125,7 @@ def test_points_lie_on_the_ball_and_have_names(table, curvature):
     assert frame.columns.tolist() == names.tolist()
 
 
-def test_side_by_side_they_are_wider(table):
+def test_concatenated_vectors_are_wider(table):
     beside = small(fusion="concat").fit(*table)
     assert beside.transform(table[0]).shape == (90, 16)
     assert len(beside.get_feature_names_out()) == 16
@@ -184,7 +184,7 @@ def test_columns_may_lie_in_any_order(table):
     )
 
 
-def test_the_order_of_blocks_matters_to_mobius_addition_alone(table):
+def test_only_mobius_addition_depends_on_the_order_of_blocks(table):
     X, y = table
     turned = {"codec": slice(12, 20), "voice": slice(0, 12)}
     for fusion, matters in (("mobius", True), ("gyromidpoint", False)):
@@ -207,7 +207,7 @@ def test_three_blocks_and_one(table):
     assert small([20]).fit(X, y).score(X, y) >= 0.9
 
 
-def test_widths_that_do_not_add_up_are_told(table):
+def test_widths_that_do_not_add_up_raise(table):
     with pytest.raises(ValueError, match=r"blocks=\[12, 9\] add up to 21 columns, and X has 20"):
         small([12, 9]).fit(*table)
 
@@ -226,7 +226,7 @@ def test_units_of_columns_make_no_difference(fitted, table):
     assert not np.allclose(raw.predict_proba(4 * X), raw.predict_proba(X))
 
 
-def test_weights_of_zero_have_no_part_in_the_standardisation(fitted, table):
+def test_zero_weights_are_ignored_by_the_standardisation(fitted, table):
     X, y = table
     outlying = np.concatenate([X, 1000 + X[:1]])
     weighted = small().fit(outlying, np.append(y, y[0]), np.append(np.ones(len(y)), 0))
@@ -234,7 +234,7 @@ def test_weights_of_zero_have_no_part_in_the_standardisation(fitted, table):
 
 
 @pytest.mark.slow
-def test_warm_start_goes_on_and_refuses_another_network(table):
+def test_warm_start_continues_and_other_parameters_raise(table):
     X, y = table
     for head in ("softmax", "mlr"):
         classifier = small(warm_start=True, head=head, max_epochs=2).fit(X, y)
@@ -246,9 +246,9 @@ def test_warm_start_goes_on_and_refuses_another_network(table):
 
 
 @pytest.mark.parametrize("blocks", [[8, 12], [8, 4, 8], {"b": 12, "a": 8}])
-def test_warm_start_refuses_other_blocks(table, blocks):
+def test_warm_start_with_other_blocks_raises(table, blocks):
     classifier = small(warm_start=True, max_epochs=1).fit(*table)
-    with pytest.raises(ValueError, match=r"other blocks .* were \{'block0': 12, 'block1': 8\}"):
+    with pytest.raises(ValueError, match=r"other blocks.* blocks of \{'block0': 12, 'block1': 8\}"):
         classifier.set_params(blocks=blocks).fit(*table)
     with pytest.raises(ValueError, match="add up to 812 columns"):
         classifier.set_params(blocks=[12, 800]).fit(*table)
@@ -258,19 +258,19 @@ def test_warm_start_refuses_other_blocks(table, blocks):
 def test_warm_start_refuses_another_standardisation_and_takes_the_same_sizes(table):
     classifier = small(warm_start=True, max_epochs=1, branch_sizes=None).fit(*table)
     assert classifier.set_params(branch_sizes=(256,)).fit(*table).n_iter_ == 2
-    with pytest.raises(ValueError, match="can't go on with standardize=False"):
+    with pytest.raises(ValueError, match="cannot continue with standardize=False"):
         classifier.set_params(standardize=False).fit(*table)
 
 
 @pytest.mark.parametrize("sizes", [[0], [-3], [8.7], ["8"], [[8]], [True]])
-def test_sizes_that_are_no_counts_are_refused(table, sizes):
-    with pytest.raises(ValueError, match=r"branch_sizes=.* must hold whole numbers above zero"):
+def test_invalid_branch_sizes_raise(table, sizes):
+    with pytest.raises(ValueError, match=r"branch_sizes=.* must contain positive integers"):
         small(branch_sizes=sizes).fit(*table)
 
 
 @pytest.mark.parametrize("max_norm", [1e-30, 1e30])
 @pytest.mark.parametrize("fusion", ["mobius", "sum", "gyromidpoint"])
-def test_any_length_may_be_clipped_to(table, fusion, max_norm):
+def test_any_positive_max_norm(table, fusion, max_norm):
     classifier = small(max_norm=max_norm, fusion=fusion, max_epochs=2).fit(*table)
     assert np.isfinite(classifier.predict_proba(table[0])).all()
 
@@ -282,13 +282,13 @@ def test_columns_of_any_size_are_standardised(table):
     np.testing.assert_allclose(huge.scale_ / 2.0**600, small(max_epochs=1).fit(X, y).scale_)
 
 
-def test_a_dropout_of_none_and_of_some_train_otherwise(table):
+def test_dropout_changes_the_training(table):
     without = small(dropout=0).fit(*table)
     assert not same_bits(without, small(dropout=0.5).fit(*table))
 
 
 @pytest.mark.slow
-def test_points_are_moved_along_the_ball_by_riemannian_adam(table):
+def test_points_are_optimised_by_riemannian_adam(table):
     ball = small(head="mlr").fit(*table)
     plane = small(head="mlr", curvature=0).fit(*table)
     assert (np.linalg.norm(ball.state_["head.points"], axis=1) > 0).all()
@@ -326,7 +326,7 @@ CHOICES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_hostile_tables_give_finite_numbers(seed):
+def test_extreme_tables_give_finite_numbers(seed):
     rng = np.random.default_rng(seed)
     n, width = rng.choice([2, 3, 12, 40]), rng.choice([2, 20, 20, 20, 5000])
     y = np.arange(n) if seed % 4 == 0 else np.arange(n) % 2
@@ -383,7 +383,7 @@ def test_a_search_over_fusion_and_curvature_with_speakers(table):
 
 
 @pytest.mark.parametrize("head", ["softmax", "mlr"])
-def test_files_hold_arrays_alone(table, head):
+def test_pickles_contain_only_arrays(table, head):
     X, y = table
     classifier = small(head=head).fit(X, y)
     expected = classifier.predict_proba(X)

@@ -97,7 +97,7 @@ def test_large_variants_have_the_weights_of_timm(variant, name):
     assert {name: values.shape for name, values in ours.state_dict().items()} == expected
 
 
-def test_width_replaces_that_of_the_variant():
+def test_width_overrides_the_variant():
     with torch.device("meta"):
         network = HRNet(7, "small-v1", width=5)
     finest_to_coarsest = [branch[0].residual[0] for branch in network.stages[-1][0].branches]
@@ -127,7 +127,7 @@ def test_padding_follows_level_and_unit():
     torch.testing.assert_close(pad_spectrograms(3 * spectrograms - 5), expected)
 
 
-def test_the_corpus_is_standardised_first():
+def test_input_is_standardised_first():
     plain, standardising = HRNet(3, width=2), HRNet(3, width=2, mean=-40.0, scale=20.0)
     standardising.load_state_dict(plain.state_dict())
     spectrograms = torch.randn(2, 1, 32, 40)
@@ -137,6 +137,6 @@ def test_the_corpus_is_standardised_first():
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_sizes_that_fit_are_not_copied():
+def test_fitting_sizes_are_not_copied():
     spectrograms = torch.randn(2, 1, 32, 64)
     assert pad_spectrograms(spectrograms) is spectrograms

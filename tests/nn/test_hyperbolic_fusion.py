@@ -108,7 +108,7 @@ def test_zero_curvature_is_logistic_regression_with_the_other_head(fusion):
 
 @every_head
 @every_fusion
-def test_logits_go_to_those_of_euclid(fusion, head):
+def test_logits_converge_to_euclidean_ones(fusion, head):
     flat = _unsettle(_network(fusion=fusion, curvature=0.0, head=head))
     features = _features()
     gaps = []
@@ -123,7 +123,7 @@ def test_logits_go_to_those_of_euclid(fusion, head):
         assert gaps[2] < 1e-5
 
 
-def test_by_default_the_layers_are_the_authors():
+def test_default_layers_are_those_of_the_paper():
     network = HyperbolicFusionNetwork([512, 256], 7)
     shapes = [tuple(parameter.shape) for parameter in network.parameters() if parameter.dim() > 1]
     convolutions = [(64, 1, 3), (128, 64, 3)]
@@ -138,7 +138,7 @@ def test_by_default_the_layers_are_the_authors():
 
 
 @every_pair("curvature, head, fusion", [0.0, 1.0, 10.0, "learn", "learn_each"], HEADS, FUSIONS)
-def test_the_head_sees_the_fused_points(curvature, head, fusion):
+def test_the_head_gets_the_fused_points(curvature, head, fusion):
     network = _unsettle(_network(fusion=fusion, curvature=curvature, head=head))
     points, c = network.fuse(_features()), network.curvature()
     if head == "softmax":
@@ -220,7 +220,7 @@ def test_any_number_of_convolutions_has_its_narrowest_block(depth):
 
 @every_head
 @every_fusion
-def test_one_block_is_fused_with_nothing(fusion, head):
+def test_a_single_block(fusion, head):
     network = _unsettle(_network([11], fusion=fusion, head=head))
     features = _features(widths=[11])
     (tangent,) = _tangents(network, features)
@@ -230,7 +230,7 @@ def test_one_block_is_fused_with_nothing(fusion, head):
 
 
 @every_fusion
-def test_learned_curvatures_begin_at_one_and_learn(fusion):
+def test_learned_curvatures_start_at_one_and_change(fusion):
     network = _network(fusion=fusion, curvature="learn")
     fixed = _network(fusion=fusion, curvature=1.0)
     torch.testing.assert_close(network(_features()), fixed(_features()), rtol=1e-5, atol=1e-5)
@@ -244,7 +244,7 @@ def test_learned_curvatures_begin_at_one_and_learn(fusion):
         assert network.log_curvatures.grad.abs().max() > 1e-6
 
 
-def test_each_block_s_ball_is_scaled_to_that_of_the_fusion():
+def test_balls_of_blocks_are_scaled_to_the_common_curvature():
     network = _network(curvature="learn_each")
     with torch.no_grad():
         network.log_curvatures.copy_(torch.tensor([0.5, 2.0, 1.25]).log())
@@ -272,7 +272,7 @@ def test_each_block_s_ball_is_scaled_to_that_of_the_fusion():
         ("learn_each", "mobius"),
     ],
 )
-def test_fused_points_keep_off_the_rim(curvature, fusion):
+def test_fused_points_stay_away_from_the_boundary(curvature, fusion):
     for max_norm in (None, 1.0, 50.0):
         network = _network(fusion=fusion, curvature=curvature, max_norm=max_norm)
         with torch.no_grad():
@@ -281,7 +281,7 @@ def test_fused_points_keep_off_the_rim(curvature, fusion):
         assert reach <= 1 - poincare.MARGIN + 1e-6
 
 
-def test_features_beyond_a_thousand_deviations_count_as_a_thousand():
+def test_features_are_clipped():
     network, features = _network(), _features()
     features[0, 0], features[1, 2] = 1e30, -2e3
     held = features.clone()
@@ -290,7 +290,7 @@ def test_features_beyond_a_thousand_deviations_count_as_a_thousand():
 
 
 @every_pair("curvature, head, fusion", [0, 1.0, "learn", "learn_each"], HEADS, FUSIONS)
-def test_weights_are_plain_and_come_back_from_numpy(curvature, head, fusion):
+def test_weights_round_trip_through_numpy(curvature, head, fusion):
     parameters = {"fusion": fusion, "curvature": curvature, "head": head}
     network = _unsettle(_network(**parameters))
     state = network.state_dict()
@@ -349,7 +349,7 @@ def test_only_points_on_a_ball_need_riemannian_adam(fusion, head, curvature, exp
 
 
 @pytest.mark.parametrize("curvature", [1e-6, 1.0, 10.0, "learn"])
-def test_riemannian_adam_moves_the_points_along_the_ball(curvature):
+def test_riemannian_adam_keeps_the_points_on_the_ball(curvature):
     network = _network(curvature=curvature, head="mlr")
     labels = torch.arange(30) % 3
     _train(network, _features(30), labels, n_steps=40, lr=0.1 if curvature != 1e-6 else 1.0)
@@ -365,7 +365,7 @@ def test_riemannian_adam_moves_the_points_along_the_ball(curvature):
 
 
 @pytest.mark.parametrize("curvature", ["learn", "learn_each"])
-def test_a_training_step_has_the_points_on_the_ball_as_it_is_now(curvature):
+def test_training_step_updates_the_curvature_of_the_manifold(curvature):
     # Outside of it, Riemannian Adam multiplies its momentum by 1e11 with each step.
     network = _network(curvature=curvature, head="mlr").train()
     points = network.head.points
@@ -383,7 +383,7 @@ def test_a_training_step_has_the_points_on_the_ball_as_it_is_now(curvature):
 
 @pytest.mark.slow
 @every_network
-def test_training_tells_classes_apart(fusion, head, branch):
+def test_training_separates_classes(fusion, head, branch):
     labels, rows = torch.arange(60) % 3, torch.arange(60)
     features = 0.3 * _features(60)
     features[rows, 3 * labels] += 2.0
@@ -414,7 +414,7 @@ def _hostile_inputs():
 
 @pytest.mark.slow
 @every_pair("curvature, fusion, head", [0, 1.0, 10.0, "learn", "learn_each"], FUSIONS, HEADS)
-def test_hostile_input_leaves_losses_and_parameters_finite(curvature, fusion, head):
+def test_extreme_input_keeps_losses_and_parameters_finite(curvature, fusion, head):
     parameters = {"fusion": fusion, "curvature": curvature, "head": head}
     max_norm = None if head == "mlr" else 1.0
     branches = itertools.cycle(BRANCHES)
@@ -427,6 +427,6 @@ def test_hostile_input_leaves_losses_and_parameters_finite(curvature, fusion, he
         assert network(torch.from_numpy(features)).isfinite().all(), name
 
 
-def test_fusions_have_names():
+def test_unknown_fusion_raises():
     with pytest.raises(ValueError, match="fusion='product' is none of mobius, concat"):
         _network(fusion="product")

@@ -112,7 +112,7 @@ def test_equals_geoopt_in_float64(name, geoopt_operations):
 
 
 @every_operation
-def test_float32_is_exact_to_the_size_of_what_went_in(name):
+def test_float32_error_is_relative_to_the_input(name):
     for c in CURVATURES:
         x, y = (points.float() for points in _pairs(c))
         assert _error_of_float32(name, x, y, torch.tensor(c)) < 1e-5, c
@@ -167,7 +167,7 @@ def _check_gradients(name, c):
 
 
 @every_operation
-def test_values_and_gradients_are_finite_wherever_float32_goes(name):
+def test_values_and_gradients_are_finite_in_float32(name):
     for c in (0.0, *CURVATURES):
         x, y = _far_pairs(c, any_norm=name in TAKES_TANGENTS)
         value, gradients = _gradients(name, x, y, torch.tensor(c))
@@ -190,7 +190,7 @@ def _far_pairs(c, *, any_norm):
 
 
 @pytest.mark.parametrize("zero", [0, 0.0, torch.tensor(0.0), torch.zeros(60, 1)])
-def test_zero_curvature_is_exactly_euclid(zero):
+def test_zero_curvature_is_exactly_euclidean(zero):
     x, y = (points.float() for points in _pairs(1.0))
     exact = [
         (poincare.exp0(x, zero), x),
@@ -212,7 +212,7 @@ def test_zero_curvature_is_exactly_euclid(zero):
 
 
 @every_operation
-def test_gradients_go_to_those_at_zero_curvature(name):
+def test_gradients_converge_to_those_at_zero_curvature(name):
     x, y = (_points(1.0, seed, n=12) for seed in (1, 2))
     c = torch.tensor(0.0, dtype=torch.float64)
     value, gradients = _gradients(name, x, y, c)
@@ -238,7 +238,7 @@ def test_curvature_broadcasts_over_rows(name):
     assert c.grad.shape == c.shape
 
 
-def test_half_of_a_pair_broadcasts_and_gets_its_gradient():
+def test_one_argument_broadcasts_and_gets_its_gradient():
     x = _points(1.0, seed=1, n=4).unsqueeze(1).requires_grad_()
     y = _points(1.0, seed=2, n=3).requires_grad_()
     poincare.mobius_add(x, y).sum().backward()
@@ -249,7 +249,7 @@ def test_half_of_a_pair_broadcasts_and_gets_its_gradient():
     torch.testing.assert_close(y.grad, apart_y.grad.sum(0))
 
 
-def test_clipping_and_projecting_leave_alone_what_is_short():
+def test_clipping_and_projection_do_not_change_short_vectors():
     x = _points(4.0, reach=0.99).float()
     assert torch.equal(poincare.project(x, 4.0, margin=0.0), x)
     assert torch.equal(poincare.project(x, torch.tensor(4.0), margin=0.01), x)
@@ -259,7 +259,7 @@ def test_clipping_and_projecting_leave_alone_what_is_short():
     torch.testing.assert_close(poincare.clip_norm(1e3 * x, 1e-9).norm(dim=-1).max().item(), 1e-9)
 
 
-def test_clipping_on_the_way_to_the_ball_is_clipping_before():
+def test_exp0_with_max_norm_equals_clipping_before():
     v = (_directions(9) * torch.linspace(0, 3, 9, dtype=torch.float64)[:, None]).requires_grad_()
     c = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     weights = torch.arange(9 * N_DIMS, dtype=torch.float64).reshape(9, N_DIMS)
@@ -296,7 +296,7 @@ def test_the_gyromidpoint_of_two_is_halfway():
     torch.testing.assert_close(poincare.gyromidpoint(torch.stack([x, y], -2), c=2.0), halfway)
 
 
-def test_gyromidpoints_count_weights_and_know_no_order():
+def test_gyromidpoint_weights_and_order():
     points = _points(1.0, n=4)
     twice = poincare.gyromidpoint(points[[0, 1, 1, 3]])
     weights = torch.tensor([1.0, 2.0, 0.0, 1.0], dtype=torch.float64)
@@ -304,7 +304,7 @@ def test_gyromidpoints_count_weights_and_know_no_order():
     torch.testing.assert_close(poincare.gyromidpoint(points[[3, 2, 1, 0]], weights.flip(0)), twice)
 
 
-def test_points_on_a_hyperplane_are_at_no_distance_and_others_on_either_side():
+def test_hyperplane_logits_are_zero_on_the_hyperplane():
     normal, p = _directions(1, seed=4)[0], _points(1.0, seed=5, n=1)[0]
     across = _directions(9, seed=6)
     across = across - (across @ normal).unsqueeze(-1) * normal
@@ -320,7 +320,7 @@ def test_points_on_a_hyperplane_are_at_no_distance_and_others_on_either_side():
     )
 
 
-def test_a_normal_of_no_length_scores_nothing_and_learns():
+def test_zero_normal_has_zero_logits_and_a_gradient():
     x, points = _points(1.0, n=4).float(), _points(1.0, seed=2, n=3).float()
     normals = torch.zeros(3, N_DIMS, requires_grad=True)
     logits = poincare.hyperplane_logits(x, points, normals)
@@ -330,7 +330,7 @@ def test_a_normal_of_no_length_scores_nothing_and_learns():
     assert normals.grad.abs().max() > 0
 
 
-def test_derivatives_are_taken_once():
+def test_second_derivatives_raise():
     v = _directions(2).requires_grad_()
     (gradient,) = torch.autograd.grad(poincare.exp0(v).square().sum(), v, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -396,7 +396,7 @@ def test_distances_are_symmetric_and_obey_the_triangle_inequality(ball):
 
 @identity
 @given(_balls())
-def test_distances_are_kept_by_translation(ball):
+def test_distances_are_invariant_to_translations(ball):
     c, _, (x, y, z) = ball
     moved = poincare.distance(poincare.mobius_add(z, x, c), poincare.mobius_add(z, y, c), c)
     torch.testing.assert_close(moved, poincare.distance(x, y, c), rtol=1e-5, atol=1e-5 / c**0.5)

@@ -31,7 +31,7 @@ def _stress(scaled, points, c):
 
 
 @pytest.mark.parametrize("c", [0.0, 1.0])
-def test_pairs_come_in_the_order_of_scipy(c):
+def test_pairs_are_in_the_order_of_scipy(c):
     points = _points(c)
     found = poincare_scaling.pairwise_distances(points, c).numpy()
     x = points.numpy()
@@ -51,7 +51,7 @@ def test_stress_is_relative():
 
 
 @pytest.mark.parametrize("c", [0.0, 0.3, 1.0, 4.0])
-def test_a_disk_within_the_ball_is_found_as_it_is(c):
+def test_a_disk_within_the_ball_is_recovered(c):
     flat = torch.nn.functional.pad(_points(c, n_dims=2), (0, N_DIMS - 2))
     points = _moved(flat, c)
     scaled = poincare_scaling.scale(points, c)
@@ -87,14 +87,14 @@ def test_without_curvature_it_is_metric_scaling():
 
 
 @pytest.mark.parametrize("c", [0.3, 1.0])
-def test_where_on_the_ball_the_points_lie_makes_no_difference(c):
+def test_result_is_invariant_to_translations(c):
     points = _points(c)
     stress = _stress(poincare_scaling.scale(points, c), points, c)
     moved = _moved(points, c)
     assert _stress(poincare_scaling.scale(moved, c), moved, c) == pytest.approx(stress, rel=1e-3)
 
 
-def test_points_at_the_rim_stay_on_the_disk():
+def test_points_near_the_boundary_stay_on_the_disk():
     directions = _points(0.0)
     points = poincare.project(1e3 * directions / directions.norm(dim=1, keepdim=True))
     scaled = poincare_scaling.scale(points.float())
@@ -104,7 +104,7 @@ def test_points_at_the_rim_stay_on_the_disk():
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
-def test_the_same_bits_whatever_is_set_around(context):
+def test_result_is_independent_of_the_grad_mode(context):
     with context():
         within = poincare_scaling.scale(_points(1.0))
     assert torch.equal(poincare_scaling.scale(_points(1.0)), within)

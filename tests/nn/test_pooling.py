@@ -24,19 +24,19 @@ def _expected(frames, pooling):
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_frames_at_once(pooling):
+def test_single_window(pooling):
     frames = _frames(40)
     np.testing.assert_allclose(_pool([frames], pooling), _expected(frames, pooling), rtol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_pieces_of_unequal_length_are_the_whole(pooling):
+def test_windows_of_unequal_length_are_merged_exactly(pooling):
     frames = _frames(57)
     pieces = np.split(frames, [1, 30, 50])
     np.testing.assert_allclose(_pool(pieces, pooling), _expected(frames, pooling), rtol=1e-5)
 
 
-def test_each_layer_is_merged_by_itself():
+def test_layers_are_merged_independently():
     layers = [_frames(20, seed=0), _frames(20, seed=1)]
     statistics = np.stack([pool_frames(torch.from_numpy(frames)).numpy() for frames in layers])
     merged = merge_statistics(statistics[np.newaxis], [20], "mean_std")
@@ -45,11 +45,11 @@ def test_each_layer_is_merged_by_itself():
         np.testing.assert_allclose(pooled, _expected(frames, "mean_std"), rtol=1e-5)
 
 
-def test_one_frame_has_no_deviation():
+def test_one_frame_has_zero_standard_deviation():
     np.testing.assert_array_equal(_pool([_frames(1)], "mean_std")[5:], 0)
 
 
-def test_half_precision_is_summed_in_single():
+def test_half_precision_is_accumulated_in_float32():
     frames = np.full((3000, 2), 200.0, dtype=np.float16)  # their sum is beyond float16
     pooled = pool_frames(torch.from_numpy(frames))
     assert pooled.dtype == torch.float32

@@ -6,7 +6,7 @@ import torch
 from sklearn_ser.nn import exact_convolutions
 
 
-def test_precision_is_full_inside_and_put_back():
+def test_precision_is_full_inside_and_restored():
     convolutions = torch.backends.cudnn.conv
     before = convolutions.fp32_precision
     with exact_convolutions():
@@ -17,7 +17,7 @@ def test_precision_is_full_inside_and_put_back():
     assert convolutions.fp32_precision == before
 
 
-def test_threads_that_overlap_leave_it_as_it_was():
+def test_overlapping_threads_restore_the_setting():
     convolutions = torch.backends.cudnn.conv
     before = convolutions.fp32_precision
     one, other = exact_convolutions(), exact_convolutions()

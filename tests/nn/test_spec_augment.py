@@ -34,7 +34,7 @@ ALL = {
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_draws_come_from_the_generator_alone(name):
+def test_only_the_generator_is_used(name):
     x, change = spectrograms(), ALL[name]
     before, kept = torch.get_rng_state(), x.clone()
     numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
@@ -54,7 +54,7 @@ def test_draws_come_from_the_generator_alone(name):
     share=st.floats(0, 1),
     seed=st.integers(0, 1000),
 )
-def test_no_span_is_wider_than_asked(bands, frames, n_masks, share, seed):
+def test_masks_are_not_wider_than_the_maximum(bands, frames, n_masks, share, seed):
     x = spectrograms(4, bands, frames) + 10
     masked = mask_spectrograms(
         x,
@@ -69,7 +69,7 @@ def test_no_span_is_wider_than_asked(bands, frames, n_masks, share, seed):
     assert changed.sum(dim=1).max() <= n_masks * int(share * bands)
 
 
-def test_spans_reach_the_widths_and_places_they_may():
+def test_masks_reach_all_widths_and_positions():
     x = torch.arange(20.0).expand(2000, 4, 20)
     masked = mask_spectrograms(
         x,
@@ -84,19 +84,19 @@ def test_spans_reach_the_widths_and_places_they_may():
     assert hidden.any(dim=0).all()  # also the first and the last frame
 
 
-def test_recordings_are_masked_apart_from_each_other():
+def test_spectrograms_are_masked_independently():
     masked = mask_spectrograms(spectrograms(1).expand(6, -1, -1), draws(), **MASKS)
     assert len({tuple(row.flatten().tolist()) for row in masked}) == 6
 
 
-def test_what_is_hidden_becomes_the_mean_of_the_recording():
+def test_masks_are_filled_with_the_mean():
     x = spectrograms() + torch.arange(6.0)[:, None, None]
     masked = mask_spectrograms(x, draws(), **MASKS)
     for row, values in zip(masked, x, strict=True):
         assert set(row[row != values].tolist()) <= {values.mean().item()}
 
 
-def test_crops_are_windows_at_places_of_their_own_in_silence():
+def test_crops_are_shifted_windows_in_silence():
     x = torch.arange(1.0, 51.0).expand(400, 2, 50) * torch.tensor([[1.0], [0.0]])
     cropped = crop_spectrograms(x - 7, draws(), share=0.9) + 7  # silence is -7
     assert cropped.shape == x.shape
@@ -111,7 +111,7 @@ def test_crops_are_windows_at_places_of_their_own_in_silence():
 
 
 @pytest.mark.parametrize(("frames", "share", "kept"), [(1, 0.5, 1), (3, 0.1, 1), (7, 1.0, 7)])
-def test_a_crop_keeps_a_frame_at_least(frames, share, kept):
+def test_a_crop_keeps_at_least_one_frame(frames, share, kept):
     x = spectrograms(2, 3, frames)
     x[:, 0, :] = 9 + torch.arange(frames)  # no frame is silence
     loud = crop_spectrograms(x, draws(), share=share)[:, 0] >= 9
@@ -119,7 +119,7 @@ def test_a_crop_keeps_a_frame_at_least(frames, share, kept):
 
 
 @pytest.mark.slow
-def test_mixing_mixes_recordings_and_targets_in_one_share():
+def test_mixing_uses_the_same_weight_for_spectrograms_and_targets():
     x = torch.arange(6.0)[:, None, None].expand(6, 2, 3)
     mixed, targets = mix_up(x, torch.eye(6), draws(), alpha=0.4)
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
@@ -134,7 +134,7 @@ def test_mixing_keeps_the_sum_of_the_weights():
     assert ((targets.sum(dim=1) >= lower - 1e-6) & (targets.sum(dim=1) <= upper + 1e-6)).all()
 
 
-def test_shares_of_a_mixture_follow_the_beta_distribution():
+def test_mixing_weights_follow_the_beta_distribution():
     x = torch.zeros(20_000, 1, 1)
     x[::2] = 1
     share = mix_up(x, torch.zeros(len(x), 1), draws(), alpha=0.5)[0]
@@ -144,7 +144,7 @@ def test_shares_of_a_mixture_follow_the_beta_distribution():
     assert abs(mixed.var() - 1 / 8) < 0.005
 
 
-def test_noise_fills_what_is_quiet_and_keeps_what_is_loud():
+def test_noise_changes_quiet_cells_only():
     x = torch.full((200, 8, 20), -1.0)
     x[:, 2, 5] = 1.0
     noisy = add_noise(x, draws(), share=1.0)
@@ -154,14 +154,14 @@ def test_noise_fills_what_is_quiet_and_keeps_what_is_loud():
     assert (quiet.std(dim=1) > 0.1).all()
 
 
-def test_noise_comes_to_the_share_that_was_asked_for():
+def test_noise_is_added_with_the_given_probability():
     x = spectrograms(2000, 4, 5)
     noisy = add_noise(x, draws(), share=0.25)
     touched = (noisy != x).flatten(1).any(dim=1)
     assert abs(touched.float().mean() - 0.25) < 0.03
 
 
-def test_noise_leaves_mean_and_deviation():
+def test_noise_preserves_mean_and_standard_deviation():
     x = 3 * spectrograms() + 7
     noisy = add_noise(x, draws(), share=1.0)
     torch.testing.assert_close(noisy.mean(dim=(1, 2)), x.mean(dim=(1, 2)))
@@ -180,7 +180,7 @@ def test_noise_on_a_flat_spectrogram_is_finite():
     assert add_noise(torch.zeros(3, 4, 5), draws(), share=1.0).isfinite().all()
 
 
-def test_noise_is_what_noise_on_the_waveform_makes_of_a_spectrogram():
+def test_noise_resembles_noise_added_to_the_waveform():
     """The mean spectrum of noisy recordings is that of spectrograms with noise added here."""
     rng = np.random.default_rng(0)
     time = np.arange(48000) / 16000

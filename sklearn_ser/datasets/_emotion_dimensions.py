@@ -1,10 +1,10 @@
-"""Arousal, valence and dominance of emotions' names."""
+"""Arousal, valence and dominance of emotion categories."""
 
 import numpy as np
 
 from ._dimensions import DIMENSIONS
 
-# Arousal, valence (pleasure) and dominance of the English words, from -1 to 1.
+# Arousal, valence (called pleasure in the paper) and dominance of the English words, from -1 to 1.
 _RATINGS = {
     "anger": (0.59, -0.51, 0.25),
     "boredom": (-0.62, -0.65, -0.33),
@@ -17,33 +17,35 @@ _RATINGS = {
 }
 
 
-def circumplex(emotions):
-    """Look up arousal, valence and dominance of emotions.
+def emotion_dimensions(emotions):
+    """Return arousal, valence and dominance of emotion categories.
 
-    Where a corpus has emotions alone, these stand for ratings that nobody gave: everything of one
-    emotion has the same numbers, whatever it sounds like. Good for trying a method out, not for
-    saying how aroused somebody is.
+    For corpora that are labelled with emotions only. The values are ratings of the emotions'
+    names, not of the recordings: all recordings of an emotion get the same values. They are meant
+    for trying out a method.
+
+    ``circumplex`` is an alias of this function.
 
     Parameters
     ----------
     emotions : array-like of str of shape (n_recordings,)
-        Names as the loaders give them.
+        Names of emotions, as the loaders return them.
 
     Returns
     -------
     dimensions : ndarray of shape (n_recordings, 3)
-        Arousal, valence, dominance, from -1 to 1. NaN for emotions that have no numbers here,
-        such as "calm".
+        Arousal, valence and dominance, from -1 to 1. NaN for emotions without ratings, such as
+        "calm".
 
     Raises
     ------
     ValueError
-        If it is a single name.
+        If `emotions` is a single string.
 
     Notes
     -----
-    The numbers are mean ratings of emotions' names, pleasure being called valence; neutral is the
-    origin by definition.
+    The values are mean ratings of English emotion words. Valence is called pleasure in the
+    reference. Neutral is defined as the origin.
 
     References
     ----------
@@ -52,8 +54,8 @@ def circumplex(emotions):
 
     Examples
     --------
-    >>> from sklearn_ser.datasets import circumplex
-    >>> circumplex(["anger", "sadness"])
+    >>> from sklearn_ser.datasets import emotion_dimensions
+    >>> emotion_dimensions(["anger", "sadness"])
     array([[ 0.59, -0.51,  0.25],
            [-0.27, -0.63, -0.33]])
     """
@@ -62,3 +64,7 @@ def circumplex(emotions):
     unknown = [np.nan] * len(DIMENSIONS)
     ratings = [_RATINGS.get(str(emotion), unknown) for emotion in emotions]
     return np.array(ratings, dtype=float).reshape(-1, len(DIMENSIONS))
+
+
+# The former name.
+circumplex = emotion_dimensions
