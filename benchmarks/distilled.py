@@ -6,8 +6,8 @@ python benchmarks/distilled.py --corpus emodb path/to/emodb --unlabeled ravdess 
 
 Any corpus with these dimensions can be used (`iemocap`, `msp_podcast`, or `table` with the path of
 a CSV file that has the columns path, speaker, arousal, valence, dominance and optionally text). For
-corpora of emotions, such as Emo-DB, the dimensions are those of `datasets.circumplex`. Each fold of
-each arm is a line of the file; lines that exist are not computed again.
+corpora of emotions, such as Emo-DB, the dimensions are those of `datasets.emotion_dimensions`. Each
+fold of each arm is a line of the file; lines that exist are not computed again.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from sklearn_ser import (
 )
 from sklearn_ser.backbones import load_speech_backbone
 from sklearn_ser.datasets import (
-    circumplex,
+    emotion_dimensions,
     load_emodb,
     load_iemocap,
     load_msp_podcast,
@@ -81,7 +81,7 @@ def load(name, path):
         table["path"] = [str(Path(path).parent / file) for file in table["path"]]
     elif name in OF_EMOTIONS:
         corpus = OF_EMOTIONS[name](path)
-        table = pd.DataFrame(circumplex(corpus.target), columns=TARGETS)
+        table = pd.DataFrame(emotion_dimensions(corpus.target), columns=TARGETS)
         table["path"], table["speaker"] = corpus.recordings, np.asarray(corpus.groups).astype(str)
         table["text"] = getattr(corpus, "text", None)
     else:

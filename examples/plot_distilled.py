@@ -31,7 +31,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import ConcordanceRegressor, LayerSelector, TextEmbedder, WhisperEmbedder
-from sklearn_ser.datasets import circumplex, load_emodb, make_emotional_speech
+from sklearn_ser.datasets import emotion_dimensions, load_emodb, make_emotional_speech
 from sklearn_ser.distillation import distill_encoder
 from sklearn_ser.metrics import concordance_correlation_coefficient
 
@@ -84,7 +84,7 @@ else:
     model = make_small_model()
 
 recordings, speakers = np.asarray(corpus.recordings, dtype=object), np.asarray(corpus.groups)
-y, targets = circumplex(corpus.target), ["arousal", "valence", "dominance"]
+y, targets = emotion_dimensions(corpus.target), ["arousal", "valence", "dominance"]
 train, test = next(GroupKFold(5, shuffle=True, random_state=0).split(y, groups=speakers))
 
 # %%

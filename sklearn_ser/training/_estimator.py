@@ -186,7 +186,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             fitted = self.architecture_[name]
             if value != fitted:
                 raise ValueError(
-                    f"warm_start=True can't go on with {name}={value!r}: the network that was "
+                    f"warm_start=True can't continue with {name}={value!r}: the network that was "
                     f"trained has {name}={fitted!r}."
                 )
 

@@ -94,7 +94,7 @@ def encode_targets(estimator, y, sample_weight, groups, *, n_recordings, n_unlab
     values, names, estimator._has_target_axis = read_targets(y, n_recordings)
     if estimator._is_warm_start and names != estimator.target_names_:
         raise ValueError(
-            f"warm_start=True can't go on with the targets {names}: the network was trained on "
+            f"warm_start=True can't continue with the targets {names}: the network was trained on "
             f"{estimator.target_names_}."
         )
     estimator.target_names_ = names

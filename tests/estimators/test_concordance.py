@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import ConcordanceRegressor, LayerSelector, WhisperEmbedder
-from sklearn_ser.datasets import circumplex, load_emodb
+from sklearn_ser.datasets import emotion_dimensions, load_emodb
 from sklearn_ser.metrics import concordance_correlation_coefficient, concordance_scorer
 
 
@@ -99,7 +99,7 @@ def test_a_warm_start_goes_on(problem):
     scale = regressor.state_["audio_scaler.scale"]
     assert regressor.fit(2 * X, y).n_iter_ == 6
     np.testing.assert_array_equal(regressor.state_["audio_scaler.scale"], scale)
-    with pytest.raises(ValueError, match="can't go on with the targets"):
+    with pytest.raises(ValueError, match="can't continue with the targets"):
         regressor.fit(X, y["arousal"])
 
 
@@ -124,7 +124,7 @@ def test_on_real_embeddings_it_is_ahead_of_ridge(corpus_folder, weights_folder, 
     corpus = load_emodb(corpus_folder("emodb"))
     rows = np.arange(0, len(corpus.recordings), 2)
     recordings, speakers = np.array(corpus.recordings)[rows], np.array(corpus.groups)[rows]
-    y = circumplex(np.array(corpus.target)[rows])
+    y = emotion_dimensions(np.array(corpus.target)[rows])
     model = weights_folder("whisper-base-encoder")
     embedder = WhisperEmbedder(model, layers=[1, 2], context="recording", memory=tmp_path)
 

@@ -582,12 +582,12 @@ def test_it_is_repeatable_and_goes_on(recordings, loudness):
     warm = quick(warm_start=True).fit(recordings, loudness)
     assert same_bits(one, warm)
     assert warm.fit(recordings, loudness).n_iter_ == 4
-    with pytest.raises(ValueError, match="can't go on with pooling="):
+    with pytest.raises(ValueError, match="can't continue with pooling="):
         warm.set_params(pooling="attentive_statistics").fit(recordings, loudness)
     warm.set_params(pooling="mean")
-    with pytest.raises(ValueError, match="can't go on with the targets"):
+    with pytest.raises(ValueError, match="can't continue with the targets"):
         warm.fit(recordings, loudness["arousal"])
-    with pytest.raises(ValueError, match="can't go on with audio_model="):
+    with pytest.raises(ValueError, match="can't continue with audio_model="):
         warm.set_params(audio_model=small_network("hubert")).fit(recordings, loudness)
 
 

@@ -224,7 +224,7 @@ def test_warm_start_keeps_the_standardisation(spectrograms):
     assert classifier.classes_.tolist() == ["anger", "fear", "sadness"]
     with pytest.raises(ValueError, match="in fit it was"):
         classifier.fit(X[:, :20], y)
-    with pytest.raises(ValueError, match=r"can't go on with width=3: .* width=2"):
+    with pytest.raises(ValueError, match=r"can't continue with width=3: .* width=2"):
         classifier.set_params(width=3).fit(X, y)
 
 

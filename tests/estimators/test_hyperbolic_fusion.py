@@ -241,7 +241,7 @@ def test_warm_start_continues_and_other_parameters_raise(table):
         mean = classifier.mean_
         assert classifier.fit(X + 5, y).n_iter_ == 4
         np.testing.assert_array_equal(classifier.mean_, mean)
-    with pytest.raises(ValueError, match=r"can't go on with fusion='sum': .* fusion='mobius'"):
+    with pytest.raises(ValueError, match=r"can't continue with fusion='sum': .* fusion='mobius'"):
         classifier.set_params(fusion="sum").fit(X, y)
 
 
