@@ -1,10 +1,10 @@
-"""EmoHRNet on a real corpus: recall, what each ingredient adds, and what noise takes away.
+"""Evaluate EmoHRNet on a real corpus: recall, ablations, and robustness to noise.
 
-Beside it stands a linear classifier on statistics of the same spectrograms, on the same folds.
+It is compared with a linear classifier on statistics of the same spectrograms, on the same folds.
 
 python benchmarks/emohrnet.py path/to/emodb --corpus emodb --protocol speakers --results runs.jsonl
 
-Every fold is a line of the file, written when it is done; what is there is not computed again.
+Each fold is saved as a line of the results file. Existing lines are not computed again.
 """
 
 import argparse
@@ -37,8 +37,8 @@ METRICS = {
     "accuracy": accuracy_score,
     "macro-F1": partial(f1_score, average="macro"),
 }
-# What is turned off by `--without`.
-INGREDIENTS = {
+# Parameters that `--without` sets.
+ABLATIONS = {
     "spec_augment": {"n_frequency_masks": 0, "n_time_masks": 0},
     "mixup": {"mixup": 0},
     "crop": {"crop": 1},
@@ -67,7 +67,7 @@ def parse():
     parser.add_argument("--weight-decay", type=float, default=1e-2)
     parser.add_argument("--mixup", type=float)
     parser.add_argument("--noise", type=float, help="probability of noise in training")
-    parser.add_argument("--without", nargs="*", choices=list(INGREDIENTS), default=[])
+    parser.add_argument("--without", nargs="*", choices=list(ABLATIONS), default=[])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--folds", type=int, nargs="+", help="only these, to try things out")
     parser.add_argument("--snr", type=float, nargs="*", default=[], help="dB, of test noise")
@@ -75,7 +75,7 @@ def parse():
 
 
 def front_end(arguments):
-    """Return the transformer whose spectrograms fit into the size."""
+    """Return the transformer for the requested size of spectrograms."""
     n_bands, n_frames = map(int, arguments.size.split("x"))
     n_samples = round(arguments.duration * SAMPLING_RATE)
     return LogMelSpectrogram(
@@ -87,7 +87,7 @@ def front_end(arguments):
 
 
 def classifier(arguments, seed):
-    """Return the classifier that the arguments describe."""
+    """Return the classifier for the arguments."""
     parameters = {
         "variant": arguments.variant,
         "width": arguments.width,
@@ -104,12 +104,12 @@ def classifier(arguments, seed):
         if getattr(arguments, name) is not None:
             parameters[name] = getattr(arguments, name)
     for ingredient in arguments.without:
-        parameters |= INGREDIENTS[ingredient]
+        parameters |= ABLATIONS[ingredient]
     return EmoHRNetClassifier(**parameters)
 
 
 def with_noise(recordings, snr):
-    """Return the waveforms with white noise, each its own, at so many dB below the voice."""
+    """Return the waveforms with independent white noise at a signal-to-noise ratio in dB."""
     noisy = []
     for number, recording in enumerate(recordings):
         waveform = load_waveform(recording, sampling_rate=SAMPLING_RATE)
@@ -120,7 +120,7 @@ def with_noise(recordings, snr):
 
 
 def splits(arguments, corpus, seed):
-    """Yield the number of each fold with its training and test rows."""
+    """Yield the number, training rows and test rows of each fold."""
     y = corpus.target
     if arguments.protocol == "speakers":
         folds = LeaveOneGroupOut().split(y, y, CORPORA[arguments.corpus][1](corpus))
@@ -132,14 +132,14 @@ def splits(arguments, corpus, seed):
 
 
 def settings_of(arguments):
-    """Return what a line of results must agree in to be of this run."""
+    """Return the settings that identify lines of results of this run."""
     leave_out = {"data", "results", "seeds", "folds", "device"}
     settings = {name: value for name, value in vars(arguments).items() if name not in leave_out}
     return settings | {"without": sorted(arguments.without)}
 
 
 def read(path, settings):
-    """Return the lines of this run, by seed and fold."""
+    """Return the existing lines of this run, by seed and fold."""
     if not Path(path).exists():
         return {}
     lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
@@ -147,7 +147,7 @@ def read(path, settings):
 
 
 def run_fold(arguments, seed, X, noisy, y, train, test):
-    """Train once, predict the test rows, clean and noisy."""
+    """Train on one fold and predict the clean and noisy test rows."""
     start = time.perf_counter()
     fitted = classifier(arguments, seed).fit(X[train], y[train])
     minutes = (time.perf_counter() - start) / 60
@@ -165,17 +165,17 @@ def run_fold(arguments, seed, X, noisy, y, train, test):
 
 
 def predicted(line, condition):
-    """Return what a fold's network took its test rows for."""
+    """Return the predictions of the network for the test rows of a fold."""
     return np.array(line["classes"])[np.argmax(line["probabilities"][condition], axis=1)]
 
 
 def by_seed(lines):
-    """Sort lines by their seeds."""
+    """Sort lines by seed."""
     return sorted(lines, key=itemgetter("seed"))
 
 
 def vote(lines):
-    """Return the folds of all seeds as one each, of the mean probability (`VotingClassifier`)."""
+    """Average the probabilities of all seeds for each fold, as `VotingClassifier` does."""
     folds = {}
     for line in lines:
         folds.setdefault(line["fold"], []).append(line)
@@ -194,7 +194,7 @@ def vote(lines):
 
 
 def add_linear(arguments, corpus, lines):
-    """Add to each fold what a linear classifier takes its test rows for."""
+    """Add the predictions of a linear classifier to each fold."""
     statistics = front_end(arguments).set_params(pooling="mean_std_delta")
     X, y = statistics.transform(corpus.recordings), corpus.target
     for line in lines:
@@ -204,7 +204,7 @@ def add_linear(arguments, corpus, lines):
 
 
 def compare(y, speakers, network, linear):
-    """Print the linear classifier's recall, and the interval of what the network adds to it."""
+    """Print the recall of the linear classifier, and the interval of the network's gain."""
 
     def gain(y, both):
         network, linear = both.T
@@ -219,7 +219,7 @@ def compare(y, speakers, network, linear):
 
 
 def report(corpus, lines):
-    """Print the figures of all folds of all seeds."""
+    """Print the results over all folds and seeds."""
     y, speakers = corpus.target, corpus.groups
     minutes = [line["minutes"] for line in lines]
     print(f"{len(lines)} folds, {sum(minutes):.1f} minutes, {np.median(minutes):.2f} each")
@@ -255,7 +255,7 @@ def report(corpus, lines):
 
 
 def main():
-    """Compute what is missing, then print all."""
+    """Compute missing folds, then print all results."""
     arguments = parse()
     corpus = CORPORA[arguments.corpus][0](arguments.data)
     transformer = front_end(arguments)

@@ -1,4 +1,4 @@
-"""A training step of EmoHRNetClassifier beside timm's network in a bare loop, in one run.
+"""Time a training step of EmoHRNetClassifier and of timm's network in a plain loop.
 
 python benchmarks/emohrnet_speed.py [--size 128x192] [--runs 5] [--compile]
 """
@@ -20,12 +20,12 @@ N_STEPS = 4
 
 
 def bare(make_network, X, y, *, channels_last=False, bfloat16=False, compiled=False):
-    """Return a bare loop that takes its time: forward, cross-entropy, backward, Adam."""
+    """Return a plain training loop that returns its time."""
     inputs, targets = torch.from_numpy(X)[:, None], torch.from_numpy(y)
     rng = np.random.default_rng(0)
 
     def loop():
-        network = make_network().train()  # a new one each time, as a fit has it
+        network = make_network().train()  # a new network each time, as in `fit`
         if channels_last:
             network.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
@@ -45,7 +45,7 @@ def bare(make_network, X, y, *, channels_last=False, bfloat16=False, compiled=Fa
 
 
 class Stopwatch:
-    """scikit-learn callback that takes the time of epochs: not that of weights being drawn."""
+    """scikit-learn callback that measures the time of epochs, without initialisation."""
 
     def __init__(self):
         self.seconds = 0.0
@@ -65,7 +65,7 @@ class Stopwatch:
 
 
 def ours(X, y, **parameters):
-    """Return a function that fits and returns the seconds of the epoch."""
+    """Return a function that fits and returns the time of the epoch."""
     stopwatch = Stopwatch()
     classifier = EmoHRNetClassifier(
         max_epochs=1, batch_size=BATCH_SIZE, device="cpu", random_state=0, **parameters
@@ -97,7 +97,7 @@ def main():
     def network():
         return HRNet(8)
 
-    ways = {
+    methods = {
         "timm, bare loop": bare(timms, X, y),
         "our network, bare loop": bare(network, X, y),
         "our network, channels last": bare(network, X, y, channels_last=True),
@@ -106,12 +106,12 @@ def main():
         "fit, bfloat16": ours(X, y, dtype="bfloat16"),
     }
     if arguments.compile:
-        ways["our network, torch.compile"] = bare(network, X, y, compiled=True)
-    runs = {name: [] for name in ways}
-    for function in ways.values():
+        methods["our network, torch.compile"] = bare(network, X, y, compiled=True)
+    runs = {name: [] for name in methods}
+    for function in methods.values():
         function()  # warm up, compile
     for _ in range(arguments.runs):
-        for name, function in ways.items():
+        for name, function in methods.items():
             runs[name].append(function())
     print(f"small-v1, {arguments.size}, batches of {BATCH_SIZE}, {torch.get_num_threads()} threads")
     for name, times in runs.items():

@@ -1,4 +1,4 @@
-"""Time of the speech embedders beside transformers, and of what they can leave out, in one run.
+"""Time the speech embedders and transformers, with all and with fewer layers.
 
 python benchmarks/encoder_speed.py path/to/emodb path/to/whisper-base-encoder
 """
@@ -21,7 +21,7 @@ N_RUNS = 3
 
 
 def one_by_one(network):
-    """Return what is exact with transformers: a loop over recordings, all hidden states."""
+    """Return the exact equivalent with transformers: a loop over single recordings."""
 
     def embed(waveforms):
         rows = []
@@ -36,21 +36,21 @@ def one_by_one(network):
     return embed
 
 
-def time_in_turn(ways, waveforms):
-    """Return the seconds of each way, run in turn."""
-    for way in ways.values():
-        way(waveforms[:2])
-    seconds = {name: [] for name in ways}
+def time_in_turn(methods, waveforms):
+    """Return the times of each method, run in turn."""
+    for method in methods.values():
+        method(waveforms[:2])
+    seconds = {name: [] for name in methods}
     for _ in range(N_RUNS):
-        for name, way in ways.items():
+        for name, method in methods.items():
             start = time.perf_counter()
-            way(waveforms)
+            method(waveforms)
             seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
 def report(seconds, reference):
-    """Print each way's median, and how many times as long the reference takes."""
+    """Print the median time of each method, and the ratio of the reference's time to it."""
     for name, times in seconds.items():
         ratios = [a / b for a, b in zip(seconds[reference], times, strict=True)]
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
@@ -61,7 +61,7 @@ def report(seconds, reference):
 
 
 def main():
-    """Compare on real recordings."""
+    """Compare the methods on real recordings."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     paths = load_emodb(sys.argv[1]).recordings

@@ -1,4 +1,4 @@
-"""Ragged batches beside transformers on each recording alone: real geometries, 25 ms to 20 s.
+"""Compare batches of 25 ms to 20 s with single recordings in transformers, with real architectures.
 
 python benchmarks/exact_batches.py [--whisper path/to/whisper-base-encoder]
 """
@@ -25,7 +25,7 @@ LARGE = {
     "do_stable_layer_norm": True,
     "conv_bias": True,
 }
-# Name -> transformers' class, what differs from its default geometry, and our class.
+# Name -> class of transformers, differences from its default configuration, and our class.
 NETWORKS = {
     "WavLM base": ("WavLMModel", {}, WavLMEmbedder),
     "WavLM large": ("WavLMModel", LARGE, WavLMEmbedder),
@@ -36,7 +36,7 @@ NETWORKS = {
 
 
 def recordings():
-    """Make noise of each duration, at levels of its own."""
+    """Generate noise of each duration at random levels."""
     rng = np.random.default_rng(0)
     return [
         (rng.uniform(0.01, 0.3) * rng.standard_normal(round(s * RATE))).astype(np.float32)
@@ -45,20 +45,20 @@ def recordings():
 
 
 def hidden_states(network, inputs, **kwargs):
-    """Return each layer as transformers computes it, the last after the final norm."""
+    """Return the hidden states of transformers, the last one after the final norm."""
     with torch.no_grad():
         output = network(inputs, output_hidden_states=True, **kwargs)
     return [*output.hidden_states[:-1], output.last_hidden_state]
 
 
 def worst(rows, reference):
-    """Return the largest distance of a recording's layer, relative to its norm."""
+    """Return the largest relative distance over recordings and layers."""
     distance = np.linalg.norm(rows - reference, axis=-1) / np.linalg.norm(reference, axis=-1)
     return distance.max()
 
 
 def padded_batch(network, waveforms):
-    """Do what most code does: pad with zeros, pass the attention mask, average the valid frames."""
+    """Run a zero-padded batch with an attention mask, and average the valid frames."""
     longest = max(map(len, waveforms))
     padded = np.stack([np.pad(waveform, (0, longest - len(waveform))) for waveform in waveforms])
     mask = np.stack([np.arange(longest) < len(waveform) for waveform in waveforms])
@@ -75,7 +75,7 @@ def padded_batch(network, waveforms):
 
 
 def compare(name, class_name, settings, embedder_class):
-    """Print how far our batch, and a padded batch, are from each recording alone."""
+    """Print the distances of our batch and of a padded batch to single recordings."""
     torch.manual_seed(0)
     network_class = getattr(transformers, class_name)
     network = network_class(network_class.config_class(**settings)).eval()
@@ -100,7 +100,7 @@ def compare(name, class_name, settings, embedder_class):
 
 
 def compare_whisper(folder):
-    """Print how far our batch is from the encoder alone, real weights, thirty seconds."""
+    """Print the distance of our batch to single recordings, with real weights."""
     encoder = WhisperEncoder.from_pretrained(folder, dtype=torch.float32)
     extractor = transformers.WhisperFeatureExtractor.from_pretrained(folder)
     rows = WhisperEmbedder(folder, layers="all", batch_size=100).fit_transform(recordings())
@@ -114,7 +114,7 @@ def compare_whisper(folder):
 
 
 def main():
-    """Compare each network."""
+    """Run the comparison for each network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--whisper", help="folder of Whisper base or of its encoder")
     arguments = parser.parse_args()

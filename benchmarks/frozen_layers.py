@@ -1,4 +1,4 @@
-"""Layers of a frozen Whisper and a linear classifier: whole speakers held out, all chosen inside.
+"""Evaluate layers of a frozen Whisper with a linear classifier, in nested cross-validation.
 
 python benchmarks/frozen_layers.py path/to/whisper-base-encoder \
     --emodb path/to/emodb --ravdess path/to/ravdess --memory cache [--family ...] [--context ...]
@@ -20,14 +20,14 @@ C_VALUES = [0.01, 0.1, 1]
 
 
 def _runs(length, n_layers):
-    """Return each run of so many adjacent layers."""
+    """Return all sequences of adjacent layers of a length."""
     return [list(range(first, first + length)) for first in range(n_layers - length + 1)]
 
 
-# What is chosen among inside each training fold, by the number of layers; pooling beside it.
+# Candidates for the nested search, as a function of the number of layers, and the pooling.
 FAMILIES = {
     "one layer": (lambda n: list(range(n)), "mean"),
-    "one layer, mean and deviation": (lambda n: list(range(n)), "mean_std"),
+    "one layer, mean and standard deviation": (lambda n: list(range(n)), "mean_std"),
     "three adjacent layers, joined": (lambda n: _runs(3, n), "mean"),
     "all layers, joined": (lambda n: [list(range(n))], "mean"),
     "mean of all layers": (lambda n: ["mean"], "mean"),
@@ -36,21 +36,23 @@ FAMILIES = {
 
 
 def search(layers, cv, cache):
-    """Return the pipeline that chooses layers and C."""
+    """Return the search over layers and C."""
     pipeline = Pipeline(
         [
             ("layers", LayerSelector()),
             ("scale", StandardScaler()),
             ("classifier", LogisticRegression(max_iter=2000)),
         ],
-        memory=cache if layers == ["weighted"] else None,  # what is learned once serves each C
+        memory=cache
+        if layers == ["weighted"]
+        else None,  # the learned weights are the same for each C
     )
     grid = {"layers__layer": layers, "classifier__C": C_VALUES}
     return GridSearchCV(pipeline, grid, cv=cv, scoring="balanced_accuracy", n_jobs=-1)
 
 
 def predict(X, y, layers, outer, inner, cache, groups):
-    """Predict each recording from a search over the others; return the choices too."""
+    """Return the predictions of a nested search, and the selected parameters."""
     predicted, chosen = np.empty_like(y), []
     for train, test in outer:
         fitted = search(layers, inner, cache).fit(X[train], y[train], groups=groups[train])
@@ -64,7 +66,7 @@ def _name(layers):
 
 
 def report(name, corpus, folds, inner, embedder, families, cache, at_random):
-    """Print the recalls of one corpus."""
+    """Print the recalls on one corpus."""
     y, speakers = corpus.target, corpus.groups
     print(f"{name}, context={embedder.context!r}: {len(y)} recordings", flush=True)
     for title in families:
@@ -93,15 +95,15 @@ def report(name, corpus, folds, inner, embedder, families, cache, at_random):
 
 
 def main():
-    """Run on the corpora that are given."""
+    """Run the evaluation on the given corpora."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="folder of Whisper or of its encoder")
     parser.add_argument("--emodb", help="folder of Emo-DB")
     parser.add_argument("--ravdess", help="folder of RAVDESS")
-    parser.add_argument("--memory", help="folder to keep embeddings in", required=True)
+    parser.add_argument("--memory", help="folder for caching embeddings", required=True)
     parser.add_argument("--family", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
     parser.add_argument("--context", choices=["30s", "recording"], default="30s")
-    parser.add_argument("--random", action="store_true", help="random splits beside")
+    parser.add_argument("--random", action="store_true", help="evaluate random splits too")
     arguments = parser.parse_args()
     embedder = WhisperEmbedder(
         arguments.model, layers="all", context=arguments.context, memory=arguments.memory

@@ -1,4 +1,4 @@
-"""A fit of HyperbolicFusionClassifier beside its network in a bare loop, and the memory of predict.
+"""Time `fit` of HyperbolicFusionClassifier and a plain loop, and the memory of `predict`.
 
 python benchmarks/fusion_speed.py [--runs 7]
 """
@@ -26,7 +26,7 @@ SETTINGS = {
 
 
 def bare(X, y, settings):
-    """Take the time of the same network, batches and optimiser, with nothing around."""
+    """Time a plain training loop with the same network, batches and optimiser."""
     start = time.perf_counter()
     inputs = torch.from_numpy(StandardScaler().fit_transform(X.astype(np.float64))).float()
     targets = torch.from_numpy(y)
@@ -49,7 +49,7 @@ def bare(X, y, settings):
 
 
 def ours(X, y, settings):
-    """Take the time of `fit`."""
+    """Time `fit`."""
     classifier = HyperbolicFusionClassifier(
         list(WIDTHS),
         max_epochs=N_EPOCHS,
@@ -64,7 +64,7 @@ def ours(X, y, settings):
 
 
 def measure_prediction(X, y):
-    """Print what `predict` of 100 000 rows adds to the memory of their table."""
+    """Print the additional memory of `predict` on 100 000 rows."""
     classifier = HyperbolicFusionClassifier(
         list(WIDTHS), branch="mlp", max_epochs=1, device="cpu", random_state=0
     ).fit(X, y)
@@ -81,7 +81,7 @@ def measure_prediction(X, y):
 
 
 def main():
-    """Print the ratios."""
+    """Print the ratios of times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=7)
     arguments = parser.parse_args()
@@ -97,7 +97,7 @@ def main():
         pairs = []
         for run in range(arguments.runs + 1):
             pair = ours(X, y, settings), bare(X, y, settings)
-            if run:  # the first warms up
+            if run:  # the first run is a warm-up
                 pairs.append(pair)
         ratios = [fit / loop for fit, loop in pairs]
         print(

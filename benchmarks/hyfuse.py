@@ -1,11 +1,11 @@
-"""HYFuse and all that it is compared with, on the same folds and seeds.
+"""Evaluate HYFuse and its baselines on the same folds and seeds.
 
 python benchmarks/hyfuse.py path/to/emodb --corpus emodb --whisper path/to/whisper-base-encoder \\
     --ge2e path/to/ge2e --lyra path/to/lyra-soundstream --memory cache --results emodb.jsonl
 
-Every fold is a line of the file, written when it is done; what is there is not computed again.
-With what is there, it prints recall and accuracy of each arm, mean and deviation over seeds, and
-what hyperbolic fusion adds to each other arm, with an interval over speakers.
+Each fold is saved as a line of the results file. Existing lines are not computed again. The script
+prints recall and accuracy of each model, with mean and standard deviation over seeds, and the
+difference of hyperbolic fusion to each other model, with a confidence interval over speakers.
 """
 
 import argparse
@@ -39,19 +39,19 @@ PROTOCOLS = {
     "random": lambda seed: StratifiedKFold(5, shuffle=True, random_state=seed),
     "one speaker": lambda seed: LeaveOneGroupOut(),
 }
-# Representations of each row of the table, in the order of ⊕.
+# Representations in each row of the table, in the order of ⊕.
 INPUTS = ["ge2e", "lyra", "whisper", "ge2e+lyra", "whisper+lyra", "whisper+ge2e"]
-# How they are classified: settings, and two candidates, which each fold chooses between inside.
+# Classifiers: parameters, and two candidates for the nested search.
 SEARCHES = {
     "linear": (None, {"classify__C": [0.01, 0.1]}),
     "concat": ({"fusion": "concat"}, {"classify__learning_rate": [3e-4, 1e-3]}),
     "mobius": ({"fusion": "mobius"}, {"classify__learning_rate": [3e-4, 1e-3]}),
 }
-# The same network in other settings, one at a time, without a search.
+# Variants of the network that differ in one parameter, without a search.
 VARIANTS = {
     "as HYFuse has it": {},
     "concat, no search": {"fusion": "concat"},
-    "Euclid's sum": {"curvature": 0},
+    "Euclidean sum": {"curvature": 0},
     "curvature 0.1": {"curvature": 0.1},
     "curvature learned": {"curvature": "learn"},
     "curvature learned for each": {"curvature": "learn_each"},
@@ -64,7 +64,7 @@ VARIANTS = {
     "weight decay 1": {"weight_decay": 1.0},
     "ten epochs": {"max_epochs": 10},
 }
-# Five networks, whose probabilities are averaged.
+# Ensemble of five networks whose probabilities are averaged.
 COMMITTEE = {"max_norm": None, "n_dims": 60, "batch_size": 64}
 
 
@@ -85,7 +85,7 @@ def embed(arguments, recordings):
 
 
 def make_model(name, widths, seed, protocol, branch):
-    """Return a classifier, or the search over its two candidates."""
+    """Return a classifier, or a search over its two candidates."""
     make = partial(HyperbolicFusionClassifier, blocks=widths, branch=branch, device="cpu")
     if name == "committee":
         members = [(f"{i}", make(random_state=5 * seed + i, **COMMITTEE)) for i in range(5)]
@@ -104,7 +104,7 @@ def make_model(name, widths, seed, protocol, branch):
 
 
 def run(job, blocks, corpus, arguments):
-    """Predict one fold, and append it to the file."""
+    """Predict one fold, and append it to the results file."""
     inputs, name, protocol, seed, fold = job
     rows = [blocks[block] for block in inputs.split("+")]
     X, y, speakers = np.hstack(rows), corpus.target, np.asarray(corpus.groups)
@@ -124,7 +124,7 @@ def run(job, blocks, corpus, arguments):
 
 
 def settings_of(arguments):
-    """Return what all lines of a file have in common."""
+    """Return the settings that all lines of the results file share."""
     return {
         "corpus": arguments.corpus,
         "branch": arguments.branch,
@@ -133,13 +133,13 @@ def settings_of(arguments):
 
 
 def read(arguments):
-    """Return the lines that are there, by their jobs."""
+    """Return the existing lines, by job."""
     path = Path(arguments.results)
     lines = {}
     for text in path.read_text().splitlines() if path.exists() else ():
         try:
             line = json.loads(text)
-        except json.JSONDecodeError:  # cut off as it was written
+        except json.JSONDecodeError:  # incomplete line of an interrupted run
             continue
         if line["settings"] != settings_of(arguments):
             raise SystemExit(f"{path} holds results of {line['settings']}: name another file")
@@ -148,7 +148,7 @@ def read(arguments):
 
 
 def gather(lines, n_rows):
-    """Return the predictions of each arm and protocol, of each seed whose folds are all there."""
+    """Return the predictions of each model and protocol for all seeds with complete folds."""
     found = {}
     for (inputs, name, protocol, seed, _), line in lines.items():
         columns = found.setdefault((protocol, inputs, name), {})
@@ -163,7 +163,7 @@ def gather(lines, n_rows):
 
 
 def count_right(y, speakers, predicted):
-    """Return how often each speaker was recognised in each class, (n_speakers, n_classes)."""
+    """Return the number of correct predictions by speaker and class, (n_speakers, n_classes)."""
     cells = np.unique(speakers, return_inverse=True)[1], np.unique(y, return_inverse=True)[1]
     right = np.zeros((cells[0].max() + 1, cells[1].max() + 1))
     np.add.at(right, cells, y == predicted)
@@ -171,10 +171,10 @@ def count_right(y, speakers, predicted):
 
 
 def compare(y, speakers, ours, theirs):
-    """Return how much more recall one arm has than another, and an interval over speakers.
+    """Return the difference in recall between two models, and a confidence interval over speakers.
 
-    The interval is Student's, of the jackknife that leaves one speaker out: with ten speakers
-    a bootstrap's percentiles are too narrow.
+    The interval is that of Student's t for the jackknife over speakers, because with ten speakers
+    bootstrap percentiles are too narrow.
     """
     seeds = sorted(set(ours) & set(theirs))
     gained = np.mean(
@@ -195,7 +195,7 @@ def compare(y, speakers, ours, theirs):
 
 
 def report(arms, corpus):
-    """Print the tables of all protocols."""
+    """Print the tables for all protocols."""
     y, speakers = corpus.target, np.asarray(corpus.groups)
     for arm, columns in sorted(arms.items()):
         figures = []
@@ -218,7 +218,7 @@ def report(arms, corpus):
 
 
 def main():
-    """Compute what is missing, and print the tables."""
+    """Compute missing folds, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", help="folder of the corpus")
     parser.add_argument("--corpus", choices=list(LOADERS), required=True)
@@ -250,7 +250,7 @@ def main():
         for seed in arguments.seeds
         for inputs in arguments.inputs
         for name in arguments.classifiers
-        # Of one representation alone there is nothing to concatenate.
+        # A single representation has no concatenation.
         if "+" in inputs or not name.startswith("concat")
         for fold in range(PROTOCOLS[protocol](seed).get_n_splits(groups, groups, groups))
     ]

@@ -1,4 +1,4 @@
-"""What `import sklearn_ser` costs beside `import sklearn.base`, in new processes, in turn."""
+"""Time `import sklearn_ser` and `import sklearn.base`, alternately in new processes."""
 
 import statistics
 import subprocess
@@ -20,7 +20,7 @@ def main():
     for number in range(N_RUNS + 1):
         for statement in statements:
             elapsed = seconds(statement)
-            if number:  # the first run only warms the disk's cache
+            if number:  # the first run warms the disk cache
                 runs[statement].append(elapsed)
     for statement, times in runs.items():
         print(f"{statement:20} median {statistics.median(times):.3f} s of {N_RUNS}")

@@ -1,4 +1,4 @@
-"""Log-mel statistics and linear or kernel classifiers on real corpora: speakers held out, and not.
+"""Evaluate log-mel statistics with linear and kernel classifiers on real corpora.
 
 python benchmarks/linear_baseline.py --emodb path/to/emodb --ravdess path/to/ravdess
 """
@@ -27,7 +27,7 @@ C_VALUES = [0.001, 0.01, 0.1, 1, 10]
 
 
 def classifiers():
-    """Yield what is compared, with the settings to choose inside each training fold."""
+    """Yield the classifiers, with the parameters for the nested search."""
     logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     kernel = make_pipeline(StandardScaler(), SVC())
     yield "logistic regression, C = 1", logistic, None
@@ -36,7 +36,7 @@ def classifiers():
 
 
 def held_out(classifier, grid, X, y, folds, speakers):
-    """Predict speakers never heard; settings are chosen on speakers held out once more."""
+    """Predict held-out speakers, with a nested search over parameters."""
     if grid is None:
         return cross_val_predict(classifier, X, y, groups=folds, cv=LeaveOneGroupOut(), n_jobs=-1)
     predicted = np.empty_like(y)
@@ -49,7 +49,7 @@ def held_out(classifier, grid, X, y, folds, speakers):
 
 
 def at_random(classifier, grid, X, y, seed):
-    """Predict recordings of speakers who are also in the training folds."""
+    """Predict by stratified cross-validation, in which folds share speakers."""
     if grid is not None:
         inner = StratifiedKFold(3, shuffle=True, random_state=seed)
         classifier = GridSearchCV(classifier, grid, cv=inner, scoring="balanced_accuracy")
@@ -58,7 +58,7 @@ def at_random(classifier, grid, X, y, seed):
 
 
 def report(name, corpus, folds):
-    """Print the recalls of one corpus."""
+    """Print the recalls on one corpus."""
     front_end = LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None)
     X, y, speakers = front_end.transform(corpus.recordings), corpus.target, corpus.groups
     print(f"{name}: {len(y)} recordings, {len(np.unique(folds))} folds of speakers held out")
@@ -79,7 +79,7 @@ def report(name, corpus, folds):
 
 
 def main():
-    """Run on the corpora that are given."""
+    """Run the evaluation on the given corpora."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--emodb", help="folder of Emo-DB")
     parser.add_argument("--ravdess", help="folder of RAVDESS")

@@ -1,4 +1,4 @@
-"""LogMelSpectrogram beside a loop over librosa, from FLAC files to an array, in one run.
+"""Time LogMelSpectrogram and a loop over librosa, from FLAC files to an array.
 
 python benchmarks/log_mel_speed.py path/to/emodb
 """
@@ -44,13 +44,13 @@ def seconds(function, paths):
 def main():
     corpus = load_emodb(sys.argv[1])
     paths = corpus.recordings[:: len(corpus.recordings) // N_RECORDINGS][:N_RECORDINGS]
-    ways = {"librosa": with_librosa, "1 thread": with_threads(1), "2 threads": with_threads(2)}
+    methods = {"librosa": with_librosa, "1 thread": with_threads(1), "2 threads": with_threads(2)}
     reference = with_librosa(paths)
     difference = np.abs(with_threads(1)(paths) - reference).max()
     print(f"{len(paths)} recordings of Emo-DB; largest difference {difference:.4f} dB")
-    runs = {name: [] for name in ways}
+    runs = {name: [] for name in methods}
     for _ in range(N_RUNS):
-        for name, function in ways.items():
+        for name, function in methods.items():
             runs[name].append(seconds(function, paths))
     for name, times in runs.items():
         ratios = [a / b for a, b in zip(runs["librosa"], times, strict=True)]

@@ -1,4 +1,4 @@
-"""Memory for a recording of one hour: WavLM base in windows, peak beyond model and libraries.
+"""Measure the memory for a recording of one hour: WavLM base in windows.
 
 python benchmarks/long_recording.py
 """
@@ -18,12 +18,12 @@ SECONDS = 3600
 
 
 def peak():
-    """Return the most memory that this process has held, in GB."""
+    """Return the peak memory of this process in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def main():
-    """Embed a second, then an hour."""
+    """Embed one second, then one hour."""
     transformers.logging.disable_progress_bar()
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:

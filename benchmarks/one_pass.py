@@ -1,4 +1,4 @@
-"""A grid search over layers: forward passes and time, with and without `memory=`, in one run.
+"""Count forward passes and time a grid search over layers, with and without `memory=`.
 
 python benchmarks/one_pass.py path/to/emodb path/to/whisper-base-encoder
 """
@@ -22,7 +22,7 @@ GRID = {"layer__layer": [1, 2, 3, 4, 5], "classifier__C": [0.1, 1]}
 
 
 def pipeline(model, **steps):
-    """Make the pipeline; `steps` go to the embedder or, as `cache`, to the pipeline itself."""
+    """Return the pipeline. `cache` is the memory of the pipeline; others go to the embedder."""
     cache = steps.pop("cache", None)
     embedder = WhisperEmbedder(model, layers="all", context="recording", **steps)
     return Pipeline(
@@ -37,7 +37,7 @@ def pipeline(model, **steps):
 
 
 def main():
-    """Count and time three ways."""
+    """Count forward passes and time each method."""
     corpus = load_emodb(sys.argv[1])
     chosen = np.linspace(0, len(corpus.target) - 1, N_RECORDINGS).astype(int)
     recordings = [corpus.recordings[row] for row in chosen]
@@ -50,16 +50,16 @@ def main():
         return encode(self, waveforms, depth)
 
     WhisperBackbone.encode = count
-    pipeline(sys.argv[2]).fit(recordings, emotions)  # loads the weights, for all ways
+    pipeline(sys.argv[2]).fit(recordings, emotions)  # loads the weights before timing
     with tempfile.TemporaryDirectory() as folder:
-        ways = {
+        methods = {
             "scikit-learn's Pipeline": {},
             "Pipeline(memory=)": {"cache": f"{folder}/joblib"},
             "embedder's memory=": {"memory": f"{folder}/store"},
             "the same, second run": {"memory": f"{folder}/store"},
         }
         seconds = {}
-        for name, steps in ways.items():
+        for name, steps in methods.items():
             passed.clear()
             search = GridSearchCV(
                 pipeline(sys.argv[2], **steps),
@@ -75,7 +75,7 @@ def main():
                 flush=True,
             )
     ratio = seconds["scikit-learn's Pipeline"] / seconds["embedder's memory="]
-    print(f"the stock pipeline takes {ratio:.1f} times as long as one pass")
+    print(f"scikit-learn's pipeline takes {ratio:.1f} times as long as one pass")
 
 
 if __name__ == "__main__":

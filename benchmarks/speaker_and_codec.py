@@ -1,11 +1,11 @@
-"""A speaker embedding and a codec's latents, alone and side by side.
+"""Evaluate a speaker embedding and the latents of a codec, alone and concatenated.
 
 python benchmarks/speaker_and_codec.py path/to/ge2e path/to/lyra-soundstream --memory cache \\
     --emodb path/to/emodb --ravdess path/to/ravdess
 
-Whose voice the speaker embedding tells (RAVDESS, equal error rate), and which emotion a linear
-classifier finds in each (Emo-DB, whole speakers held out). Any model of `XVectorEmbedder` and any
-of `CodecEmbedder` can be named.
+It prints the equal error rate of speaker verification (RAVDESS), and the recall of a linear
+emotion classifier with held-out speakers (Emo-DB). Any model of `XVectorEmbedder` and
+`CodecEmbedder` can be used.
 """
 
 import argparse
@@ -25,7 +25,7 @@ C_VALUES = [0.001, 0.01, 0.1, 1, 10, 100, 1000]
 
 
 def equal_error_rate(vectors, speakers):
-    """Return the rate at which pairs are wrongly accepted and wrongly refused, by their cosine."""
+    """Return the equal error rate of speaker verification by cosine similarity."""
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     first, second = np.triu_indices(len(vectors), 1)
     accepted, found, _ = roc_curve(
@@ -35,8 +35,8 @@ def equal_error_rate(vectors, speakers):
     return (accepted[nearest] + 1 - found[nearest]) / 2
 
 
-def tell_speakers_apart(embedder, corpus):
-    """Print the equal error rate over neutral recordings, and over all."""
+def print_equal_error_rates(embedder, corpus):
+    """Print the equal error rates on neutral recordings and on all recordings."""
     everything = np.arange(len(corpus.target))
     for name, rows in (
         ("neutral", everything[corpus.target == "neutral"]),
@@ -48,7 +48,7 @@ def tell_speakers_apart(embedder, corpus):
 
 
 def probe(rows, y, speakers, scaler, class_weight):
-    """Predict speakers never heard; C is chosen on speakers held out once more."""
+    """Predict held-out speakers, with a nested search over C."""
     predicted = np.empty_like(y)
     classifier = LogisticRegression(max_iter=3000, class_weight=class_weight)
     pipeline = Pipeline([("scale", scaler), ("classify", classifier)])
@@ -68,13 +68,19 @@ def main():
     parser.add_argument("codec", help="model of CodecEmbedder")
     parser.add_argument("--emodb", required=True)
     parser.add_argument("--ravdess")
-    parser.add_argument("--n-quantizers", nargs="*", type=int, default=[], help="beside all")
-    parser.add_argument("--memory", help="folder to keep embeddings in")
+    parser.add_argument(
+        "--n-quantizers",
+        nargs="*",
+        type=int,
+        default=[],
+        help="numbers of quantisers to evaluate in addition to all",
+    )
+    parser.add_argument("--memory", help="folder for caching embeddings")
     arguments = parser.parse_args()
 
     speaker = XVectorEmbedder(arguments.speaker, memory=arguments.memory)
     if arguments.ravdess:
-        tell_speakers_apart(speaker, load_ravdess(arguments.ravdess))
+        print_equal_error_rates(speaker, load_ravdess(arguments.ravdess))
 
     def codec(**settings):
         return CodecEmbedder(arguments.codec, memory=arguments.memory, **settings)

@@ -1,4 +1,4 @@
-"""How hard the synthetic voices are: a linear pipeline, mean F0 alone, shuffled labels."""
+"""Measure the difficulty of the synthetic speech: linear pipeline, mean F0, shuffled labels."""
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression

@@ -1,4 +1,4 @@
-"""Small trees in the corpora's layouts, and the corpora themselves where they are given."""
+"""Fixtures: small folders in the layouts of the corpora, and the real corpora if available."""
 
 import csv
 import warnings
@@ -6,13 +6,13 @@ from itertools import product
 
 import pytest
 
-# How many recordings each speaker has, counted in the corpus.
+# Number of recordings of each speaker in the corpus.
 EMODB_SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
 EMODB_COUNTS = (49, 58, 43, 38, 55, 35, 61, 69, 56, 71)
 
 
 def _fill(root, names):
-    """Fill a folder with files that differ from one another."""
+    """Fill a folder with different files."""
     for parent in {root, *((root / name).parent for name in names)}:
         parent.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -23,7 +23,7 @@ def _fill(root, names):
 
 @pytest.fixture
 def grow(tmp_path):
-    """Return a function that fills a new folder with files that differ from one another."""
+    """Return a function that fills a new folder with different files."""
 
     def grow_tree(*names, folder="corpus"):
         return _fill(tmp_path / folder, names)
@@ -33,7 +33,7 @@ def grow(tmp_path):
 
 @pytest.fixture(scope="session")
 def grow_to_read(tmp_path_factory):
-    """Return the same for folders that several tests share, and that none of them changes."""
+    """Return a function that fills a folder shared by several tests, which must not change it."""
 
     def grow_tree(*names):
         return _fill(tmp_path_factory.mktemp("corpus"), names)
@@ -43,7 +43,7 @@ def grow_to_read(tmp_path_factory):
 
 @pytest.fixture
 def one_warning():
-    """Return a function that calls a loader and returns its result and its only warning's text."""
+    """Return a function that calls a loader and returns its result and its only warning."""
 
     def call(loader, *args, **options):
         with warnings.catch_warnings(record=True) as caught:
@@ -60,7 +60,7 @@ def one_warning():
 
 @pytest.fixture(scope="session")
 def emodb_names():
-    """535 names with each speaker's count, as the corpus has them (not the same names)."""
+    """Return 535 names with the number of recordings per speaker of the corpus, but other names."""
     sentences = ("a01", "a02", "a04", "a05", "a07", "b01", "b02", "b03", "b09", "b10")
     spoken = [f"{s}{e}{v}" for v, s, e in product("ab", sentences, "WLEAFTN")]
     return [
@@ -72,7 +72,7 @@ def emodb_names():
 
 @pytest.fixture(scope="session")
 def ravdess_names():
-    """The names of all 1440 spoken and 1012 sung recordings, by the corpus's own rules."""
+    """Return the names of all 1440 spoken and 1012 sung recordings."""
     names = []
     for channel, n_emotions in (("01", 8), ("02", 6)):
         parts = product(range(1, n_emotions + 1), (1, 2), (1, 2), (1, 2), range(1, 25))
@@ -86,7 +86,7 @@ def ravdess_names():
 
 @pytest.fixture
 def metadata(corpus_folder):
-    """Return a function from a corpus's name to its folder and the rows of its metadata."""
+    """Return a function that returns the folder of a corpus and the rows of its metadata."""
 
     def read(corpus):
         folder = corpus_folder(corpus)

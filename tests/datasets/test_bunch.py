@@ -1,4 +1,4 @@
-"""Choosing emotions and filling the Bunch, for any source of recordings."""
+"""Selection of emotions and contents of the Bunch."""
 
 import numpy as np
 import pandas as pd

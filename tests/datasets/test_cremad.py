@@ -1,4 +1,4 @@
-"""CREMA-D: its names, its listeners' votes and folds of whole actors."""
+"""CREMA-D: file names, listeners' votes and speaker-independent folds."""
 
 import warnings
 from collections import Counter
@@ -19,7 +19,7 @@ GRID = [
     *(f"IEO_{emotion}_{level}" for emotion, level in product(ACTED, ("LO", "MD", "HI"))),
     "IEO_NEU_XX",
 ]
-# 20 recordings of the full grid were not made; which ones matters nowhere here.
+# 20 recordings of the full grid were not made; these tests do not depend on which.
 ABSENT = {f"{1001 + n}_DFA_{emotion}_XX" for n in range(3) for emotion in ACTED}
 ABSENT |= {f"{1001 + n}_DFA_NEU_XX" for n in range(5)}
 NAMES = [name for actor in ACTORS for what in GRID if (name := f"{actor}_{what}") not in ABSENT]
@@ -38,8 +38,8 @@ SUMMARY = """"","FileName","VoiceVote","VoiceLevel","FaceVote","FaceLevel","Mult
 "5","1002_IEO_SAD_LO","D:F:S","50:60:55","S","57","S","57.38"
 "6","1040_ITH_SAD_XX","S","50","S","57","S","57.38"
 """
-# The header and the first two rows are the corpus's own; then a tie, and rows for the face alone
-# and for both, as it numbers them.
+# The header and the first two rows are from the corpus, followed by a tie and by rows for the face
+# alone and for both.
 EMOTION_COLUMNS = ("Emo", "Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad")
 LEVEL_COLUMNS = [
     *(f"mean{emotion}Resp" for emotion in EMOTION_COLUMNS),
@@ -64,13 +64,13 @@ FEW += ("1002_IEO_SAD_LO", "1002_IEO_SAD_MD", "1040_ITH_SAD_X")
 
 @pytest.fixture(scope="module")
 def whole(grow_to_read):
-    """Return the complete corpus, to be read."""
+    """Return the complete corpus, which must not be changed."""
     return grow_to_read(*(f"AudioWAV/{name}.wav" for name in NAMES))
 
 
 @pytest.fixture
 def full(grow):
-    """Return the complete corpus, to be changed."""
+    """Return a complete corpus that may be changed."""
     return grow(*(f"AudioWAV/{name}.wav" for name in NAMES))
 
 
@@ -81,7 +81,7 @@ def few(grow):
 
 @pytest.fixture(autouse=True)
 def strict():
-    """Fail on any warning that a test does not expect, but for the parts missing on purpose."""
+    """Fail on unexpected warnings, except those about missing recordings."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=r"CREMA-D: \d+ of 7442 recordings; ")
@@ -228,7 +228,7 @@ def test_demographics(few):
     assert frame.loc["1001", "age"].tolist() == [51.0] * 4
     assert frame.loc["1002", "race"].tolist() == ["Caucasian"] * 2
     assert frame.loc["1002", "ethnicity"].tolist() == ["Not Hispanic"] * 2
-    # This file does not know actor 1040.
+    # Actor 1040 is missing in this file.
     assert np.isnan(frame.loc["1040", "age"])
     assert frame.loc["1040", "race"] == ""
 
@@ -285,7 +285,7 @@ def test_tabulated_votes_are_those_for_the_voice(few):
         [0, 0, 0, 1, 10, 0],
         *[[0] * 6] * 4,
     ]
-    # Without summaryTable.csv the vote comes from here too, and not from the face or both.
+    # Without summaryTable.csv, this table also gives the vote, from the rows for the voice.
     with pytest.warns(UserWarning, match="5 of 7 recordings skipped"):
         data = load_cremad(few, labels="voice")
     assert names_of(data) == ["1001_IEO_HAP_LO", "1001_IEO_NEU_XX"]
@@ -293,7 +293,7 @@ def test_tabulated_votes_are_those_for_the_voice(few):
 
 
 def test_the_rows_of_the_voice_are_those_of_the_summary():
-    """The corpus's own lines: vote and level of the voice are those of rows 100001 and 100002."""
+    """In lines of the corpus, vote and level of the voice are those of rows 100001 and 100002."""
     voice = [line.split(",") for line in VOTE_ROWS[:2]]
     neutral = VOTE_COLUMNS.index("meanNeutralResp")
     summary = [line.replace('"', "").split(",") for line in SUMMARY.splitlines()[1:3]]

@@ -1,4 +1,4 @@
-"""Emo-DB, and through it what the scan of any corpus's folder reports."""
+"""Emo-DB, and the warnings and errors common to all corpora."""
 
 import os
 import warnings
@@ -75,7 +75,7 @@ def test_long_list_of_incomplete_speakers_is_abbreviated(one_warning, grow):
 
 
 def test_unknown_names_are_skipped(one_warning, full):
-    # An unknown speaker, sentence and emotion, a name within a name, and a name of its own.
+    # An unknown speaker, sentence and emotion, a name within a name, and another name.
     for name in ("04a01Fa", "03a03Fa", "03a01Xa", "x03a01Fa", "03a01Fa2"):
         (full / f"{name}.wav").touch()
     data, message = one_warning(load_emodb, full)
@@ -167,7 +167,7 @@ def test_a_pattern_may_take_the_speaker_from_the_folder(grow):
         found = scan_corpus(folder, layout)
     assert found["speaker"].tolist() == ["dc", "je", "je"]
     assert found["emotion"].tolist() == ["a", "a", "sa"]
-    # A user may give the speaker's folder alone.
+    # Users may pass the folder of a single speaker.
     assert scan_corpus(folder / "DC", layout)["speaker"].tolist() == ["dc"]
 
 
@@ -183,7 +183,7 @@ def test_real_corpus(metadata):
     assert data.frame["age"].tolist() == [int(row["age"]) for row in rows]
     assert data.target.tolist() == [row["emotion"] for row in rows]
     assert data.groups.tolist() == [row["speaker"] for row in rows]
-    # As the description says: the one cell that is empty.
+    # The only empty cell, as in the description.
     cells = Counter(zip(data.groups, data.target, strict=True))
     empty = [
         (speaker, emotion)

@@ -1,4 +1,4 @@
-"""EMOVO: its names, and its two microphones."""
+"""EMOVO: file names and two microphones."""
 
 import warnings
 from collections import Counter
@@ -37,7 +37,7 @@ def full(grow):
 
 @pytest.fixture(autouse=True)
 def strict():
-    """Fail on any warning that a test does not expect."""
+    """Fail on unexpected warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -126,7 +126,7 @@ def test_as_frame_keeps_the_channels(full):
 def test_microphones_give_different_features(tmp_path):
     rng = np.random.default_rng(0)
     voice = rng.normal(size=48000) * 0.1
-    # The second microphone hears the voice later, louder and turned round.
+    # The second microphone records the voice later, louder and with inverted polarity.
     stereo = np.stack([voice, -1.5 * np.roll(voice, 40)], axis=1)
     soundfile.write(tmp_path / "dis-f1-b1.wav", stereo, 48000, subtype="FLOAT")
 

@@ -1,4 +1,4 @@
-"""The filters and tracks of the formant synthesis, against what they stand for."""
+"""Filters and tracks of the formant synthesis, compared with references."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from sklearn_ser.datasets._formant_synthesis import (
 
 
 def test_filter_is_exact_convolution():
-    # One resonator for all frames: overlap-add must equal the recursive filter it stands for.
+    # With one resonator for all frames, overlap-add must equal the recursive filter.
     sampling_rate, frequency, bandwidth = 16000, 700.0, 90.0
     signal = np.random.default_rng(0).standard_normal(4000)
     response = _resonator(np.full(30, frequency), np.full(30, bandwidth), sampling_rate)

@@ -1,4 +1,4 @@
-"""IEMOCAP: its label files with their irregularities, its speakers and sessions."""
+"""IEMOCAP: label files and their irregularities, speakers and sessions."""
 
 import warnings
 
@@ -60,7 +60,7 @@ LABELS = {"Ses01F_impro01": HEADER + SECOND + FIRST, "Ses05M_script01_1b": HEADE
 
 
 def load(folder, **options):
-    """Load with every warning an error but that a small tree is not the whole corpus."""
+    """Load, with all warnings except that about missing recordings as errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="IEMOCAP: .* of 10039 recordings; session 1 has")
@@ -68,7 +68,7 @@ def load(folder, **options):
 
 
 def told(folder, **options):
-    """Return what is loaded and the warnings' texts, without the one on a small tree."""
+    """Return the loaded data and the warnings, except that about missing recordings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         data = load_iemocap(folder, **options)
@@ -85,7 +85,7 @@ def test_labels_are_read_from_label_files(release):
     assert data.groups.tolist() == ["Ses01F", "Ses01M", "Ses05F"]
     assert data.sessions.tolist() == [1, 1, 5]
     assert data.text.tolist() == ["Excuse me.", "Yeah: what?", "Hi."]
-    # The file's order is valence, activation, dominance.
+    # The order in the file is valence, activation, dominance.
     assert data.valence.tolist() == [2.5, 2.5, 4.0]
     assert data.arousal.tolist() == [2.0, 3.5, 4.5]
     assert data.dominance.tolist() == [3.0, 2.0, 3.5]
@@ -219,12 +219,12 @@ def test_missing_transcripts(release):
     [
         ("[6.3 - 8.2]\tSes01F_impro01_F007\tneu\t[2.5, 2.5]", "E2=Anger"),
         ("[6.3 - 8.2]\tSes01F_impro01\tneu\t[2.5, 2.5, 2.5]", "E2=Anger"),
-        # The second line of a comment, say: the turn goes on.
+        # Other lines, such as the second line of a comment, do not end the turn.
         ("nonsense", "E2=Anger;E4=Sadness"),
     ],
 )
 def test_invalid_lines_are_counted(release, line, votes):
-    # What follows a broken turn belongs to no other turn.
+    # Annotations after an invalid turn are ignored.
     text = CLEAN + line + "\nC-E4:\tSadness;\t()\n"
     turns = ["Ses01F_impro01_F000", "Ses01F_impro01_M001"]
     data, (warned,) = told(release({"Ses01F_impro01": text}, TEXTS, turns), target="dimensions")

@@ -1,4 +1,4 @@
-"""MSP-Podcast: its table of labels, its split, unknown speakers, and its size."""
+"""MSP-Podcast: table of labels, split, unknown speakers, and size."""
 
 import time
 import warnings
@@ -22,7 +22,7 @@ FILES = [row.partition(",")[0] for row in ROWS.splitlines()]
 
 @pytest.fixture(autouse=True)
 def strict():
-    """Fail on any warning that a test does not expect."""
+    """Fail on unexpected warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -151,7 +151,7 @@ def test_layouts(release):
     )
     assert len(load_msp_podcast(other).recordings) == 3
     assert load_msp_podcast(other.parent).recordings[0].endswith("_0008.FLAC")
-    # Where both spellings are there, the right one is the newer one.
+    # If both spellings exist, the correct one is newer.
     release(ROWS.replace(",N,", ",S,"), root="above/older", labels="labels_concensus.csv")
     release(CLEAN.replace(",N,", ",U,"), root="above/older", audios="audio", files=[])
     assert load_msp_podcast(other).target[0] == "surprise"
@@ -208,7 +208,7 @@ def test_unknown_speakers_are_reported(one_warning, release, word):
     data, message = one_warning(load_msp_podcast, folder)
     assert data.groups.tolist() == ["30", "Unknown", "7"]
     assert "the speaker of 2 of 4 turns is not known" in message
-    # Parts without them are loaded in silence.
+    # Parts without unknown speakers are loaded without a warning.
     assert load_msp_podcast(folder, split="Test1").groups.tolist() == ["30"]
 
 
@@ -270,7 +270,7 @@ def test_100_000_turns_load_in_seconds(release, monkeypatch):
     monkeypatch.setattr(walk, lambda top, **_: [(str(top), [], names)])
     start = time.process_time()
     data = load_msp_podcast(folder)
-    # Measured 1 to 2 s; anything quadratic takes minutes.
+    # Takes 1 to 2 s; quadratic algorithms would take minutes.
     assert time.process_time() - start < 15
     assert len(data.recordings) == 100_000
     assert data.groups[-1] == "999"

@@ -1,4 +1,4 @@
-"""RAVDESS: its grid of names, its vocal channels and EmoBox's folds."""
+"""RAVDESS: file names, vocal channels and EmoBox's folds."""
 
 import warnings
 from collections import Counter
@@ -17,19 +17,19 @@ SUNG = {"neutral", "calm", "happiness", "sadness", "anger", "fear"}
 
 @pytest.fixture(scope="module")
 def whole(grow_to_read, ravdess_names):
-    """Return the complete corpus, to be read."""
+    """Return the complete corpus, which must not be changed."""
     return grow_to_read(*(f"Actor_{name[-2:]}/{name}.wav" for name in ravdess_names))
 
 
 @pytest.fixture
 def full(grow, ravdess_names):
-    """Return the complete corpus, to be changed."""
+    """Return a complete corpus that may be changed."""
     return grow(*(f"Actor_{name[-2:]}/{name}.wav" for name in ravdess_names))
 
 
 @pytest.fixture(autouse=True)
 def strict():
-    """Fail on any warning that a test does not expect."""
+    """Fail on unexpected warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield

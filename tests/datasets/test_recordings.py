@@ -1,4 +1,4 @@
-"""Recordings of the user's own: folders per emotion, CSV files and DataFrames."""
+"""The user's own recordings: folders per emotion, CSV files and DataFrames."""
 
 import os
 import warnings
@@ -16,7 +16,7 @@ FILES = ("a.wav", "b.wav", "c.flac")
 
 @pytest.fixture(autouse=True)
 def strict():
-    """Fail on any warning that a test does not expect."""
+    """Fail on unexpected warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -29,7 +29,7 @@ def folder(grow):
 
 @pytest.fixture
 def table(grow):
-    """Return a function that writes a CSV file beside three recordings."""
+    """Return a function that writes a CSV file in a folder with three recordings."""
     root = grow(*(f"audio/{name}" for name in FILES))
 
     def write(*lines, encoding="utf-8"):
@@ -82,7 +82,7 @@ def test_speaker_pattern(folder, pattern, speakers):
 def test_speaker_pattern_that_does_not_match(folder):
     with pytest.raises(ValueError, match=r"no speaker in 1 of 3 paths: anger/spk03_1\.wav\."):
         load_recordings(folder, speaker=r"spk(08)")
-    # A group that takes no part in the match is no speaker either.
+    # A group that does not participate in the match gives no speaker.
     with pytest.raises(ValueError, match=r"no speaker in 1 of 3 paths: calm/spk08/x\.wav\."):
         load_recordings(folder, speaker=r"calm|spk(\d+)")
     with pytest.raises(ValueError, match=r"'spk\(' is not a regular expression: .*unterminated"):
@@ -297,7 +297,7 @@ def test_source_that_is_no_table(table):
             load_recordings(source)
 
 
-# Copies of the same bytes
+# Identical files
 
 
 def test_identical_files_are_reported_and_kept(folder, one_warning):
@@ -325,7 +325,7 @@ def test_only_files_of_equal_size_are_read(folder, monkeypatch):
 @pytest.mark.parametrize("corpus", ["emodb", "ravdess"])
 def test_real_metadata(metadata, corpus):
     folder, rows = metadata(corpus)
-    # RAVDESS itself holds one pair of identical files, which is reported below.
+    # RAVDESS contains one pair of identical files, which the next test checks.
     with warnings.catch_warnings(action="ignore"):
         data = load_recordings(folder / "metadata.csv")
     assert data.recordings.tolist() == [str(folder / row["file"]) for row in rows]

@@ -1,4 +1,4 @@
-"""SAVEE: speakers named by folder or by file."""
+"""SAVEE: speakers in names of folders or files."""
 
 import warnings
 from collections import Counter
@@ -23,7 +23,7 @@ def full(request, grow):
 
 @pytest.fixture(autouse=True)
 def strict():
-    """Fail on any warning that a test does not expect."""
+    """Fail on unexpected warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield

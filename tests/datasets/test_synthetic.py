@@ -1,4 +1,4 @@
-"""The synthetic corpus: reproducible, well formed, and neither trivial nor hopeless."""
+"""The synthetic corpus: reproducible, valid, and neither trivial nor too difficult."""
 
 import numpy as np
 import parselmouth
@@ -25,13 +25,13 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def statistics(corpus):
-    """Return the rows of the quickstart's front end."""
+    """Return the features of the quickstart."""
     front_end = LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None)
     return front_end.transform(corpus.recordings)
 
 
 def recall_of(X, y, groups):
-    """Return the recall of speakers left out one by one, predictions pooled."""
+    """Return the recall over pooled predictions, leaving one speaker out."""
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     predicted = cross_val_predict(classifier, X, y, groups=groups, cv=LeaveOneGroupOut())
     return unweighted_average_recall(y, predicted)
@@ -145,7 +145,7 @@ def test_shuffled_labels_are_at_chance(corpus, statistics):
     y = corpus.target.copy()
     for speaker in set(corpus.groups):
         y[corpus.groups == speaker] = rng.permutation(y[corpus.groups == speaker])
-    # Classes are balanced, so that the recall is the share of right predictions.
+    # Classes are balanced, so the recall equals the accuracy.
     low, high = binom.interval(0.999, len(y), 1 / 7) / np.array(len(y))
     assert low <= recall_of(statistics, y, corpus.groups) <= high
 

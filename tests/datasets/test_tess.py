@@ -1,4 +1,4 @@
-"""TESS: two voices, one misnamed file, and a copy that holds everything twice."""
+"""TESS: two voices, a misnamed file, and a copy that contains everything twice."""
 
 import warnings
 from collections import Counter
@@ -28,7 +28,7 @@ def full(grow):
 
 @pytest.fixture(autouse=True)
 def strict():
-    """Fail on any warning that a test does not expect."""
+    """Fail on unexpected warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield

@@ -1,4 +1,4 @@
-"""Shared by the tests of estimators."""
+"""Fixtures for the tests of estimators."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def spectrograms():
-    """Return spectrograms of three emotions: power low, in the middle and high up."""
+    """Return spectrograms of three emotions, with power at low, middle or high frequencies."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], 16)
     X = rng.normal(size=(48, 24, 40)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Blocks: what is understood of columns, and what is refused."""
+"""Blocks of columns, and errors for invalid blocks."""
 
 import numpy as np
 import pytest

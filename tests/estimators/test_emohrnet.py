@@ -1,4 +1,4 @@
-"""EmoHRNetClassifier: what it takes, what it refuses, and what it learns."""
+"""EmoHRNetClassifier: training, validation of input, and persistence."""
 
 import io
 import pickle
@@ -32,7 +32,7 @@ def same_bits(one, other):
     return all(np.array_equal(one.state_[name], other.state_[name]) for name in one.state_)
 
 
-# What it learns
+# Training
 
 
 def test_it_learns_and_names_emotions(fitted, spectrograms):
@@ -104,7 +104,7 @@ def test_zero_weights_are_ignored_by_mean_and_standard_deviation(spectrograms):
     assert weighted.scale_ == pytest.approx(X.std(dtype=np.float64))
 
 
-# What it takes
+# Input
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_an_object_array_of_spectrograms_is_stacked(spectrograms):
     assert same_bits(small(max_epochs=1).fit(objects, y), small(max_epochs=1).fit(X, y))
 
 
-# Batch norms
+# Batch normalisation
 
 
 @pytest.mark.parametrize("n", [2, 3, 33])
@@ -247,7 +247,7 @@ def test_low_precision_learns_too(spectrograms):
     assert all(v.dtype == np.float32 for v in classifier.state_.values() if v.dtype.kind == "f")
 
 
-# Around it
+# Persistence, searches and callbacks
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Training on a GPU gives a model for any machine; skipped where there is none."""
+"""Models trained on a GPU predict on any machine; skipped without a GPU."""
 
 import pickle
 

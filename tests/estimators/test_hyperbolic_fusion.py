@@ -1,4 +1,4 @@
-"""HyperbolicFusionClassifier: blocks in, classes, points and distances out."""
+"""HyperbolicFusionClassifier: blocks, predictions, points and distances."""
 
 import io
 import pickle
@@ -42,7 +42,7 @@ def small(blocks=WIDTHS, **parameters):
 
 @pytest.fixture(scope="module")
 def table():
-    """Return two blocks, each of which tells one emotion from the other two."""
+    """Return two blocks, each of which separates one emotion from the other two."""
     rng = np.random.default_rng(0)
     y = np.repeat(["anger", "boredom", "fear"], 30)
     X = rng.normal(size=(90, 20)).astype(np.float32)
@@ -60,7 +60,7 @@ def same_bits(one, other):
     return all(np.array_equal(one.state_[name], other.state_[name]) for name in one.state_)
 
 
-# What it learns
+# Training
 
 
 @pytest.mark.slow
@@ -295,7 +295,7 @@ def test_points_are_optimised_by_riemannian_adam(table):
     assert np.abs(ball.state_["head.points"] - plane.state_["head.points"]).max() > 1e-3
 
 
-# Hostile input
+# Extreme input
 
 
 CHANGES = [
@@ -353,7 +353,7 @@ def test_any_table_gives_finite_numbers(X, n_classes, choices):
 
 
 def assert_all_is_finite(X, y, choices):
-    """Train a small classifier on a table, and look for what is not finite."""
+    """Train a small classifier on a table, and check that all outputs are finite."""
     width = X.shape[1]
     classifier = small([width // 2, width - width // 2], max_epochs=3, **choices).fit(X, y)
     assert all(np.isfinite(values).all() for values in classifier.state_.values())
@@ -363,7 +363,7 @@ def assert_all_is_finite(X, y, choices):
     assert np.isfinite(classifier.distance_to_origin(X)).all()
 
 
-# Around it
+# Searches, persistence and memory
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The network is the published one: its sizes, its features, any input size."""
+"""The network equals the published one in sizes and features, and accepts any input size."""
 
 import re
 
@@ -15,7 +15,7 @@ VARIANTS = [
     ("W32", "hrnet_w32", 41.23),
     ("W48", "hrnet_w48", 77.47),
 ]
-# From timm's names of weights to ours: position of a layer, then patterns in order.
+# Patterns that convert names of weights in timm to ours, applied in order.
 _POSITIONS = {"conv1": 0, "bn1": 1, "conv2": 3, "bn2": 4, "conv3": 6, "bn3": 7}
 _RENAMED = [
     (r"^(conv\d|bn\d)\.", lambda m: f"stem.{_POSITIONS[m[1]]}."),
@@ -40,7 +40,7 @@ _RENAMED = [
 
 
 def renamed(state):
-    """Give timm's weights our names."""
+    """Rename weights of timm."""
     ours = {}
     for name, values in state.items():
         for pattern, replacement in _RENAMED:
@@ -50,7 +50,7 @@ def renamed(state):
 
 
 def shake(network):
-    """Give batch norms statistics and gains that are neither zero nor one."""
+    """Set statistics and gains of batch norms to values other than zero and one."""
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

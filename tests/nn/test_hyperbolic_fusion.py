@@ -1,4 +1,4 @@
-"""HYFuse's network: Euclid's at zero curvature, and sound on whatever it is given."""
+"""The network of HYFuse: Euclidean at zero curvature, and stable for any input."""
 
 import itertools
 import math
@@ -23,7 +23,7 @@ every_branch = pytest.mark.parametrize("branch", BRANCHES)
 
 
 def every_pair(names, first, second, third):
-    """Parametrize by two axes crossed, along which the values of a third take turns."""
+    """Parametrize by the product of two axes, and cycle through the values of a third."""
     cases = [
         (one, other, third[(i + j) % len(third)])
         for (i, one), (j, other) in itertools.product(enumerate(first), enumerate(second))
@@ -41,7 +41,7 @@ def _network(widths=WIDTHS, seed=0, branch="mlp", **parameters):
 
 
 def _unsettle(network, seed=0):
-    """Move the parameters away from where they begin, which is zero for some."""
+    """Perturb the parameters, some of which are initialised to zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -68,7 +68,7 @@ def _optimiser(network, lr):
 
 
 def _train(network, features, labels, n_steps, lr=1e-2):
-    """Return the losses on the way."""
+    """Return the losses of the training steps."""
     optimiser = _optimiser(network.train(), lr)
     losses = []
     for _ in range(n_steps):
@@ -190,7 +190,7 @@ def test_a_row_alone_is_as_in_a_batch(fusion, head, branch):
     points = torch.cat([network.fuse(row.unsqueeze(0)) for row in features])
     torch.testing.assert_close(network.fuse(features), points, rtol=1e-6, atol=1e-6)
     logits = torch.cat([network(row.unsqueeze(0)) for row in features])
-    # Some points have √c‖x‖ = .995, where the ball stretches what matrix products round by 200.
+    # Some points have √c‖x‖ = .995, where rounding errors are multiplied by 200.
     tolerance = 1e-5 if head == "mlr" else 1e-6
     torch.testing.assert_close(network(features), logits, rtol=tolerance, atol=tolerance)
 
@@ -366,7 +366,7 @@ def test_riemannian_adam_keeps_the_points_on_the_ball(curvature):
 
 @pytest.mark.parametrize("curvature", ["learn", "learn_each"])
 def test_training_step_updates_the_curvature_of_the_manifold(curvature):
-    # Outside of it, Riemannian Adam multiplies its momentum by 1e11 with each step.
+    # Outside the ball, Riemannian Adam multiplies its momentum by 1e11 in each step.
     network = _network(curvature=curvature, head="mlr").train()
     points = network.head.points
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The Poincaré ball: geoopt's numbers in float64, and sound ones where geoopt has none."""
+"""The Poincaré ball: equal to geoopt in float64, and accurate where geoopt is not."""
 
 import itertools
 import math
@@ -46,7 +46,7 @@ def _directions(n, seed=0):
 
 
 def _points(c, seed=0, n=60, reach=0.9):
-    """Return points up to √c‖x‖ = reach, half of them close to the origin."""
+    """Return points with √c‖x‖ ≤ reach, half of them close to the origin."""
     norms = reach * 10.0 ** -torch.linspace(0, 6, n, dtype=torch.float64)
     order = np.random.default_rng(seed).permutation(n)
     return _directions(n, seed) * norms[order].unsqueeze(-1) / math.sqrt(c)
@@ -60,7 +60,7 @@ def _pairs(c):
 
 
 def _gradients(name, x, y, c):
-    """Return the value at x, y and c, and the gradients by those that it depends on."""
+    """Return the value at x, y and c, and the gradients by its arguments."""
     inputs = [x.clone().requires_grad_(), y.clone().requires_grad_(), c.clone().requires_grad_()]
     value = OPERATIONS[name](*inputs)
     gradients = torch.autograd.grad(value.sum(), inputs, allow_unused=True)
@@ -92,7 +92,7 @@ def geoopt_operations():
         "weighted_gyromidpoint": lambda x, y, k: stereographic.weighted_midpoint(
             both(x, y), torch.tensor([0.2, 3.0], dtype=x.dtype), k=k, reducedim=[1]
         ),
-        # The normal at the origin, carried to y, is shorter by 2 / λ; lengths there count λ.
+        # The normal at the origin, transported to y, is multiplied by 2 / λ, and norms there by λ.
         "hyperplane_logits": lambda x, y, k: (
             2
             * NORMAL.norm()
@@ -119,7 +119,7 @@ def test_float32_error_is_relative_to_the_input(name):
 
 
 def _error_of_float32(name, x, y, c):
-    """Return the largest error, in units of the size of what went in or came out."""
+    """Return the largest error relative to the norms of the inputs and outputs."""
     value = OPERATIONS[name](x, y, c).double()
     expected = OPERATIONS[name](x.double(), y.double(), c.double())
     if name == "hyperplane_logits":  # its two inputs make a table
@@ -151,7 +151,7 @@ def _check_gradients(name, c):
     x, y = norms * _directions(6, 1), norms.flip(0) * _directions(6, 2)
     c = torch.tensor(c, dtype=torch.float64)
     inputs = [value.clone().requires_grad_() for value in (x, y, c)]
-    # Steps much shorter than the ball is wide, and curvatures that stay positive.
+    # Steps are small compared with the ball, and curvatures stay positive.
     scaled = [1 / c.sqrt(), 1 / c.sqrt(), c]
     units = [
         (value / scale).detach().requires_grad_()
@@ -176,7 +176,7 @@ def test_values_and_gradients_are_finite_in_float32(name):
 
 
 def _far_pairs(c, *, any_norm):
-    """Return pairs of each two norms, in other directions, in the same and in opposite ones."""
+    """Return pairs for all pairs of norms, in different, equal and opposite directions."""
     norms = [0, 1e-12, 1e-8, 1, 50, 1e4]
     if not any_norm:
         radius = 1 / math.sqrt(c) if c else math.inf
@@ -220,7 +220,7 @@ def test_gradients_converge_to_those_at_zero_curvature(name):
     torch.testing.assert_close(near_value, value, rtol=1e-5, atol=1e-6)
     for gradient, nearby in zip(gradients, near, strict=True):
         torch.testing.assert_close(nearby, gradient, rtol=1e-5, atol=1e-5)
-    # The last gradient is by c: from the right, as there is no ball on the left.
+    # The last gradient is by c, one-sided, because c is not negative.
     h = 1e-6
     one, two = (OPERATIONS[name](x, y, c + step).sum() for step in (h, 2 * h))
     slope = (-3 * value.sum() + 4 * one - two) / (2 * h)
@@ -339,7 +339,7 @@ def test_second_derivatives_raise():
 
 @st.composite
 def _balls(draw):
-    """Draw a curvature and three points of its ball with √c · artanh-norm up to 3."""
+    """Draw a curvature and three points on its ball with √c · artanh-norm up to 3."""
     c = 10.0 ** draw(st.floats(-6, 1))
     seed, n_dims = draw(st.integers(0, 10**6)), draw(st.integers(1, 6))
     lengths = torch.tensor(draw(st.tuples(*[st.floats(0, 3)] * 3)), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Scaling on the ball: exact where it can be, else a least stress, wherever the points lie."""
+"""Multidimensional scaling: exact if possible, else a local minimum of the stress."""
 
 import numpy as np
 import pytest
@@ -12,13 +12,13 @@ N, N_DIMS = 40, 6
 
 
 def _points(c, n_dims=N_DIMS, reach=2.0, seed=0):
-    """Return points whose distances to the origin go up to some times `reach`."""
+    """Return random points with a scale of `reach`."""
     tangents = np.random.default_rng(seed).normal(scale=reach / n_dims**0.5, size=(N, n_dims))
     return poincare.exp0(torch.from_numpy(tangents), c)
 
 
 def _moved(points, c):
-    """Return points turned around the origin and then moved along the ball."""
+    """Return rotated and translated points."""
     rng = np.random.default_rng(1)
     rotation = torch.from_numpy(np.linalg.qr(rng.normal(size=(N_DIMS, N_DIMS)))[0])
     aside = poincare.exp0(torch.from_numpy(rng.normal(scale=0.3, size=N_DIMS)), c)

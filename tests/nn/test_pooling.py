@@ -1,4 +1,4 @@
-"""Statistics over frames, at once and in pieces."""
+"""Statistics over frames, at once and merged from windows."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sklearn_ser.nn import POOLINGS, merge_statistics, pool_frames
 
 
 def _frames(n_frames, n_dims=5, offset=100.0, seed=0):
-    """Return frames far from zero, where sums of squares would lose their digits."""
+    """Return frames with a large mean, for which sums of squares are inaccurate."""
     rng = np.random.default_rng(seed)
     return (offset + rng.standard_normal((n_frames, n_dims))).astype(np.float32)
 

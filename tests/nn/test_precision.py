@@ -1,4 +1,4 @@
-"""The precision of convolutions is put back, whatever happens."""
+"""The precision of convolutions is always restored."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Each recording is changed by itself, as much as was asked for, by the generator alone."""
+"""Augmentation is independent for each spectrogram, and uses only the generator."""
 
 import numpy as np
 import pytest
@@ -139,7 +139,7 @@ def test_mixing_weights_follow_the_beta_distribution():
     x[::2] = 1
     share = mix_up(x, torch.zeros(len(x), 1), draws(), alpha=0.5)[0]
     mixed = share[(share > 0) & (share < 1)]
-    # Half of the pairs are unlike; the arcsine distribution has a variance of 1/8.
+    # Half of the pairs differ; the arcsine distribution has a variance of 1/8.
     assert abs(len(mixed) / len(x) - 0.5) < 0.02
     assert abs(mixed.var() - 1 / 8) < 0.005
 
@@ -181,7 +181,7 @@ def test_noise_on_a_flat_spectrogram_is_finite():
 
 
 def test_noise_resembles_noise_added_to_the_waveform():
-    """The mean spectrum of noisy recordings is that of spectrograms with noise added here."""
+    """The mean spectrum approximates that of recordings with noise added to the waveform."""
     rng = np.random.default_rng(0)
     time = np.arange(48000) / 16000
     voice = sum(np.sin(2 * np.pi * 150 * k * time) / k for k in range(1, 30))
