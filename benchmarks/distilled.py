@@ -83,7 +83,7 @@ def load(name, path):
         corpus = OF_EMOTIONS[name](path)
         table = pd.DataFrame(emotion_dimensions(corpus.target), columns=TARGETS)
         table["path"], table["speaker"] = corpus.recordings, np.asarray(corpus.groups).astype(str)
-        table["text"] = getattr(corpus, "text", None)
+        table["text"] = corpus.frame.get("text")
     else:
         corpus = OF_DIMENSIONS[name](path, target="dimensions")
         table = pd.DataFrame(corpus.target, columns=TARGETS)
@@ -184,11 +184,11 @@ def fit_head(settings, student, teacher, train, unlabeled, arguments):
     embedders = make_column_transformer(*columns)
     head = ConcordanceRegressor(max_epochs=arguments.head_epochs, random_state=0)
     X, y, weights = embedders.fit_transform(train), train[TARGETS].to_numpy(), np.ones(len(train))
-    if settings.get("taught"):  # half the weight is that of the teacher's predictions
+    if settings.get("taught"):  # labels, and the teacher's predictions, have equal total weights
         more = pd.DataFrame({"path": [*train["path"], *unlabeled]})
         X = np.vstack([X, embedders.transform(more)])
         y = np.vstack([y, teacher.predict(more["path"])])
-        weights = np.concatenate([weights, np.ones(len(more))])
+        weights = np.concatenate([weights, np.full(len(more), len(train) / len(more))])
     return make_pipeline(FrozenEstimator(embedders), head.fit(X, y, sample_weight=weights))
 
 

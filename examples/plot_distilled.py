@@ -38,7 +38,7 @@ from sklearn_ser.metrics import concordance_correlation_coefficient
 HERE = Path(os.environ.get("SKLEARN_SER_DATA", "")) / "emodb"
 MODEL = Path(os.environ.get("SKLEARN_SER_WEIGHTS", "")) / "whisper-base-encoder"
 
-parser = argparse.ArgumentParser(description="A student beside its teacher.")
+parser = argparse.ArgumentParser(description="Compare a student with its teacher.")
 parser.add_argument("--data", default=HERE if HERE.is_dir() else None, help="folder of Emo-DB")
 parser.add_argument("--model", default=MODEL if MODEL.is_dir() else None, help="hub id or folder")
 parser.add_argument("--memory", help="folder to keep the teacher's embeddings in")
@@ -114,7 +114,6 @@ distilled = distill_encoder(
     model,
     recordings[train],
     tempfile.mkdtemp(),
-    layers=(2, 3),
     n_student_layers=2,
     width=320 if is_real else 24,
     max_epochs=0,

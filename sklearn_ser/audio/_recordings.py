@@ -325,6 +325,17 @@ class ErrorCollector:
             raise RecordingError({position: problem}) from error
         self.by_position[position] = problem
 
+    def add_missing(self, recordings, *, offset=0, suffix=""):
+        """Raise or store errors for files that do not exist and rows that are not finite.
+
+        Errors name positions in `recordings` and end with `suffix`. They are stored by position
+        plus `offset`, without it.
+        """
+        found = find_problems(recordings)
+        if found and self.on_error == "raise":
+            raise RecordingError({p: f"{problem}{suffix}" for p, problem in found.items()})
+        self.by_position |= {p + offset: problem for p, problem in found.items()}
+
     def warn(self):
         """Issue one warning that lists all stored errors."""
         if self.by_position:
@@ -333,7 +344,9 @@ class ErrorCollector:
             warn(f"{listed} NaN is in their place.")
 
 
-def read_each(function, recordings, problems, *, n_jobs=None, positions=None, n_ahead=None):
+def read_each(
+    function, recordings, problems, *, n_jobs=None, positions=None, arguments=None, n_ahead=None
+):
     """Apply a function to the recordings in order, prefetching a few results.
 
     Parameters
@@ -348,6 +361,8 @@ def read_each(function, recordings, problems, *, n_jobs=None, positions=None, n_
         Number of threads, as in `joblib.Parallel`.
     positions : iterable of int, default=None
         Positions of the recordings to read; None reads all.
+    arguments : mapping of int to object, default=None
+        Second argument of `function` for each position. If None, there is none.
     n_ahead : int, default=None
         Number of results to prefetch in threads, while the caller uses the previous ones. None
         prefetches one per thread, and none with a single thread.
@@ -364,7 +379,8 @@ def read_each(function, recordings, problems, *, n_jobs=None, positions=None, n_
         recording = None
         try:
             recording = _fetch(recordings, position)
-            return recording, function(recording), None
+            argument = () if arguments is None else (arguments[position],)
+            return recording, function(recording, *argument), None
         except UnusableRecording as error:
             return recording, None, error
 

@@ -2,10 +2,11 @@
 
 import os
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch, check_array, check_random_state
 
 from sklearn_ser._sklearn import Interval, StrOptions, validate_params
 from sklearn_ser.audio import SAMPLING_RATES, ErrorCollector, as_recordings, is_table
@@ -86,12 +87,14 @@ def distill_encoder(
     recordings : sequence of recordings, or array-like of shape (n_recordings, n_samples)
         Recordings to train on, as the embedders take them.
     folder : str or path
-        Folder in which the student is saved, in the format of transformers.
+        Folder in which the student is saved, in the format of transformers. It is created if it
+        does not exist, and must not be that of the teacher.
     student : str or path, default=None
         Encoder to train: a hub id or a folder. If None, it is made of the first
         `n_student_layers` of the teacher.
     layers : tuple of int, default=(4, 8, 12)
         Layers of the teacher to predict. Layer 0 is the input of the first transformer block.
+        Ignored if `max_epochs` is 0.
     n_student_layers : int, default=2
         Number of the teacher's transformer blocks that the student keeps. Ignored if `student`
         is given.
@@ -104,7 +107,8 @@ def distill_encoder(
     batch_size : int, default=32
         Number of recordings of a batch.
     learning_rate : float, default=0.0002
-        Highest learning rate of AdamW, after a warm-up over 7 % of the steps.
+        Highest learning rate of AdamW. It increases over 7 % of the steps, and then decays to zero
+        along half a cosine.
     max_duration : float, default=15.0
         Duration in seconds to which longer recordings are cropped, at random in each epoch.
     sampling_rate : int, default=16000
@@ -146,6 +150,8 @@ def distill_encoder(
     ------
     RecordingError
         If a recording cannot be used, unless ``on_error="nan"``.
+    NotADirectoryError
+        If `folder` is a file.
     ValueError
         If the teacher has no such layer, the student cannot have this size, or the frames of both
         differ in rate.
@@ -188,6 +194,7 @@ def distill_encoder(
     (2, True)
     """
     recordings = _check_recordings(recordings)
+    _check_folder(folder, teacher, student)
     device = choose_device(device)
     where = {"local_files_only": local_files_only}
     if student is None:
@@ -198,72 +205,80 @@ def distill_encoder(
         settings, weights = read_speech_student(student, parameter="student", **where)
     network = SpeechStudent(settings)
     network.load_state_dict(weights)
-    layer_teacher = load_teacher(teacher, layers, network.front_end, device=device, **where)
+    backbone = load_speech_backbone(teacher, device=device, parameter="teacher", **where)
     rng = check_random_state(random_state)
     seed, crop_seed = rng.randint(np.iinfo(np.int32).max, size=2)
-    reader = Reader(network.front_end, sampling_rate=sampling_rate, channel=channel, n_jobs=n_jobs)
+    problems = ErrorCollector(on_error)
+    problems.add_missing(recordings)
     inputs = SpeechInputs(
         recordings,
-        reader,
+        Reader(network.front_end, sampling_rate=sampling_rate, channel=channel, n_jobs=n_jobs),
         max_seconds=network.front_end.check_duration(max_duration),
         rng=np.random.default_rng(crop_seed),
-        problems=ErrorCollector(on_error),
+        problems=problems,
     )
+    if max_epochs:
+        inputs.teacher = make_teacher(backbone, layers, network.front_end, teacher)
     if student is None and width is not None:
         network.narrow(teacher, inputs.sample_features(np.arange(len(inputs))), **where)
-    inputs.teacher = layer_teacher
-    loss_curve = _predict_layers(
-        network,
-        inputs,
-        seed=int(seed),
-        verbose=verbose,
-        max_epochs=max_epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        dtype=getattr(torch, dtype),
-        device=device,
-    )
+    loss_curve = []
+    if max_epochs:
+        loss_curve = _predict_layers(
+            network,
+            inputs,
+            seed=int(seed),
+            verbose=verbose,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            dtype=getattr(torch, dtype),
+            device=device,
+        )
     inputs.warn_skipped()
     network.save(folder)
     return Bunch(
         folder=os.fspath(folder),
         loss_curve=loss_curve,
         n_parameters=count_parameters(network),
-        n_teacher_parameters=count_parameters(layer_teacher.backbone),
+        n_teacher_parameters=count_parameters(backbone),
     )
 
 
 def _check_recordings(recordings):
     if is_table(recordings):
-        return np.asarray(recordings, dtype=np.float32)
+        return check_array(recordings, dtype=np.float32, ensure_all_finite=False)
     return as_recordings(recordings)
 
 
-def load_teacher(teacher, layers, student, *, device, local_files_only):
-    """Load an encoder whose layers a student is to predict.
+def _check_folder(folder, teacher, student):
+    path = Path(folder).resolve()
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"folder={str(folder)!r} is a file: pass a folder.")
+    for name, model in {"teacher": teacher, "student": student}.items():
+        if model is not None and os.path.isdir(model) and path == Path(model).resolve():
+            raise ValueError(f"folder={str(folder)!r} is that of {name}=: pass another folder.")
+
+
+def make_teacher(backbone, layers, student, teacher):
+    """Check the layers that a student is to predict.
 
     Parameters
     ----------
-    teacher : str or path
-        Hub id or folder.
+    backbone : Backbone
+        The teacher.
     layers : sequence of int
         Layers to predict.
     student : SpeechFeatures
-        Of the student, whose frame rate must be that of the teacher.
-    device : str
-        Device of the teacher.
-    local_files_only : bool
-        Whether to look on this machine only.
+        Front end of the student, whose frame rate must be that of the teacher.
+    teacher : str or path
+        Name of the teacher, for error messages.
 
     Returns
     -------
     teacher : TeacherLayers
     """
-    backbone = load_speech_backbone(
-        teacher, device=device, local_files_only=local_files_only, parameter="teacher"
-    )
     wanted = resolve_layers(
-        dict.fromkeys(layers),
+        list(dict.fromkeys(np.ravel(layers).tolist())),
         backbone.n_layers,
         parameter="layers",
         explain=lambda layer: ValueError(
@@ -305,21 +320,23 @@ class TeacherLayers:
         batches = inputs.center_crop().batches([[position] for position in sample])
         self.scaler.partial_fit(torch.cat([batch["teacher"] for _, batch in batches]))
 
-    def layers_of(self, position, waveform, part):
-        """Return the layers of a part of a recording, of shape (n_frames, n_layers, n_dims)."""
-        return self.scaler(self._compute(position, waveform, part))
+    def prepare(self, waveform):
+        """Apply the teacher's own preprocessing to a whole recording."""
+        return self.backbone.prepare(waveform)
 
-    def _compute(self, position, waveform, part):
+    def layers_of(self, position, prepared, is_whole):
+        """Return the layers of a part of a recording, of shape (n_frames, n_layers, n_dims)."""
+        return self.scaler(self._compute(position, prepared, is_whole))
+
+    def _compute(self, position, prepared, is_whole):
         if position in self.cache:
             return self.cache[position].float()
-        prepared = self.backbone.prepare(waveform)[part]
         missing = self.backbone.min_samples - len(prepared)
         if missing > 0:
             prepared = np.pad(prepared, (0, missing))
         hidden_states = self.backbone.encode([prepared], max(self.layers))
         wanted = [states[0] for layer, states in enumerate(hidden_states) if layer in self.layers]
         layers = torch.stack(wanted, dim=1).float().cpu()
-        is_whole = part.start == 0 and part.stop >= len(waveform)
         if is_whole and self.n_bytes + 2 * layers.numel() <= _CACHE_BYTES:
             self.cache[position] = layers.half()
             self.n_bytes += 2 * layers.numel()
@@ -330,8 +347,6 @@ def _predict_layers(student, inputs, *, seed, verbose, learning_rate, **config):
     """Train a student in place to predict the layers of a teacher; return the loss curve."""
     from sklearn_ser.training._loop import TrainingConfig, train
 
-    if not config["max_epochs"]:
-        return []
     teacher = inputs.teacher
     teacher.fit_scaler(inputs)
     context = TrainingContext(seed, config["device"])

@@ -10,6 +10,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_ser._sklearn import BaseSearchCV, safe_indexing
 from sklearn_ser._warnings import warn
+from sklearn_ser.audio import RecordingError
 
 
 def fit_teacher(teacher, X, y, metadata, rows):
@@ -22,7 +23,7 @@ def fit_teacher(teacher, X, y, metadata, rows):
     X, y : array-like
         Arguments of `fit`.
     metadata : dict
-        ``sample_weight`` and ``groups``, or None; the teacher gets those that it takes.
+        ``sample_weight``, and ``groups`` or None; the teacher gets those that it takes.
     rows : ndarray of int
         Indices of the recordings to fit it on.
 
@@ -40,19 +41,18 @@ def fit_teacher(teacher, X, y, metadata, rows):
         if isinstance(teacher, BaseSearchCV):  # hands groups on to its splitter
             taken |= metadata.keys() & {"groups"}
     metadata = {name: np.asarray(value)[rows] for name, value in metadata.items()}
-    weights = metadata.get("sample_weight")
-    if weights is not None and "sample_weight" not in taken and np.ptp(weights):
+    if "sample_weight" not in taken and np.ptp(metadata["sample_weight"]):
         warn(
             "teacher= takes no sample_weight, and gives equal weight to all recordings with a "
             "weight above zero. Metadata routing passes weights to the steps of a pipeline."
         )
-    with _naming_teacher():
+    with _naming_teacher(rows):
         return teacher.fit(
             safe_indexing(X, rows), safe_indexing(y, rows), **{n: metadata[n] for n in taken}
         )
 
 
-def predict_teacher(teacher, X, rows, n_targets):
+def predict_teacher(teacher, X, rows, n_targets, *, suffix=""):
     """Return the predictions of a fitted teacher for some recordings.
 
     Parameters
@@ -65,6 +65,8 @@ def predict_teacher(teacher, X, rows, n_targets):
         Indices of the recordings.
     n_targets : int
         Number of targets that it must predict.
+    suffix : str, default=""
+        End of the messages of a `RecordingError`.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def predict_teacher(teacher, X, rows, n_targets):
     ValueError
         If it predicts another number of targets, or values that are not finite.
     """
-    with _naming_teacher():
+    with _naming_teacher(rows, suffix):
         predicted = np.asarray(teacher.predict(safe_indexing(X, rows)), dtype=np.float64)
     predicted = predicted.reshape(len(rows), -1)
     if predicted.shape[1] != n_targets:
@@ -92,12 +94,19 @@ def predict_teacher(teacher, X, rows, n_targets):
 
 
 @contextmanager
-def _naming_teacher():
+def _naming_teacher(rows, suffix=""):
+    """Let errors name the teacher, and the positions of recordings in the whole table."""
+    note = (
+        "This error comes from teacher=, which gets X with all columns of a table: select columns "
+        "by a ColumnTransformer."
+    )
     try:
         yield
+    except RecordingError as error:
+        problems = {int(rows[p]): f"{problem}{suffix}" for p, problem in error.problems.items()}
+        renamed = RecordingError(problems)
+        renamed.add_note(note)
+        raise renamed from error.__cause__
     except Exception as error:
-        error.add_note(
-            "This error comes from teacher=, which gets X with all columns of a table: select "
-            "columns by a ColumnTransformer."
-        )
+        error.add_note(note)
         raise

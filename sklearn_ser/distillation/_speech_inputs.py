@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from sklearn_ser._warnings import warn
-from sklearn_ser.audio import check_amplitude, load_waveform, read_each
+from sklearn_ser.audio import RecordingError, check_amplitude, load_waveform, read_each
 from sklearn_ser.embedders import warn_truncated
 from sklearn_ser.nn import exact_convolutions
 from sklearn_ser.training import call, to_device
@@ -26,8 +26,8 @@ class Reader:
 
     Parameters
     ----------
-    network : SpeechFeatures or Backbone
-        The network, which has a sampling rate and preprocessing.
+    features : SpeechFeatures
+        Sampling rate, preprocessing and input features of the network.
     sampling_rate : int
         Sampling rate of arrays that come without one, in Hz.
     channel : int or None
@@ -36,8 +36,8 @@ class Reader:
         Number of threads, as in `joblib.Parallel`.
     """
 
-    def __init__(self, network, *, sampling_rate, channel, n_jobs):
-        self.network = network
+    def __init__(self, features, *, sampling_rate, channel, n_jobs):
+        self.features = features
         self.sampling_rate, self.channel, self.n_jobs = sampling_rate, channel, n_jobs
 
     def read(self, recording):
@@ -45,40 +45,29 @@ class Reader:
         waveform = load_waveform(
             recording,
             sampling_rate=self.sampling_rate,
-            target_rate=self.network.sampling_rate,
+            target_rate=self.features.sampling_rate,
             channel=self.channel,
         )
         check_amplitude(waveform)
         return waveform
 
-    def read_all(self, recordings, positions, problems, *, n_ahead=None):
-        """Yield positions and waveforms, and add those that cannot be used to `problems`."""
-        return read_each(
-            self.read,
-            recordings,
-            problems,
-            n_jobs=self.n_jobs,
-            positions=positions,
-            n_ahead=n_ahead,
-        )
-
     def count_samples(self, seconds):
         """Return the number of samples of a duration, at least one."""
-        return max(1, round(seconds * self.network.sampling_rate))
+        return max(1, round(seconds * self.features.sampling_rate))
 
 
 class SpeechInputs:
     """Batches of the inputs of `DistilledNetwork` and `LayerPredictor`.
 
-    Each epoch decodes each recording once, in threads that prefetch a batch. Recordings that
-    cannot be used are left out from then on.
+    Each epoch decodes and crops each recording once, in threads that prefetch a batch. Recordings
+    that cannot be used are left out from then on.
 
     Parameters
     ----------
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
         Recordings.
     reader : Reader
-        Decodes them for a `SpeechFeatures`.
+        Decodes them.
     max_seconds : float
         Longer recordings are cropped to this duration, at random in each epoch.
     rng : numpy.random.Generator or None
@@ -87,16 +76,30 @@ class SpeechInputs:
         Collects recordings that cannot be used.
     token_ids : list of list of int, default=None
         Tokens of each transcript, empty if it is missing.
-    teacher : TeacherLayers, default=None
-        Computes the layers that a student predicts.
+    n_labelled : int, default=None
+        Number of recordings before those of `unlabeled`, for messages. If None, all.
+
+    Attributes
+    ----------
+    teacher : TeacherLayers or None
+        Computes the layers that a student predicts. Initially None.
     """
 
     def __init__(
-        self, recordings, reader, *, max_seconds, rng, problems, token_ids=None, teacher=None
+        self,
+        recordings,
+        reader,
+        *,
+        max_seconds,
+        rng,
+        problems,
+        token_ids=None,
+        n_labelled=None,
     ):
         self.recordings, self.reader, self.rng = recordings, reader, rng
         self.max_samples = reader.count_samples(max_seconds)
-        self.problems, self.token_ids, self.teacher = problems, token_ids, teacher
+        self.problems, self.token_ids, self.teacher = problems, token_ids, None
+        self.n_labelled = len(recordings) if n_labelled is None else n_labelled
 
     def __len__(self):
         """Return the number of recordings."""
@@ -124,20 +127,27 @@ class SpeechInputs:
         """
         batch_of = {int(p): number for number, split in enumerate(splits) for p in split}
         usable = [p for p in batch_of if p not in self.problems.by_position]
-        read = self.reader.read_all(
-            self.recordings, usable, self.problems, n_ahead=max(map(len, splits), default=1)
+        fractions = np.full(len(usable), 0.5) if self.rng is None else self.rng.random(len(usable))
+        pieces = self._read(
+            self._crop,
+            usable,
+            arguments=dict(zip(usable, fractions, strict=True)),
+            n_ahead=max(map(len, splits), default=1),
         )
         is_empty = True
-        for _, pieces in groupby(read, key=lambda piece: batch_of[piece[0]]):
+        for _, batch in groupby(pieces, key=lambda piece: batch_of[piece[0]]):
             is_empty = False
-            positions, waveforms = zip(*pieces, strict=True)
-            yield np.array(positions), self._collate(positions, waveforms)
+            positions, crops = zip(*batch, strict=True)
+            yield np.array(positions), self._collate(positions, crops)
         if is_empty:
-            raise ValueError("No recording is left to train on: none can be used.")
+            raise ValueError(
+                f"None of the {len(batch_of)} recordings of the training set, or of the "
+                "validation set of early_stopping, can be used."
+            )
 
     def find_problems(self):
         """Decode all recordings once to find those that cannot be used."""
-        for _ in self.reader.read_all(self.recordings, range(len(self)), self.problems):
+        for _ in self._read(self.reader.read, range(len(self))):
             pass
 
     def center_crop(self):
@@ -158,32 +168,54 @@ class SpeechInputs:
         """Warn of the recordings that could not be used."""
         found = sorted(self.problems.by_position.items())
         if found:
-            listed = "; ".join(f"recording {p}: {problem}" for p, problem in found[:_MAX_NAMED])
+            listed = "; ".join(
+                f"recording {position}: {problem}"
+                for position, problem in (self._rename(*item) for item in found[:_MAX_NAMED])
+            )
             more = f"; and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
             warn(
                 f"{len(found)} recordings can't be used and are left out of training: "
                 f"{listed}{more}."
             )
 
-    def _collate(self, positions, waveforms):
-        student = self.reader.network
-        features, layers = [], []
-        for position, waveform in zip(positions, waveforms, strict=True):
-            start = self._draw_start(len(waveform))
-            part = slice(start, start + self.max_samples)
-            features.append(student.features(student.prepare(waveform)[part]))
-            if self.teacher is not None:
-                layers.append(self.teacher.layers_of(position, waveform, part))
-        batch = _concatenate("features", "lengths", features)
+    def _rename(self, position, problem):
+        """Return the position of a recording in `X` or `unlabeled`, and its problem."""
+        if position < self.n_labelled:
+            return position, problem
+        return position - self.n_labelled, f"{problem} (of unlabeled=)"
+
+    def _read(self, function, positions, **settings):
+        """Apply a function to recordings; errors name positions in `X` or `unlabeled`."""
+        settings |= {"n_jobs": self.reader.n_jobs, "positions": positions}
+        try:
+            yield from read_each(function, self.recordings, self.problems, **settings)
+        except RecordingError as error:
+            problems = dict(self._rename(*item) for item in error.problems.items())
+            raise RecordingError(problems) from error.__cause__
+
+    def _crop(self, recording, fraction):
+        """Return the features of a crop, and what a teacher needs of it."""
+        waveform = self.reader.read(recording)
+        start = int(fraction * (max(0, len(waveform) - self.max_samples) + 1))
+        part = slice(start, start + self.max_samples)
+        front_end = self.reader.features
+        features = front_end.features(front_end.prepare(waveform)[part])
+        if self.teacher is None:
+            return features, None
+        is_whole = len(waveform) <= self.max_samples
+        return features, (self.teacher.prepare(waveform)[part], is_whole)
+
+    def _collate(self, positions, crops):
+        batch = _concatenate("features", "lengths", [features for features, _ in crops])
         if self.token_ids is not None:
             batch |= _concatenate_tokens(self.token_ids, positions)
         if self.teacher is not None:
+            layers = [
+                self.teacher.layers_of(position, *for_teacher)
+                for position, (_, for_teacher) in zip(positions, crops, strict=True)
+            ]
             batch |= _concatenate("teacher", "n_teacher_frames", layers)
         return batch
-
-    def _draw_start(self, n_samples):
-        left = max(0, n_samples - self.max_samples)
-        return left // 2 if self.rng is None else int(self.rng.integers(left + 1))
 
 
 def _concatenate(name, lengths_name, pieces):
@@ -196,26 +228,23 @@ def _concatenate_tokens(token_ids, positions):
     return _concatenate("token_ids", "n_tokens", tokens)
 
 
-def tokenize_transcripts(settings, transcripts, n_recordings):
+def tokenize_transcripts(settings, speech):
     """Return the tokens of each transcript, and warn of those that are truncated.
 
     Parameters
     ----------
-    settings : dict or None
-        Settings of a `TextStudent`; None if there is none.
-    transcripts : list of (str or None), or None
-        Transcripts; None for each that is missing, or for all.
-    n_recordings : int
-        Number of recordings.
+    settings : dict
+        Settings of a `TextStudent`.
+    speech : tuple (recordings, transcripts)
+        Recordings, and their transcripts; None for each transcript that is missing, or for all.
 
     Returns
     -------
-    token_ids : list of list of int, or None
-        Tokens of each transcript, empty if it is missing. None without settings.
+    token_ids : list of list of int
+        Tokens of each transcript, empty if it is missing.
     """
-    if settings is None:
-        return None
-    token_ids: list[list[int]] = [[] for _ in range(n_recordings)]
+    recordings, transcripts = speech
+    token_ids: list[list[int]] = [[] for _ in range(len(recordings))]
     rows = [row for row, text in enumerate(transcripts or []) if text is not None]
     if rows:
         found, n_tokens = tokenize(settings, [transcripts[row] for row in rows])
@@ -240,7 +269,7 @@ def predict_windows(
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
         Recordings.
     reader : Reader
-        Decodes them for a `SpeechFeatures`.
+        Decodes them.
     token_ids : list of list of int, or None
         Tokens of each transcript.
     n_outputs : int
@@ -257,13 +286,13 @@ def predict_windows(
     outputs : ndarray of shape (n_recordings, n_outputs)
         NaN for recordings that cannot be used.
     """
-    network, device = reader.network, next(module.parameters()).device
+    front_end, device = reader.features, next(module.parameters()).device
     n_samples = reader.count_samples(max_seconds)
-    waveforms = reader.read_all(recordings, None, problems, n_ahead=batch_size)
+    waveforms = read_each(reader.read, recordings, problems, n_jobs=reader.n_jobs, n_ahead=1)
     windows = (
-        (position, len(window), network.features(window))
+        (position, len(window), front_end.features(window))
         for position, waveform in waveforms
-        for window in _cut(network.prepare(waveform), n_samples)
+        for window in _cut(front_end.prepare(waveform), n_samples)
     )
     sums, n_read = np.zeros((len(recordings), n_outputs)), np.zeros((len(recordings), 1))
     while batch := list(islice(windows, batch_size)):

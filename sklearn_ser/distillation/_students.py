@@ -286,15 +286,13 @@ class TextStudent(nn.Module):
         self.network.get_input_embeddings().requires_grad_(False)
 
 
-def read_text_student(model, *, max_length=None, **where):
+def read_text_student(model, **where):
     """Load the settings, the tokenizer and the initial weights of an encoder of text.
 
     Parameters
     ----------
     model : str or path
         As for `load_text_backbone`.
-    max_length : int, default=None
-        Maximum number of tokens of a text. If None, that of the network.
     **where
         `revision`, `local_files_only` and `parameter` of `find_checkpoint`.
 
@@ -310,13 +308,7 @@ def read_text_student(model, *, max_length=None, **where):
     ValueError
         If the tokenizer has no tokenizer.json.
     """
-    backbone = load_text_backbone(
-        model,
-        device="cpu",
-        dtype="float32",
-        max_length=max_length,
-        **where,
-    )
+    backbone = load_text_backbone(model, device="cpu", dtype="float32", **where)
     tokenizer = getattr(backbone.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
         raise ValueError(

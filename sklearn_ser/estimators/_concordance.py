@@ -1,19 +1,15 @@
 """Arousal, valence and dominance from a table of features."""
 
-from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-import torch
 from sklearn.callback import with_callbacks
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ser._sklearn import Interval, fit_context
-from sklearn_ser.nn import RegressionHead
+from sklearn_ser.nn import make_head
 from sklearn_ser.training import TorchRegressor, callback_data, encode_targets
-
-# Fraction of the steps over which the learning rate increases.
-_WARMUP = 0.1
 
 
 class ConcordanceRegressor(TorchRegressor):
@@ -65,6 +61,8 @@ class ConcordanceRegressor(TorchRegressor):
         Names of the columns of `y`; "target0" and so on if they have none.
     target_mean_, target_scale_ : ndarray of shape (n_targets,)
         Mean and standard deviation of the targets. A constant target is predicted as its constant.
+    mean_, scale_ : ndarray of shape (n_features,)
+        Mean and standard deviation of the features, of the training set.
     state_ : dict of str to ndarray
         Weights by name. The arrays are read-only once the estimator has predicted.
     architecture_ : dict
@@ -173,19 +171,19 @@ class ConcordanceRegressor(TorchRegressor):
         """
         self._reset()
         data = callback_data(X, y, sample_weight)
-        features = validate_data(self, X, dtype=np.float32, reset=not self._is_warm_start)
-        training_set, plan = encode_targets(
-            self, y, sample_weight, groups, n_recordings=len(features)
-        )
+        table = validate_data(self, X, dtype=np.float64, reset=not self._is_warm_start)
+        training_set, plan = encode_targets(self, y, sample_weight, groups, n_recordings=len(table))
         self._set_architecture(
             {
-                "n_features": features.shape[1],
+                "n_features": table.shape[1],
                 "n_targets": len(self.target_names_),
                 "hidden_size": int(self.hidden_size),
             }
         )
-        prepare = partial(_fit_scaler, features)
-        return self._train(features, training_set, data, plan=plan, prepare=prepare, warmup=_WARMUP)
+        if not self._is_warm_start:
+            scaler = StandardScaler().fit(table[plan.training])
+            self.mean_, self.scale_ = scaler.mean_, scaler.scale_
+        return self._train(self._standardize_features(table), training_set, data, plan=plan)
 
     def predict(self, X):
         """Predict the targets.
@@ -201,20 +199,11 @@ class ConcordanceRegressor(TorchRegressor):
             Predictions, in the units and with the number of axes of `y`.
         """
         check_is_fitted(self, "state_")
-        features = validate_data(self, X, dtype=np.float32, reset=False)
-        return self._scale_back(self._outputs(features))
+        table = validate_data(self, X, dtype=np.float64, reset=False)
+        return self._scale_back(self._outputs(self._standardize_features(table)))
+
+    def _standardize_features(self, table):
+        return ((table - self.mean_) / self.scale_).astype(np.float32)
 
     def _build_module(self):
-        sizes = self.architecture_
-        return RegressionHead(
-            sizes["n_features"],
-            None,
-            sizes["n_targets"],
-            hidden_size=sizes["hidden_size"],
-            dropout=self.dropout,
-        )
-
-
-def _fit_scaler(features, module, training):
-    device = next(module.parameters()).device
-    module.fit_scalers(torch.from_numpy(features[training]).to(device))
+        return make_head(**self.architecture_, dropout=self.dropout)

@@ -29,14 +29,9 @@ from sklearn_ser.distillation._students import (
     read_text_student,
 )
 from sklearn_ser.nn import FRAME_POOLINGS, TEXT_FUSIONS, DistilledNetwork
-from sklearn_ser.training import TorchRegressor, callback_data, encode_targets
+from sklearn_ser.training import TorchRegressor, callback_data, count_batches, encode_targets
 
-from ._speech_table import concatenate_speech, naming_unlabeled, read_speech_table
-
-# Fraction of the steps over which the learning rates increase.
-_WARMUP = 0.1
-# Fraction of the transcripts that are dropped in training.
-_TRANSCRIPT_DROPOUT = 0.1
+from ._speech_table import concatenate_recordings, read_speech_table
 
 
 class _Encoders(NamedTuple):
@@ -142,7 +137,7 @@ class DistilledRegressor(TorchRegressor):
         Mean and standard deviation of the targets. A constant target is predicted as its constant.
     state_ : dict of str to ndarray
         Weights of the encoders and of the head by name. The files of the models are not needed for
-        prediction. The arrays are read-only once the estimator has predicted.
+        prediction. The arrays are read-only.
     architecture_ : dict
         Arguments of the network: settings of the encoders, the tokenizer, sizes.
     n_parameters_, n_trainable_parameters_ : int
@@ -184,9 +179,11 @@ class DistilledRegressor(TorchRegressor):
     learned from a tenth of the transcripts, which are dropped in training, so that a model trained
     with transcripts also predicts without them.
 
-    *Decoding.* Each epoch decodes each recording once. A recording that cannot be used raises an
-    error when it is first decoded. With a teacher and ``on_error="nan"``, all recordings are
-    decoded once before, as the teacher is fitted on those that can be used.
+    *Decoding.* Missing files are found before training. Each epoch decodes each recording once; a
+    recording that cannot be used raises an error when it is first decoded, or is left out from then
+    on. Its targets are part of `target_mean_` and `target_scale_`. A teacher decodes the recordings
+    itself, for which its embedder's `memory` helps. With a teacher and ``on_error="nan"``, all
+    recordings are decoded once before, as the teacher is fitted on those that can be used.
 
     References
     ----------
@@ -337,23 +334,20 @@ class DistilledRegressor(TorchRegressor):
             If targets are missing, parameters contradict each other, or training diverges.
         """
         self._reset()
-        self.__dict__.pop("teacher_", None)
         labelled, extra = self._read_tables(X, unlabeled)
         encoders = self._load_encoders()
-        inputs = self._make_inputs(encoders, *concatenate_speech(labelled, extra))
-        data = callback_data(X, y, sample_weight)
-        with naming_unlabeled(len(labelled.recordings)):
-            targets, plan = self._make_targets(inputs, data, groups, unlabeled)
-            self._set_architecture(self._describe_network(encoders))
-            self._train(
-                inputs,
-                targets,
-                data,
-                plan=plan,
-                validation_inputs=inputs.center_crop(),
-                prepare=partial(_load_pretrained, encoders.weights),
-                warmup=_WARMUP,
-            )
+        inputs = self._make_inputs(encoders, labelled, extra)
+        targets, plan = self._make_targets(inputs, y, sample_weight, groups)
+        self._set_architecture(self._describe_network(encoders))
+        targets, plan = self._add_teacher(inputs, targets, plan, X, y, groups, unlabeled)
+        self._train(
+            inputs,
+            targets,
+            callback_data(X, y, sample_weight),
+            plan=plan,
+            validation_inputs=inputs.center_crop(),
+            prepare=partial(_load_pretrained, encoders.weights, self.batch_size),
+        )
         inputs.warn_skipped()
         self._count_parameters()
         return self
@@ -372,15 +366,17 @@ class DistilledRegressor(TorchRegressor):
             Predictions, in the units and with the number of axes of `y`.
         """
         check_is_fitted(self, "state_")
-        recordings, transcripts = read_speech_table(self, X, reset=False)
+        speech, text = read_speech_table(self, X, reset=False), self.architecture_["text"]
+        token_ids = None if text is None else tokenize_transcripts(text, speech)
         module = self._fitted_module()
+        front_end = module.audio.front_end
         outputs = predict_windows(
             module,
-            recordings,
-            self._reader(module.audio.front_end),
-            tokenize_transcripts(self.architecture_["text"], transcripts, len(recordings)),
+            speech.recordings,
+            self._reader(front_end),
+            token_ids,
             n_outputs=len(self.target_names_),
-            max_seconds=self.max_duration,
+            max_seconds=front_end.check_duration(self.max_duration),
             batch_size=self.batch_size,
             problems=ErrorCollector(self.on_error),
         )
@@ -417,50 +413,64 @@ class DistilledRegressor(TorchRegressor):
             features, sampling_rate=self.sampling_rate, channel=self.channel, n_jobs=self.n_jobs
         )
 
-    def _make_inputs(self, encoders, recordings, transcripts):
+    def _make_inputs(self, encoders, labelled, extra):
+        """Return batches of `X` followed by `unlabeled`, if there are any."""
+        parts = [labelled] if extra is None else [labelled, extra]
+        problems = ErrorCollector(self.on_error)
+        recordings = concatenate_recordings([part.recordings for part in parts], problems)
+        token_ids = None
+        if encoders.text is not None:
+            token_ids = [ids for part in parts for ids in tokenize_transcripts(encoders.text, part)]
         features = SpeechFeatures(encoders.audio)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        n_before = self.n_iter_ if self._is_warm_start else 0
         return SpeechInputs(
             recordings,
             self._reader(features),
             max_seconds=features.check_duration(self.max_duration),
-            rng=np.random.default_rng(seed),
-            problems=ErrorCollector(self.on_error),
-            token_ids=tokenize_transcripts(encoders.text, transcripts, len(recordings)),
+            rng=np.random.default_rng([seed, n_before]),
+            problems=problems,
+            token_ids=token_ids,
+            n_labelled=len(labelled.recordings),
         )
 
-    def _make_targets(self, inputs, data, groups, unlabeled):
-        """Return the targets, with those of the teacher if there is one, and the plan."""
+    def _make_targets(self, inputs, y, sample_weight, groups):
         if self.teacher is not None and self.on_error == "nan":
             inputs.find_problems()
-        n_unlabeled = 0 if unlabeled is None else len(unlabeled)
-        training_set, plan = encode_targets(
+        return encode_targets(
             self,
-            data["y"],
-            data["metadata"].get("sample_weight"),
+            y,
+            sample_weight,
             groups,
-            n_recordings=len(inputs) - n_unlabeled,
-            n_unlabeled=n_unlabeled,
+            n_recordings=inputs.n_labelled,
+            n_unlabeled=len(inputs) - inputs.n_labelled,
             skip=inputs.problems.by_position,
         )
+
+    def _add_teacher(self, inputs, training_set, plan, X, y, groups, unlabeled):
+        """Fit the teacher, and append its predictions to the targets.
+
+        The recordings of `unlabeled` that can be used are added to the training set.
+        """
+        self.__dict__.pop("teacher_", None)
         if self.teacher is None:
             return training_set, plan
-        metadata = data["metadata"] | {"groups": groups}
-        self.teacher_ = fit_teacher(self.teacher, data["X"], data["y"], metadata, plan.training)
+        targets, kept, n_labelled = training_set.targets, training_set.positions, inputs.n_labelled
+        metadata = {"sample_weight": targets[:n_labelled, -1].astype(float), "groups": groups}
+        self.teacher_ = fit_teacher(self.teacher, X, y, metadata, plan.training)
         usable = np.setdiff1d(np.arange(len(inputs)), list(inputs.problems.by_position))
-        extra = usable[usable >= len(inputs) - n_unlabeled]
-        return self._add_teacher(training_set, plan, data["X"], unlabeled, extra)
-
-    def _add_teacher(self, training_set, plan, X, unlabeled, extra):
-        """Append the teacher's predictions to the targets, and `extra` to the training set."""
-        targets, kept = training_set.targets, training_set.positions
+        extra = usable[usable >= n_labelled]
         taught = np.zeros_like(targets)
         taught[kept, -1], taught[extra, -1] = targets[kept, -1], 1
-        n_labelled = len(targets) - (0 if unlabeled is None else len(unlabeled))
-        for table, rows, positions in ((X, kept, kept), (unlabeled, extra - n_labelled, extra)):
-            if len(rows):
-                predicted = predict_teacher(self.teacher_, table, rows, len(self.target_names_))
-                taught[positions, :-1] = self._standardize(predicted)
+        n_targets = len(self.target_names_)
+        predicted = predict_teacher(self.teacher_, X, kept, n_targets)
+        taught[kept, :-1] = self._standardize(predicted)
+        if len(extra):
+            rows = extra - n_labelled
+            predicted = predict_teacher(
+                self.teacher_, unlabeled, rows, n_targets, suffix=" (of unlabeled=)"
+            )
+            taught[extra, :-1] = self._standardize(predicted)
         return (
             training_set._replace(targets=np.hstack([targets, taught])),
             plan._replace(training=np.concatenate([plan.training, extra])),
@@ -499,7 +509,6 @@ class DistilledRegressor(TorchRegressor):
             fusion=sizes["fusion"],
             hidden_size=sizes["hidden_size"],
             dropout=self.dropout,
-            text_dropout=_TRANSCRIPT_DROPOUT,
         )
 
     def _optimizer(self, module):
@@ -528,6 +537,6 @@ class DistilledRegressor(TorchRegressor):
         return tags
 
 
-def _load_pretrained(weights, module, training):
+def _load_pretrained(weights, batch_size, module, training):
     module.load_state_dict(module.state_dict() | weights)
-    module.head.n_to_fit = len(training)
+    module.head.n_to_fit = count_batches(len(training), batch_size)

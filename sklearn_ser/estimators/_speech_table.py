@@ -1,12 +1,11 @@
 """Input of `DistilledRegressor`: recordings, or a table of recordings and transcripts."""
 
 import os
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_ser.audio import RecordingError, choose_column
+from sklearn_ser.audio import choose_column
 from sklearn_ser.embedders import check_recordings, find_text_problems
 
 # Number of rows by which the content of an object array is recognised.
@@ -53,14 +52,15 @@ def read_speech_table(estimator, X, *, reset):
     """
     if not _has_columns_of_objects(X):
         return Speech(check_recordings(estimator, X, reset=reset))
-    names = list(X.columns) if hasattr(X, "columns") else ["recording", "transcript"][: X.shape[1]]
+    names = _column_names(X)
     known = {} if reset else estimator.__dict__.get("_columns", {})
     recording = known.get("recording")
     if recording not in names:
         recording = _find_recording(names)
     transcript = known.get("transcript")
     if transcript not in names:
-        transcript = None if known else _find_transcript(estimator, names, recording)
+        was_ignored = known and transcript is None
+        transcript = None if was_ignored else _find_transcript(estimator, names, recording)
     if reset:
         estimator._columns = {"recording": recording, "transcript": transcript}
     recordings = check_recordings(estimator, _column(X, names, recording), reset=reset)
@@ -69,28 +69,25 @@ def read_speech_table(estimator, X, *, reset):
     return Speech(recordings, _as_texts(_column(X, names, transcript)))
 
 
-def concatenate_speech(labelled, unlabeled):
-    """Append recordings without targets to those with targets.
+def concatenate_recordings(parts, problems):
+    """Return sequences of recordings as one, and collect files that do not exist.
 
     Parameters
     ----------
-    labelled : Speech
-        Recordings with targets.
-    unlabeled : Speech or None
-        Recordings without.
+    parts : list of sequence
+        Recordings with targets, and optionally others without.
+    problems : ErrorCollector
+        Collects missing files by their position in the result.
 
     Returns
     -------
-    speech : Speech
-        Both.
+    recordings : sequence
     """
-    if unlabeled is None:
-        return labelled
-    recordings = ConcatSequence(labelled.recordings, unlabeled.recordings)
-    transcripts = labelled.transcripts
-    if transcripts is not None:
-        transcripts = transcripts + (unlabeled.transcripts or [None] * len(unlabeled.recordings))
-    return Speech(recordings, transcripts)
+    problems.add_missing(parts[0])
+    if len(parts) == 1:
+        return parts[0]
+    problems.add_missing(parts[1], offset=len(parts[0]), suffix=" (of unlabeled=)")
+    return ConcatSequence(*parts)
 
 
 class ConcatSequence:
@@ -109,22 +106,6 @@ class ConcatSequence:
         return self.first[position] if position < n_first else self.second[position - n_first]
 
 
-@contextmanager
-def naming_unlabeled(n_labelled):
-    """Let errors of appended recordings name their position in `unlabeled`."""
-    try:
-        yield
-    except RecordingError as error:
-        problems = {
-            position - n_labelled: f"{problem} (of unlabeled=)"
-            for position, problem in error.problems.items()
-            if position >= n_labelled
-        }
-        if not problems:
-            raise
-        raise RecordingError(problems) from error.__cause__
-
-
 def _has_columns_of_objects(X):
     """Return whether `X` is a table with a column that does not hold numbers."""
     if isinstance(X, (list, tuple)) or not hasattr(X, "shape") or len(X.shape) != 2:
@@ -137,6 +118,17 @@ def _has_columns_of_objects(X):
         return X.dtype.kind in "UST"
     kinds = (str, bytes, dict, tuple, np.ndarray, os.PathLike)
     return any(isinstance(value, kinds) for value in X[:_N_ROWS_INSPECTED].flat)
+
+
+def _column_names(X):
+    if hasattr(X, "columns"):
+        return list(X.columns)
+    if X.shape[1] > 2:
+        raise ValueError(
+            f"X has {X.shape[1]} columns without names: pass two, the recordings and the "
+            "transcripts, or a data frame."
+        )
+    return ["recording", "transcript"][: X.shape[1]]
 
 
 def _column(X, names, name):

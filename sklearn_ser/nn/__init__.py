@@ -8,6 +8,7 @@ from .distilled import (
     LayerPredictor,
     RegressionHead,
     Standardization,
+    make_head,
 )
 from .hrnet import VARIANTS, HRNet, pad_spectrograms
 from .hyperbolic_fusion import (
@@ -38,6 +39,7 @@ __all__ = [
     "crop_spectrograms",
     "distillation_loss",
     "exact_convolutions",
+    "make_head",
     "mask_spectrograms",
     "merge_statistics",
     "mix_up",

@@ -1,5 +1,7 @@
 """Regression head, network of `DistilledRegressor`, and heads that predict a teacher's layers."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -8,8 +10,8 @@ from .pooling import AttentiveStatistics, average_frames
 
 FRAME_POOLINGS = ("mean", "attentive_statistics")
 TEXT_FUSIONS = ("concat", "cross_attention")
-# Attention heads of "cross_attention".
-_N_HEADS = 4
+# Maximum number of attention heads of "cross_attention".
+_MAX_HEADS = 4
 # A standard deviation below this fraction of the largest value is that of rounding.
 _ROUNDING = 1e-5
 
@@ -65,6 +67,30 @@ class Standardization(nn.Module):
         return (vectors - self.mean) / self.scale
 
 
+def make_head(n_features, hidden_size, n_targets, *, dropout):
+    """Return a multilayer perceptron with one hidden layer, layer norm and dropout.
+
+    Parameters
+    ----------
+    n_features, hidden_size, n_targets : int
+        Numbers of inputs, hidden units and outputs.
+    dropout : float
+        Dropout rate before and after the hidden layer.
+
+    Returns
+    -------
+    head : Sequential
+    """
+    return nn.Sequential(
+        nn.Dropout(dropout),
+        nn.Linear(n_features, hidden_size),
+        nn.LayerNorm(hidden_size),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden_size, n_targets),
+    )
+
+
 class RegressionHead(nn.Module):
     """Standardisation and a multilayer perceptron on vectors of speech, and of text.
 
@@ -87,8 +113,8 @@ class RegressionHead(nn.Module):
     Attributes
     ----------
     n_to_fit : int
-        Number of vectors of speech that the standardisation is still to be fitted on, as they pass
-        in training. Initially 0.
+        Number of batches that the standardisation is still to be fitted on, as they pass in
+        training. Initially 0.
     """
 
     def __init__(
@@ -102,14 +128,7 @@ class RegressionHead(nn.Module):
         self.text_scaler = Standardization(n_text or 0)
         # Standardised vector of a missing text; initially the mean of the others.
         self.no_text = nn.Parameter(torch.zeros(n_text or 0))
-        self.layers = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(n_audio + (n_text or 0), hidden_size),
-            nn.LayerNorm(hidden_size),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden_size, n_targets),
-        )
+        self.layers = make_head(n_audio + (n_text or 0), hidden_size, n_targets, dropout=dropout)
 
     def forward(self, audio, text=None, has_text=None):
         """Predict the targets.
@@ -128,7 +147,7 @@ class RegressionHead(nn.Module):
         outputs : Tensor of shape (n_recordings, n_targets)
         """
         if self.training and self.n_to_fit > 0:
-            self.n_to_fit -= len(audio)
+            self.n_to_fit -= 1
             self.fit_scalers(audio, text, has_text)
         vectors = self.audio_scaler(audio)
         if self.has_text:
@@ -184,8 +203,9 @@ class DistilledNetwork(nn.Module):
         self.attention: nn.MultiheadAttention | None = None
         self.norm: nn.Module = nn.Identity()
         if text is not None and fusion == "cross_attention":
+            n_heads = math.gcd(_MAX_HEADS, audio.n_dims)
             self.attention = nn.MultiheadAttention(
-                audio.n_dims, _N_HEADS, kdim=n_text, vdim=n_text, batch_first=True
+                audio.n_dims, n_heads, kdim=n_text, vdim=n_text, batch_first=True
             )
             self.norm = nn.LayerNorm(audio.n_dims)
         self.head = RegressionHead(n_audio, n_text, n_targets, **head)

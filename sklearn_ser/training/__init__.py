@@ -3,7 +3,7 @@
 The training loop, and with it skorch, is imported only by `fit`.
 """
 
-from ._batches import Samples, call, to_device
+from ._batches import Samples, call, count_batches, to_device
 from ._classifier import TorchClassifier, encode_classes
 from ._context import TrainingContext
 from ._estimator import TorchEstimator, TrainingPlan, TrainingSet, callback_data
@@ -21,6 +21,7 @@ __all__ = [
     "TrainingSet",
     "call",
     "callback_data",
+    "count_batches",
     "encode_classes",
     "encode_targets",
     "to_device",

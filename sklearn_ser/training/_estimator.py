@@ -84,6 +84,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     and may define
 
+    - `_warmup`: the fraction of the steps over which the learning rates increase; by default 0;
     - `_score(outputs, targets)`: return the score that `early_stopping` maximises; by default the
       negative loss;
     - `_optimizer(module)`: return an optimizer, with any number of parameter groups; by default
@@ -166,6 +167,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         )
 
     _augment: Any = None
+    _warmup = 0.0
 
     @property
     def _is_warm_start(self):
@@ -209,7 +211,6 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         plan=None,
         validation_inputs=None,
         prepare=None,
-        **config,
     ):
         """Train the module, and set `state_`, `history_`, `n_iter_` and `best_score_`.
 
@@ -229,8 +230,6 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             ``prepare(module, training)`` is called with the newly initialised module, on the
             device, and the indices of the training set: compute input statistics, load pretrained
             weights. A warm start does not call it.
-        **config
-            Further settings of `TrainingConfig`.
 
         Returns
         -------
@@ -255,7 +254,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         root.call_on_fit_task_begin(estimator=self, **data)
         curves = train(
             module,
-            self._config(device, seeds[1], **config),
+            self._config(device, seeds[1]),
             Samples(inputs, targets, training, training_set.balance_by),
             held_out,
             rng=np.random.default_rng(seeds[2]),
@@ -301,7 +300,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                 f"Lower learning_rate={self.learning_rate}, or look for outliers in X."
             )
 
-    def _config(self, device, seed, **config):
+    def _config(self, device, seed):
         from ._loop import TrainingConfig
 
         generator = torch.Generator(device).manual_seed(seed)
@@ -312,10 +311,10 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             batch_size=self.batch_size,
             device=device,
             schedule=self.schedule,
+            warmup=self._warmup,
             dtype=getattr(torch, self.dtype),
             augment=self._augment and (lambda *batch: self._augment(*batch, generator)),
             score=self._score,
-            **config,
         )
 
     def _split(self, training_set, seed):

@@ -27,6 +27,8 @@ class TorchRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         # The concordance is that of a batch.
         "batch_size": [Interval(Integral, 2, None, closed="left")],
     }
+    _warmup = 0.1
+
     target_names_: list[str]
     target_mean_: np.ndarray
     target_scale_: np.ndarray
@@ -91,26 +93,26 @@ def encode_targets(estimator, y, sample_weight, groups, *, n_recordings, n_unlab
         If targets are missing, no recording has a weight above zero, or a warm start has other
         targets.
     """
-    values, names, estimator._has_target_axis = read_targets(y, n_recordings)
+    values, names, has_axis = read_targets(y, n_recordings)
     if estimator._is_warm_start and names != estimator.target_names_:
         raise ValueError(
             f"warm_start=True can't continue with the targets {names}: the network was trained on "
             f"{estimator.target_names_}."
         )
-    estimator.target_names_ = names
     groups = check_groups(groups, n_recordings)
     weights = check_sample_weight(sample_weight, values, dtype=np.float64, ensure_non_negative=True)
     weights = weights / (weights.max(initial=0) or 1)  # so that their sum cannot overflow
     weights[[position for position in skip if position < n_recordings]] = 0
     kept = np.flatnonzero(weights)
     if not len(kept):
-        raise ValueError("No recording is left to train on: none can be used and has a weight.")
+        raise ValueError("No recording is left to train on: none can be used.")
     targets = np.zeros((n_recordings + n_unlabeled, len(names) + 1), dtype=np.float32)
     targets[kept, -1] = weights[kept] / weights[kept].mean()
     groups = groups[kept] if groups is not None and estimator.early_stopping else None
     is_unlabeled = np.arange(len(targets)) >= n_recordings
     training_set = TrainingSet(targets, kept, groups=groups, balance_by=is_unlabeled)
     plan = estimator._plan(training_set)
+    estimator.target_names_, estimator._has_target_axis = names, has_axis
     if not estimator._is_warm_start:
         own = plan.training
         estimator.target_mean_, estimator.target_scale_ = moments(values[own], weights[own])
@@ -145,7 +147,7 @@ def read_targets(y, n_recordings):
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None.")
     names = getattr(y, "columns", None)
-    if names is None and getattr(y, "name", None) is not None:
+    if names is None and getattr(y, "name", None) not in (None, ""):  # "" in polars
         names = [y.name]
     values = check_array(
         y, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name="y"
@@ -157,8 +159,7 @@ def read_targets(y, n_recordings):
     if len(missing):
         raise ValueError(
             f"Input y contains NaN or infinity for {len(missing)} recordings, the first at "
-            f"position {missing[0]}: leave them out of X and y. DistilledRegressor with a teacher "
-            "takes recordings without targets as unlabeled=."
+            f"position {missing[0]}: leave them out of X and y."
         )
     if names is None:
         names = [f"target{number}" for number in range(values.shape[1])]

@@ -1,5 +1,7 @@
 """distill_encoder: students of a teacher's layers, saved for embedders and regressors."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -101,16 +103,36 @@ def test_recordings_that_cannot_be_used(recordings, tmp_path):
     assert (tmp_path / "student").exists()
 
 
+def test_the_folder_is_checked_before_training(recordings, tmp_path):
+    teacher = shutil.copytree(small_network("hubert"), tmp_path / "teacher")
+    with pytest.raises(ValueError, match="is that of teacher=: pass another folder"):
+        distill_encoder(teacher, recordings, teacher, layers=(1,), max_epochs=0)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="is a file: pass a folder"):
+        distil("hubert", recordings, tmp_path / "file")
+
+
+def test_without_epochs_layers_are_ignored(recordings, tmp_path):
+    assert distil("hubert", recordings, tmp_path, layers=(99,), max_epochs=0).loss_curve == []
+
+
+def test_missing_files_are_found_before_training(recordings, tmp_path):
+    with pytest.raises(RecordingError, match=r"'no\.wav': there is no such file"):
+        distil("hubert", [*recordings, "no.wav"], tmp_path, max_epochs=0)
+
+
 def test_a_table_of_waveforms(tmp_path):
     table = np.random.default_rng(0).normal(0, 0.1, (4, 2000))
     assert len(distil("hubert", table, tmp_path).loss_curve) == 1
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
+        distil("hubert", table[:0], tmp_path)
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
         ({"layers": (4, 8, 12)}, r"layers=\(4, 8, 12\) must be some of the layers 0 to 3"),
-        ({"layers": (99,), "max_epochs": 0}, r"layers=\(99,\) must be some"),
+        ({"layers": []}, r"layers=\[\] names no layer"),
         ({"n_student_layers": 4}, "n_student_layers=4 must be from 1 to the 3"),
         ({"width": 24}, "width=24 must be a multiple of 16"),
         ({"max_epochs": -1}, "'max_epochs' parameter"),

@@ -1,13 +1,16 @@
 """Batches of recordings: crops, what cannot be used, prefetching, layers of a teacher."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 import torch
 
 from sklearn_ser.audio import ErrorCollector, RecordingError
-from sklearn_ser.distillation._distill_encoder import load_teacher
+from sklearn_ser.backbones import load_speech_backbone
+from sklearn_ser.distillation._distill_encoder import make_teacher
 from sklearn_ser.distillation._speech_inputs import Reader, SpeechInputs
 from sklearn_ser.distillation._students import SpeechFeatures, read_speech_student
 from small_networks import small_network
@@ -51,7 +54,7 @@ def test_batches_leave_out_what_cannot_be_used(recordings, reader):
     found = [positions.tolist() for positions, _ in inputs.batches([[2, 3], [6], [0, 1, 4]])]
     assert found == [[2], [0, 1, 4]]
     assert sorted(inputs.problems.by_position) == [3, 6]
-    with pytest.raises(ValueError, match="none can be used"):
+    with pytest.raises(ValueError, match="None of the 2 recordings"):
         next(inputs.batches([[3], [6]]))
     with pytest.warns(
         UserWarning, match=r"2 recordings can't be used .*recording 3: .*recording 6"
@@ -84,13 +87,8 @@ def test_reading_goes_on_while_a_batch_is_used(recordings, reader):
 
 
 def test_layers_of_a_teacher_are_standardized(recordings, reader):
-    teacher = load_teacher(
-        small_network("hubert"),
-        (1, 3),
-        reader.network,
-        device="cpu",
-        local_files_only=False,
-    )
+    backbone = load_speech_backbone(small_network("hubert"), device="cpu")
+    teacher = make_teacher(backbone, (1, 3), reader.features, "hubert")
     inputs = make_inputs(recordings, reader)
     inputs.teacher = teacher
     teacher.fit_scaler(inputs)
@@ -98,3 +96,37 @@ def test_layers_of_a_teacher_are_standardized(recordings, reader):
     assert layers.shape[1] == 2
     torch.testing.assert_close(layers.mean(0), torch.zeros_like(layers[0]), atol=1e-2, rtol=0)
     torch.testing.assert_close(layers.std(0), torch.ones_like(layers[0]), atol=2e-2, rtol=0)
+
+
+def test_only_crops_are_prefetched(reader, monkeypatch):
+    """Whole recordings are dropped as soon as they are cropped."""
+    whole = []
+    read = Reader.read
+
+    def watch(self, recording):
+        waveform = read(self, recording)
+        whole.append(weakref.ref(waveform))
+        return waveform
+
+    monkeypatch.setattr(Reader, "read", watch)
+    long = [np.random.default_rng(row).normal(0, 0.1, 50000) for row in range(12)]
+    batches = make_inputs(long, reader, max_seconds=0.1).batches(np.arange(12).reshape(3, 4))
+    next(batches)
+    gc.collect()
+    assert len(whole) >= 4
+    assert sum(reference() is not None for reference in whole) <= 2  # those that are being read
+    batches.close()
+
+
+@pytest.mark.parametrize("n_jobs", [2, 4])
+def test_the_number_of_threads_makes_no_difference(recordings, reader, n_jobs):
+    splits = np.arange(24).reshape(4, 6)
+
+    def epoch(n_jobs):
+        reader.n_jobs = n_jobs
+        rng = np.random.default_rng(0)
+        inputs = make_inputs(recordings, reader, max_seconds=0.1, rng=rng)
+        return [batch["features"] for _, batch in inputs.batches(splits)]
+
+    for one, many in zip(epoch(None), epoch(n_jobs), strict=True):
+        assert torch.equal(one, many)

@@ -60,9 +60,10 @@ def test_a_student_computes_what_the_frozen_network_does(name):
 @pytest.mark.parametrize("name", ["wavlm", "hubert-large", "whisper"])
 def test_memory_is_saved_without_another_result(name):
     gradients = []
-    for saves_memory in (False, True):
-        student = load(small_network(name)).train()
-        student.saves_memory = saves_memory
+    for checkpointing in (False, True):
+        settings, weights = read_speech_student(small_network(name))
+        student = SpeechStudent(settings, gradient_checkpointing=checkpointing).train()
+        student.load_state_dict(weights)
         torch.manual_seed(0)
         run(student)[0].square().mean().backward()
         gradients.append([p.grad for p in student.parameters() if p.grad is not None])
@@ -217,7 +218,8 @@ def test_a_student_of_text_computes_what_the_frozen_network_does(name):
 
 def test_long_texts_are_cut_as_the_frozen_networks_are():
     model = small_text_network("bert")
-    settings, _ = read_text_student(model, max_length=6)
+    settings, _ = read_text_student(model)
+    settings["max_tokens"] = 6
     backbone = load_text_backbone(model, device="cpu", dtype="float32", max_length=6)
     found = tokenize(settings, SENTENCES)
     expected = backbone.tokenize(SENTENCES)

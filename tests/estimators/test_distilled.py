@@ -7,6 +7,7 @@ import shutil
 import joblib
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import soundfile
 from sklearn import config_context
@@ -100,7 +101,7 @@ def test_it_learns_what_can_be_heard(recordings, loudness, pooling):
 
 @pytest.mark.slow
 def test_it_learns_what_is_said(table, monkeypatch):
-    monkeypatch.setattr("sklearn_ser.estimators._distilled._TRANSCRIPT_DROPOUT", 0.0)
+    monkeypatch.setattr("sklearn_ser.nn.RegressionHead.drop_texts", lambda self, has_text: has_text)
     y = np.array([0.0, 1.0, 0.5, 0.0] * (N // 4))
     regressor = quick(
         small_network("wavlm"),
@@ -503,10 +504,47 @@ def test_what_a_teacher_does_wrong_is_named(table, recordings, loudness):
 # Input
 
 
-def test_errors_name_the_place_among_the_unlabelled(recordings, loudness):
-    unlabeled = [recordings[0], np.zeros(0)]
-    with pytest.raises(RecordingError, match=r"Recording 1: .*of unlabeled="):
-        quick(teacher=Memory()).fit(recordings, loudness, unlabeled=unlabeled)
+@pytest.mark.parametrize("decodes", [False, True])
+def test_errors_name_the_position_in_x_or_unlabeled(recordings, loudness, decodes):
+    embedder = WhisperEmbedder(small_network("whisper"), context="recording")
+    teacher = make_pipeline(embedder, Ridge()) if decodes else Memory()
+    regressor = quick(teacher=teacher)
+    bad = [*recordings[:10], np.zeros(0), *recordings[11:]]
+    weights = np.arange(N) > 4
+    with pytest.raises(RecordingError, match=r"Recording 10: (?!.*of unlabeled=)") as caught:
+        regressor.fit(bad, loudness, sample_weight=weights)
+    assert hasattr(caught.value, "__notes__") == decodes
+    unlabeled = [*recordings[:3], np.zeros(0)]
+    with pytest.raises(RecordingError, match=r"Recording 3: .*of unlabeled="):
+        regressor.fit(recordings, loudness, unlabeled=unlabeled)
+    with pytest.warns(UserWarning, match=r"recording 3: .*of unlabeled="):
+        regressor.set_params(on_error="nan").fit(recordings, loudness, unlabeled=unlabeled)
+
+
+def test_missing_files_are_found_before_training(recordings, loudness, monkeypatch):
+    monkeypatch.setattr("sklearn_ser.distillation._speech_inputs.Reader.read", pytest.fail)
+    with pytest.raises(RecordingError, match=r"'no\.wav': there is no such file"):
+        quick().fit([*recordings[:-1], "no.wav"], loudness)
+    with pytest.raises(RecordingError, match=r"Recording 1: 'no.wav'.*of unlabeled="):
+        quick(teacher=Memory()).fit(recordings, loudness, unlabeled=[recordings[0], "no.wav"])
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars", "array"])
+def test_tables_with_transcripts(table, loudness, container, tmp_path):
+    paths = [str(tmp_path / f"{row}.wav") for row in range(8)]
+    for path, recording in zip(paths, table["path"], strict=False):
+        soundfile.write(path, recording, 16000, subtype="FLOAT")
+    texts = [text if isinstance(text, str) else None for text in table["transcript"][:8]]
+    columns = {"path": paths, "transcript": texts}
+    X = {
+        "pandas": pd.DataFrame(columns),
+        "polars": pl.DataFrame(columns),
+        "array": np.array(list(columns.values()), dtype=object).T,
+    }[container]
+    regressor = quick(text_model=small_text_network("bert"), max_epochs=1)
+    expected = regressor.fit(table[:8], loudness[:8]).predict(table[:8])
+    predicted = regressor.fit(X, loudness[:8]).predict(X)
+    np.testing.assert_allclose(predicted, expected, atol=1e-4)
 
 
 def test_long_transcripts_are_truncated_with_a_warning(table, loudness):
@@ -538,13 +576,53 @@ def test_recordings_that_cannot_be_used(recordings, loudness, tmp_path):
         predicted = lenient.predict(broken)
     assert np.isnan(predicted[-1]).all()
     np.testing.assert_allclose(predicted[:-1], lenient.predict(recordings[:-1]), atol=2e-5)
-    with pytest.raises(ValueError, match="none can be used"):
+    with pytest.raises(ValueError, match="None of the 24 recordings"):
         quick(on_error="nan").fit([np.array([])] * N, loudness)
+
+
+def test_a_refused_warm_start_changes_nothing(recordings, loudness):
+    regressor = quick(teacher=Memory(), warm_start=True).fit(recordings, loudness)
+    before = regressor.predict(recordings[:3])
+    with pytest.raises(ValueError, match="can't continue"):
+        regressor.fit(recordings, loudness["arousal"])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        regressor.fit(recordings, loudness[:-1])
+    assert hasattr(regressor, "teacher_")
+    np.testing.assert_array_equal(regressor.predict(recordings[:3]), before)
+
+
+def test_a_warm_start_draws_other_crops(recordings, loudness, monkeypatch):
+    starts = []
+    features = SpeechFeatures.features
+    monkeypatch.setattr(
+        SpeechFeatures, "features", lambda self, w: starts.append(w[0]) or features(self, w)
+    )
+    long = [np.arange(40000) / 1e5 for _ in range(4)]
+    regressor = quick(max_duration=0.1, max_epochs=1, warm_start=True)
+    regressor.fit(long, loudness[:4]).fit(long, loudness[:4])
+    assert len(set(starts)) == 8
 
 
 def test_whisper_takes_thirty_seconds_at_most(recordings, loudness):
     with pytest.raises(ValueError, match=r"max_duration=31.* at most 30 s"):
         quick(small_network("whisper"), max_duration=31).fit(recordings, loudness)
+    regressor = quick(small_network("whisper"), max_epochs=1).fit(recordings, loudness)
+    with pytest.raises(ValueError, match=r"max_duration=60.* at most 30 s"):
+        regressor.set_params(max_duration=60).predict(recordings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(table, loudness, dtype):
+    settings = {"text_model": small_text_network("bert"), "fusion": "cross_attention"}
+    regressor = quick(small_network("whisper"), dtype=dtype, early_stopping=True, **settings)
+    assert np.isfinite(regressor.fit(table, loudness).predict(table)).all()
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_makes_no_difference(recordings, loudness):
+    one, four = (quick(n_jobs=n_jobs).fit(recordings, loudness) for n_jobs in (None, 4))
+    assert same_bits(one, four)
 
 
 # The rest of what every estimator does

@@ -43,6 +43,12 @@ def test_columns_of_an_array_are_recordings_and_transcripts():
     assert read(array, text_model=None) == (list(array[:, 0]), None)
 
 
+def test_an_array_of_three_columns_is_ambiguous():
+    array = np.array([PATHS, TEXTS, TEXTS], dtype=object).T
+    with pytest.raises(ValueError, match="X has 3 columns without names"):
+        read(array)
+
+
 def test_recordings_alone_have_no_transcripts():
     for X in (PATHS, pd.Series(PATHS), pd.DataFrame({"anything": PATHS}), WAVEFORMS):
         recordings, transcripts = read(X)
@@ -65,8 +71,15 @@ def test_the_columns_of_fit_are_those_of_prediction():
     read_speech_table(estimator, fitted, reset=True)
     more = fitted.assign(file=PATHS[::-1], sentence=TEXTS[::-1])
     assert read_speech_table(estimator, more, reset=False) == (PATHS, TEXTS)
-    less = pd.DataFrame({"path": PATHS, "sentence": TEXTS})
-    assert read_speech_table(estimator, less, reset=False) == (PATHS, None)
+    other = pd.DataFrame({"path": PATHS, "sentence": TEXTS})
+    assert read_speech_table(estimator, other, reset=False) == (PATHS, TEXTS)
+    array = np.array([PATHS, TEXTS], dtype=object).T
+    assert read_speech_table(estimator, array, reset=False) == (PATHS, TEXTS)
+    assert read_speech_table(estimator, fitted[["path"]], reset=False) == (PATHS, None)
+    # Transcripts that were ignored in fit are ignored in prediction.
+    without = SimpleNamespace(text_model=None)
+    read_speech_table(without, fitted, reset=True)
+    assert read_speech_table(without, fitted, reset=False) == (PATHS, None)
 
 
 def test_waveforms_in_a_column():

@@ -140,12 +140,12 @@ def test_vectors_alone():
 
 def test_the_head_is_standardized_by_the_first_vectors_it_is_trained_on():
     head = RegressionHead(3, 2, 1, hidden_size=8, dropout=0.0)
-    head.n_to_fit = 20
+    head.n_to_fit = 2
     audio, text = 5 + 2 * torch.randn(30, 3), torch.randn(30, 2) - 7
     audio[:, 2] = 3.25
     has_text = torch.arange(30) % 3 > 0
     head.eval()(audio, text, has_text)  # what it only predicts is not counted
-    assert head.n_to_fit == 20
+    assert head.n_to_fit == 2
     head.train()
     for rows in torch.arange(30).split(10):
         head(audio[rows], text[rows], has_text[rows])

@@ -121,12 +121,14 @@ class _Mean(nn.Module):
 class SmallRegressor(RegressorMixin, Small):
     """Two numbers for each ragged recording: groups of parameters, warm-up, a loss over a batch."""
 
+    _warmup = 0.2
+
     @with_callbacks
     def fit(self, X, y):
         y = np.asarray(y, dtype=np.float32)
         data = {"X": X, "y": y, "metadata": None}
         training_set = TrainingSet(y, np.arange(len(y)))
-        return self._train(_Padded(X), training_set, data, warmup=0.2)
+        return self._train(_Padded(X), training_set, data)
 
     def predict(self, X):
         return self._outputs(_Padded(X))
