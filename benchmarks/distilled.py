@@ -271,10 +271,9 @@ def report(lines, table):
     for (arm, _), line in lines.items():
         rows = predictions.setdefault(arm, np.full((len(table), len(TARGETS)), np.nan))
         rows[line["rows"]] = line["predicted"]
+    predictions = {arm: rows for arm, rows in predictions.items() if not np.isnan(rows).any()}
     y, speakers = table[TARGETS].to_numpy(), table["speaker"].to_numpy()
     for arm, predicted in predictions.items():
-        if np.isnan(predicted).any():
-            continue
         line = next(line for (name, _), line in lines.items() if name == arm)
         share = line["n_parameters"] / count_of(line["settings"]["teacher"])
         print(f"{arm}: {line['n_parameters']} parameters of its encoder, {share:.1%}")
