@@ -287,6 +287,7 @@ def predict_windows(
         NaN for recordings that cannot be used.
     """
     front_end, device = reader.features, next(module.parameters()).device
+    problems.add_missing(recordings)
     n_samples = reader.count_samples(max_seconds)
     waveforms = read_each(reader.read, recordings, problems, n_jobs=reader.n_jobs, n_ahead=1)
     windows = (

@@ -529,6 +529,13 @@ def test_missing_files_are_found_before_training(recordings, loudness, monkeypat
         quick(teacher=Memory()).fit(recordings, loudness, unlabeled=[recordings[0], "no.wav"])
 
 
+def test_missing_files_are_found_before_prediction(recordings, loudness, monkeypatch):
+    regressor = quick(max_epochs=1).fit(recordings, loudness)
+    monkeypatch.setattr("sklearn_ser.distillation._speech_inputs.Reader.read", pytest.fail)
+    with pytest.raises(RecordingError, match=r"Recording 3: 'no\.wav'"):
+        regressor.predict([*recordings[:3], "no.wav"])
+
+
 @pytest.mark.parametrize("container", ["pandas", "polars", "array"])
 def test_tables_with_transcripts(table, loudness, container, tmp_path):
     paths = [str(tmp_path / f"{row}.wav") for row in range(8)]
