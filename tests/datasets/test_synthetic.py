@@ -1,6 +1,7 @@
 """The synthetic corpus: reproducible, valid, and neither trivial nor too difficult."""
 
 import numpy as np
+import pandas as pd
 import parselmouth
 import pytest
 from scipy.stats import binom
@@ -182,7 +183,6 @@ def test_return_X_y():
 
 
 def test_as_frame_gives_series():
-    pd = pytest.importorskip("pandas")
     corpus = make_emotional_speech(**SMALL, random_state=0, as_frame=True)
     assert isinstance(corpus.recordings, pd.Series)
     assert isinstance(corpus.target, pd.Series)

@@ -4,6 +4,7 @@ import io
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn import config_context
@@ -156,9 +157,8 @@ def test_recordings_raise_and_name_LogMelSpectrogram(fitted, recordings):
 
 
 def test_a_frame_of_paths_raises_and_names_LogMelSpectrogram():
-    pandas = pytest.importorskip("pandas")
     with pytest.raises(ValueError, match="put LogMelSpectrogram before it"):
-        small().fit(pandas.DataFrame({"path": ["a.wav", "b.wav"]}), ["a", "b"])
+        small().fit(pd.DataFrame({"path": ["a.wav", "b.wav"]}), ["a", "b"])
 
 
 def test_positions_of_nan_are_listed(fitted, spectrograms):

@@ -7,6 +7,7 @@ import sys
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -160,9 +161,8 @@ def test_blocks_of_a_union_are_understood_in_their_order(table):
 
 
 def test_blocks_of_a_column_transformer_are_understood(table):
-    pandas = pytest.importorskip("pandas")
     X, y = table
-    frame = pandas.DataFrame(X, columns=[f"x{i}" for i in range(20)])
+    frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(20)])
     columns = make_column_transformer(
         (StandardScaler(), frame.columns[:12]), (SelectKBest(k=3), frame.columns[12:])
     ).set_output(transform="pandas")
@@ -171,10 +171,9 @@ def test_blocks_of_a_column_transformer_are_understood(table):
 
 
 def test_columns_may_lie_in_any_order(table):
-    pandas = pytest.importorskip("pandas")
     X, y = table
     names = [f"voice__{i}" for i in range(12)] + [f"codec__{i}" for i in range(8)]
-    frame = pandas.DataFrame(X, columns=names)
+    frame = pd.DataFrame(X, columns=names)
     order = [0, *range(12, 20), *range(1, 12)]
     plain = small("auto").fit(frame, y)
     mixed = small("auto").fit(frame.iloc[:, order], y)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import RegressorMixin, clone
@@ -214,8 +215,7 @@ def test_the_factor_rises_along_a_line_and_falls_along_a_cosine():
 
 
 def test_the_curve_makes_a_data_frame(blobs):
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(SmallClassifier(early_stopping=True).fit(*blobs).history_)
+    frame = pd.DataFrame(SmallClassifier(early_stopping=True).fit(*blobs).history_)
     columns = ["epoch", "learning_rate", "train_loss", "valid_loss", "valid_score"]
     assert frame.columns.tolist() == columns
     assert frame["epoch"].tolist() == list(range(1, len(frame) + 1))
