@@ -41,7 +41,7 @@ def test_complete_corpus(full):
     assert Counter(data.groups) == {"OAF": 1400, "YAF": 1400}
     emotions = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
     assert Counter(data.target) == dict.fromkeys(emotions, 400)
-    assert "trains on one voice" in data.DESCR
+    assert "means training on one voice" in data.DESCR
 
 
 def test_labels_are_parsed_from_file_names(grow):
