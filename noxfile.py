@@ -38,7 +38,7 @@ def tests(session):
 def docs(session):
     """Build the site and run the examples."""
     install(session, "--group", "dev", ".[all]")
-    run(session, "python -m sphinx -W --keep-going -q -b html docs docs/_build/html")
+    run(session, "python -m sphinx -j 2 -W --keep-going -q -b html docs docs/_build/html")
 
 
 @nox.session

@@ -38,6 +38,7 @@ sphinx_gallery_conf = {
     "reference_url": {"sklearn_ser": None},
     "backreferences_dir": "generated/backreferences",
     "show_memory": False,
+    "parallel": 2,  # examples at once
     "abort_on_example_error": True,
     "within_subsection_order": "FileNameSortKey",
     "default_thumb_file": None,
