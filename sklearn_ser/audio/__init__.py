@@ -1,6 +1,5 @@
 """Load recordings as waveforms and compute spectrograms. Does not import torch."""
 
-from ._channel import ChannelOfFile
 from ._columns import choose_column, list_columns
 from ._recordings import (
     ErrorCollector,
@@ -8,11 +7,13 @@ from ._recordings import (
     are_recordings,
     as_recordings,
     compute_rows,
+    describe,
     find_problems,
     is_table,
-    path_and_channel,
+    path_and_selection,
     read_each,
 )
+from ._segment import SegmentOfFile, cut_into_segments, make_segments
 from ._spectrogram import (
     crop_and_pad,
     log_scale,
@@ -25,9 +26,9 @@ from ._waveform import SAMPLING_RATES, UnusableRecording, check_amplitude, load_
 
 __all__ = [
     "SAMPLING_RATES",
-    "ChannelOfFile",
     "ErrorCollector",
     "RecordingError",
+    "SegmentOfFile",
     "UnusableRecording",
     "are_recordings",
     "as_recordings",
@@ -35,15 +36,18 @@ __all__ = [
     "choose_column",
     "compute_rows",
     "crop_and_pad",
+    "cut_into_segments",
+    "describe",
     "find_problems",
     "is_table",
     "list_columns",
     "load_waveform",
     "log_scale",
+    "make_segments",
     "mel_filterbank",
     "mel_spectrogram",
     "n_frames",
-    "path_and_channel",
+    "path_and_selection",
     "read_each",
     "sample_window",
 ]

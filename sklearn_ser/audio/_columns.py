@@ -6,6 +6,8 @@ _SUFFIXES = ("", "path", "file")
 _USUAL_NAMES = {
     "recording": {"path", "file", "filename", "filepath", "recordings", "speech"}
     | {name + suffix for name in ("recording", "audio", "wav") for suffix in _SUFFIXES},
+    "start": {"start", "starttime", "startseconds", "begin", "begintime", "onset"},
+    "end": {"end", "endtime", "endseconds", "stop", "stoptime"},
     "transcript": {"sentence", "text", "transcript", "transcription", "transcripts", "utterance"},
     "label": {"label", "target", "class"}
     | {"emo" + tion + kind for tion in ("", "tion") for kind in ("", "label", "class")},
@@ -24,7 +26,7 @@ def choose_column(names, kind, given=None, *, table, parameter=None, optional=Fa
     ----------
     names : sequence of str or int
         Names of the columns of the table.
-    kind : {"recording", "transcript", "label", "speaker"}
+    kind : {"recording", "start", "end", "transcript", "label", "speaker"}
         Content of the column.
     given : str, int or None, default=None
         Name of the column. If None, it is inferred from the usual names.

@@ -10,7 +10,13 @@ from joblib import effective_n_jobs
 
 from sklearn_ser._warnings import warn
 
-from ._channel import ChannelOfFile
+from ._segment import (
+    SegmentOfFile,
+    as_segments,
+    is_segment_dict,
+    is_segment_table,
+    segment_from_dict,
+)
 from ._waveform import NO_SUCH_FILE, NOT_FINITE, PATH_TYPES, UnusableRecording, is_decoder, is_pair
 
 _REMEDY = "Correct or remove these recordings, or pass on_error='nan' to get NaN in their place."
@@ -68,6 +74,8 @@ def is_table(X):
     ValueError
         If `X` is a table that contains text.
     """
+    if is_segment_table(X):
+        return False
     if hasattr(X, "toarray"):
         return True  # sparse: rejected by scikit-learn's validation
     if isinstance(X, (list, tuple, Mapping, *PATH_TYPES)) or is_decoder(X):
@@ -93,6 +101,8 @@ def are_recordings(X):
     bool
         False if ambiguous, such as for a list of waveforms of equal length.
     """
+    if is_segment_table(X):
+        return True
     if hasattr(X, "toarray") or is_decoder(X) or isinstance(X, (Mapping, *PATH_TYPES)):
         return False
     if hasattr(X, "__array__") and (len(_shape(X)) != 1 or np.asarray(X).dtype.kind in "biufc"):
@@ -118,7 +128,8 @@ def as_recordings(X):
     Parameters
     ----------
     X : sequence of recordings
-        List, tuple, object array, array of str, Series, or data frame of one column.
+        List, tuple, object array, array of str, Series, or data frame of one column. Or a data
+        frame with columns of files, starts and ends, or a MultiIndex of them.
 
     Returns
     -------
@@ -129,6 +140,8 @@ def as_recordings(X):
     ValueError
         If `X` is a single recording, empty, or of an unsupported type.
     """
+    if is_segment_table(X):
+        X = as_segments(X)
     _check_not_single_recording(X)
     shape = _shape(X) if hasattr(X, "__array__") else ()
     if len(shape) > 2:
@@ -209,7 +222,8 @@ def describe(recording):
     """Return the path of a recording, or its type, for a message."""
     path = _path_of(recording)
     if path is not None:
-        return repr(os.fspath(path))
+        times = _times_of(recording)
+        return f"{os.fspath(path)!r}{times}"
     if isinstance(recording, Mapping):
         return repr(recording["path"]) if recording.get("path") else "dict"
     if hasattr(recording, "shape"):
@@ -220,14 +234,22 @@ def describe(recording):
 
 
 def _path_of(recording):
-    """Return the path of a recording that is a file or a channel of a file, else None."""
-    if isinstance(recording, ChannelOfFile):
+    """Return the path of a recording that is a file or a segment of a file, else None."""
+    if isinstance(recording, SegmentOfFile):
         return recording.path
     return recording if isinstance(recording, PATH_TYPES) else None
 
 
-def path_and_channel(recordings, position):
-    """Return the path and the channel of a recording without reading it.
+def _times_of(recording):
+    """Return start and end of a segment for a message; empty for whole files."""
+    if not isinstance(recording, SegmentOfFile) or (recording.start, recording.end) == (0, None):
+        return ""
+    end = "the end" if recording.end is None else f"{recording.end:g} s"
+    return f" from {recording.start:g} s to {end}"
+
+
+def path_and_selection(recordings, position):
+    """Return the path and the selected part of a recording without reading it.
 
     Parameters
     ----------
@@ -240,15 +262,17 @@ def path_and_channel(recordings, position):
     -------
     path : str or None
         None if the recording is not a file, or if it would have to be fetched first.
-    channel : int, str or None
-        Channel of a `ChannelOfFile`, else None.
+    selection : tuple or None
+        Start, end and channel of a `SegmentOfFile`, else None.
     """
     if isinstance(recordings, np.ndarray) or _is_lazy_sequence(recordings):
         return None, None
     recording = recordings[position]
     path = _path_of(recording)
-    channel = recording.channel if isinstance(recording, ChannelOfFile) else None
-    return (None if path is None else os.fspath(path)), channel
+    selection = None
+    if isinstance(recording, SegmentOfFile):
+        selection = recording.start, recording.end, recording.channel
+    return (None if path is None else os.fspath(path)), selection
 
 
 def find_problems(recordings):
@@ -380,6 +404,8 @@ def read_each(
         try:
             recording = _fetch(recordings, position)
             argument = () if arguments is None else (arguments[position],)
+            if is_segment_dict(recording):
+                recording = segment_from_dict(recording)
             return recording, function(recording, *argument), None
         except UnusableRecording as error:
             return recording, None, error

@@ -121,10 +121,27 @@ def _load_in_blocks(path, target_rate, channel):
     return np.concatenate(resampled)
 
 
-def read_file(path):
+def read_file(path, start=0.0, end=None):
     """Return samples, float32 ``(n_samples,)`` or ``(n_samples, n_channels)``, and their rate."""
     with _raise_unusable(path):
-        return soundfile.read(path, dtype="float32")
+        if start == 0 and end is None:
+            return soundfile.read(path, dtype="float32")
+        with soundfile.SoundFile(os.fspath(path)) as file:
+            rate = file.samplerate
+            first, last = round(start * rate), file.frames if end is None else round(end * rate)
+            if first >= file.frames or last > file.frames + 1:
+                raise UnusableRecording(
+                    f"the segment from {start:g} to {end if end is None else round(end, 3)} s is "
+                    f"not in the file, which has {file.frames / rate:g} s"
+                )
+            file.seek(first)
+            return file.read(min(last, file.frames) - first, dtype="float32"), rate
+
+
+def measure_file(path):
+    """Return the duration of a file in seconds, from its header."""
+    with _raise_unusable(path):
+        return soundfile.info(os.fspath(path)).duration
 
 
 @contextlib.contextmanager
@@ -158,7 +175,7 @@ def _decode_dict(recording):
 def _decode_decoder(decoder):
     try:
         decoded = decoder.get_all_samples()
-    except UnusableRecording:  # raised by ChannelOfFile with its own reason
+    except UnusableRecording:  # raised by SegmentOfFile with its own reason
         raise
     except Exception as error:  # FFmpeg may raise anything
         raise UnusableRecording(f"its decoder failed ({type(error).__name__}: {error})") from error

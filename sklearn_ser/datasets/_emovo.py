@@ -6,7 +6,7 @@ from itertools import product
 from numbers import Integral
 
 from sklearn_ser._sklearn import Interval, StrOptions
-from sklearn_ser.audio import ChannelOfFile
+from sklearn_ser.audio import SegmentOfFile
 
 from ._bunch import Emotion, make_bunch, read_descr, validated_loader
 from ._scan import CorpusLayout, scan_corpus, warn_missing
@@ -106,7 +106,7 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
         With the attributes
 
         recordings : ndarray or Series of shape (n_recordings,)
-            The channels, as ``sklearn_ser.audio.ChannelOfFile`` with ``path`` and ``channel``,
+            The channels, as ``sklearn_ser.audio.SegmentOfFile`` with ``path`` and ``channel``,
             which all transformers accept. With ``channel=None``, the paths. Sorted by speaker,
             emotion and sentence.
         target : ndarray or Series of shape (n_recordings,)
@@ -181,7 +181,9 @@ def load_emovo(folder, *, channel="louder", emotions=None, return_X_y=False, as_
     )
     paths, speakers, sentences = found["recording"], found["speaker"], found["sentence"]
     columns = {
-        "recording": paths if channel is None else [ChannelOfFile(p, channel) for p in paths],
+        "recording": paths
+        if channel is None
+        else [SegmentOfFile(p, channel=channel) for p in paths],
         "path": paths,
         "emotion": found["emotion"].map(_EMOTIONS),
         "speaker": speakers,

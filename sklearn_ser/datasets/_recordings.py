@@ -88,7 +88,8 @@ def load_recordings(
         With the attributes
 
         recordings : ndarray or Series of shape (n_recordings,)
-            The paths, sorted for a folder and in the order of the rows for a table.
+            The paths, sorted for a folder and in the order of the rows for a table. For rows of a
+            table with a start or an end, ``sklearn_ser.audio.SegmentOfFile``.
         target : ndarray or Series of shape (n_recordings,)
             Names of the emotions.
         target_names : list of str
@@ -111,14 +112,14 @@ def load_recordings(
         If `source` or a recording listed in the table does not exist.
     ValueError
         If the folder has fewer than two sub-folders with recordings, the columns of the table
-        cannot be identified, a path, label or speaker is empty, a file is listed with two
+        cannot be identified, a path, label or speaker is empty, a recording is listed with two
         different labels or speakers, `speaker` does not match a path, or `emotions` contains an
         unknown emotion.
 
     Warns
     -----
     UserWarning
-        If a file is listed twice (it is used once), if different files have identical contents
+        If a recording is listed twice (it is used once), if different files have identical contents
         (all are kept), or if audio files lie outside the sub-folders (they are skipped).
 
     See Also
@@ -128,8 +129,10 @@ def load_recordings(
 
     Notes
     -----
-    Only files of equal size are compared, by a hash of their contents. A row of a table stands
-    for a whole file; segments of longer files must be extracted beforehand.
+    Only files of equal size are compared, by a hash of their contents.
+
+    Times are in columns with usual names: start, start time, begin or onset, and end, end time or
+    stop, in seconds or as timedeltas. A missing start is 0, a missing end is the end of the file.
 
     Examples
     --------
@@ -150,7 +153,8 @@ def load_recordings(
         columns = _columns_of_folder(Path(source).expanduser(), path, label, speaker)
     else:
         columns = read_table(source, path, label, speaker)
-    _warn_identical(columns["recording"])
+    files = dict.fromkeys(getattr(r, "path", r) for r in columns["recording"])
+    _warn_identical(files)
     origin = "a table" if is_table(source) else os.fspath(source)
     return make_bunch(
         columns,

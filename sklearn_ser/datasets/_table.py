@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sklearn_ser._warnings import warn
-from sklearn_ser.audio import choose_column, list_columns
+from sklearn_ser.audio import SegmentOfFile, choose_column, describe, list_columns, make_segments
 
 from ._scan import some
 
@@ -47,8 +47,8 @@ def read_table(
     Returns
     -------
     frame : DataFrame of shape (n_recordings, n_columns)
-        The columns "recording", "emotion", "speaker" if there is one, and all others. Each file
-        occurs once.
+        The columns "recording", "emotion", "speaker" if there is one, and all others. Recordings
+        are paths, or with a start or an end `SegmentOfFile`. Each occurs once.
     """
     import pandas as pd
 
@@ -66,7 +66,20 @@ def read_table(
     _check_files_exist(table, frame["recording"].tolist())
     others = table.frame[[name for name in table.frame if name not in names.values()]]
     frame = frame.join(others.rename(columns={name: f"source_{name}" for name in names}))
+    frame["recording"] = _cut(table, frame["recording"])
     return _drop_repeated_files(table, frame).reset_index(drop=True)
+
+
+def _cut(table: Table, paths: "pd.Series") -> list:
+    """Return segments of files if the table has times, else the paths."""
+    times = {
+        kind: choose_column(list(table.frame), kind, table=table.name, optional=True)
+        for kind in ("start", "end")
+    }
+    missing = [None] * len(paths)
+    starts, ends = (list(table.frame[name]) if name else missing for name in times.values())
+    segments = make_segments(paths.tolist(), starts, ends, table=table.name)
+    return [s.path if (s.start, s.end) == (0, None) else s for s in segments]
 
 
 def _read_frame(source: Any) -> Table:
@@ -211,21 +224,27 @@ def _check_files_exist(table: Table, recordings: list[str]) -> None:
 
 
 def _drop_repeated_files(table: Table, frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the first row of each file, after a check that its other rows agree."""
-    files = frame["recording"].map(os.path.realpath)
+    """Return the first row of each recording, after a check that its other rows agree."""
+    files = frame["recording"].map(_identify)
     first = frame.index.to_series().groupby(files).transform("first")
     labels = frame.filter(["emotion", "speaker"])
     contradicts = (labels != labels.loc[first].set_axis(labels.index)).any(axis=1)
     repeated = files.duplicated()
-    places = frame["recording"] + " in " + first + " and " + frame.index
+    places = frame["recording"].map(describe) + " in " + first + " and " + frame.index
     if contradicts.any():
         raise ValueError(
-            f"{contradicts.sum()} rows of {table.name} list a file again with another emotion or "
-            f"speaker: {some(places[contradicts])}. Correct the table."
+            f"{contradicts.sum()} rows of {table.name} list a recording again with another emotion "
+            f"or speaker: {some(places[contradicts])}. Correct the table."
         )
     if repeated.any():
         warn(
-            f"{repeated.sum()} rows of {table.name} list a file again: {some(places[repeated])}. "
-            "Only the first row of each file is used."
+            f"{repeated.sum()} rows of {table.name} list a recording again: "
+            f"{some(places[repeated])}. Only the first row of each is used."
         )
     return frame[~repeated]
+
+
+def _identify(recording: Any) -> tuple:
+    if isinstance(recording, SegmentOfFile):
+        return os.path.realpath(recording.path), recording.start, recording.end
+    return os.path.realpath(recording), 0.0, None

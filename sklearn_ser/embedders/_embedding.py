@@ -11,7 +11,7 @@ from sklearn_ser.audio import (
     UnusableRecording,
     check_amplitude,
     load_waveform,
-    path_and_channel,
+    path_and_selection,
     read_each,
 )
 from sklearn_ser.store import FileVersion, content_key
@@ -120,9 +120,9 @@ class _Run:
         versions = {}
         rate = self.pooler.backbone.sampling_rate
         for position in range(len(recordings)):
-            path, channel = path_and_channel(recordings, position)
+            path, selection = path_and_selection(recordings, position)
             if path is not None:
-                decode_options = f"{rate} Hz, channel {channel!r}, {self.channel!r}"
+                decode_options = f"{rate} Hz, {selection!r}, channel {self.channel!r}"
                 with contextlib.suppress(OSError):  # reported when the file is read
                     versions[position] = FileVersion.from_path(path, decode_options)
         return versions

@@ -11,7 +11,7 @@ import soundfile
 from sklearn.model_selection import LeaveOneGroupOut
 
 from sklearn_ser import LogMelSpectrogram
-from sklearn_ser.audio import ChannelOfFile
+from sklearn_ser.audio import SegmentOfFile
 from sklearn_ser.datasets import load_emovo
 from sklearn_ser.datasets._emovo import _LAYOUT
 
@@ -106,14 +106,14 @@ def test_recordings_are_channels(full, channel):
     assert data.recordings.shape == (168,)
     assert data.recordings.tolist() == data.frame["recording"].tolist()
     paths = data.frame["path"]
-    assert data.recordings.tolist() == [ChannelOfFile(path, channel) for path in paths]
+    assert data.recordings.tolist() == [SegmentOfFile(path, channel=channel) for path in paths]
     assert all("/rab-" in path or "/pau-" in path for path in paths)
 
 
 def test_as_frame_keeps_the_channels(full):
     data = load_emovo(full, as_frame=True)
     assert isinstance(data.recordings, pd.Series)
-    assert data.recordings.iloc[0] == ChannelOfFile(data.frame["path"].iloc[0], "louder")
+    assert data.recordings.iloc[0] == SegmentOfFile(data.frame["path"].iloc[0], channel="louder")
     pd.testing.assert_series_equal(data.recordings, data.frame["recording"])
     pd.testing.assert_index_equal(data.recordings.index, data.target.index)
     X, y = load_emovo(full, as_frame=True, return_X_y=True)

@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from sklearn_ser.audio import SegmentOfFile
 from sklearn_ser.datasets import load_recordings
 
 FILES = ("a.wav", "b.wav", "c.flac")
@@ -341,3 +342,40 @@ def test_identical_takes_in_the_real_ravdess(metadata, one_warning):
     assert message.startswith("2 recordings have the same contents")
     assert "03-01-03-01-02-01-07.flac and " in message
     assert "03-01-03-01-02-02-07.flac. They" in message
+
+
+def test_rows_with_times_are_segments(table):
+    path = table("file,emotion,start,end", "audio/a.wav,anger,0.5,1", "audio/a.wav,calm,1,2.5")
+    data = load_recordings(path)
+    whole = str(path.parent / "audio/a.wav")
+    assert data.recordings.tolist() == [
+        SegmentOfFile(whole, 0.5, 1.0),
+        SegmentOfFile(whole, 1.0, 2.5),
+    ]
+    assert data.target.tolist() == ["anger", "calm"]
+    assert {"start", "end"} <= set(data.frame.columns)
+
+
+def test_a_start_of_zero_without_an_end_is_the_whole_file(table):
+    path = table("file,emotion,onset", "audio/a.wav,anger,0", "audio/b.wav,calm,")
+    assert all(isinstance(recording, str) for recording in load_recordings(path).recordings)
+    path = table("file,emotion,start,end", "audio/a.wav,anger,0,", "audio/b.wav,calm,0,1")
+    one, other = load_recordings(path).recordings
+    assert isinstance(one, str)
+    assert other.end == 1
+
+
+def test_segments_that_are_listed_again(table):
+    row = "audio/a.wav,anger,0,1"
+    path = table("file,emotion,start,end", row, row, "audio/b.wav,calm,0,1")
+    with pytest.warns(UserWarning, match=r"list a recording again: .*a.wav' from 0 s to 1 s in"):
+        assert len(load_recordings(path).recordings) == 2
+    path = table("file,emotion,start,end", row, "audio/a.wav,calm,0,1")
+    with pytest.raises(ValueError, match="list a recording again with another emotion"):
+        load_recordings(path)
+
+
+def test_times_that_are_no_segment_are_named(table):
+    path = table("file,emotion,start,end", "audio/a.wav,anger,2,1", "audio/b.wav,calm,0,1")
+    with pytest.raises(ValueError, match=r"Row 0 of source=.* is no segment of a file: start=2.0"):
+        load_recordings(path)
