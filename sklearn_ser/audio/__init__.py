@@ -7,6 +7,7 @@ from ._recordings import (
     RecordingError,
     are_recordings,
     as_recordings,
+    check_table,
     compute_rows,
     find_problems,
     is_table,
@@ -21,7 +22,7 @@ from ._spectrogram import (
     n_frames,
     sample_window,
 )
-from ._waveform import SAMPLING_RATES, UnusableRecording, check_amplitude, load_waveform
+from ._waveform import SAMPLING_RATES, UnusableRecording, check_amplitude, load_waveform, scale_pcm
 
 __all__ = [
     "SAMPLING_RATES",
@@ -32,6 +33,7 @@ __all__ = [
     "are_recordings",
     "as_recordings",
     "check_amplitude",
+    "check_table",
     "choose_column",
     "compute_rows",
     "crop_and_pad",
@@ -46,4 +48,5 @@ __all__ = [
     "path_and_channel",
     "read_each",
     "sample_window",
+    "scale_pcm",
 ]

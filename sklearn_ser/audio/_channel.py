@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ._waveform import read_file, to_mono
+from ._file import read_file
+from ._waveform import to_mono
 
 
 @dataclass(frozen=True)

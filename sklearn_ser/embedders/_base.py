@@ -19,8 +19,10 @@ from sklearn_ser.audio import (
     SAMPLING_RATES,
     RecordingError,
     as_recordings,
+    check_table,
     find_problems,
     is_table,
+    scale_pcm,
 )
 
 
@@ -205,10 +207,12 @@ def check_recordings(estimator, X, *, reset):
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
     """
     if is_table(X):
+        dtype = check_table(X)
         with np.errstate(over="ignore"):  # overflow is reported as non-finite samples
-            return validate_data(
+            table = validate_data(
                 estimator, X, reset=reset, dtype=np.float32, ensure_all_finite=False
             )
+        return scale_pcm(table, dtype)
     if reset:
         estimator.__dict__.pop("n_features_in_", None)
         estimator.__dict__.pop("feature_names_in_", None)
