@@ -176,9 +176,28 @@ def open_audio(source):
     except UnusableRecording:
         raise
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
-        raise UnusableRecording(
+        reason = _explain_content(source) or (
             f"libsndfile can't read the file as audio ({_explain(error)})"
-        ) from error
+        )
+        raise UnusableRecording(reason) from error
+
+
+def _explain_content(source):
+    """Return what a file is that is often found in place of audio, or None."""
+    try:
+        head = source.getvalue()[:64] if isinstance(source, io.BytesIO) else _read_head(source)
+    except OSError:  # the reason is that it can't be read
+        return None
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS to the audio, and not the audio; run git lfs pull"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "it is an HTML page, and not audio; download it again"
+    return None
+
+
+def _read_head(path):
+    with open(resolve_path(path), "rb") as file:
+        return file.read(64)
 
 
 def _explain(error):
@@ -191,16 +210,16 @@ def _explain(error):
 def _open(source, stack):
     """Return the open file, with a header that makes libsndfile read all of it."""
     if isinstance(source, io.BytesIO):
-        # Each has its own position; the content is not copied.
-        source, raw = (io.BytesIO(source.getvalue()) for _ in range(2))
+        raw = io.BytesIO(source.getvalue())  # another position; the content is not copied
     else:
         path = resolve_path(source)
         raw = stack.enter_context(open(path, "rb"))  # noqa: SIM115
         # As bytes, since the name may not be valid Unicode.
         source = path if sys.platform == "win32" else os.fsencode(path)
     body = find_body(raw)
-    if body is not None and body.patches:
-        source = PatchedFile(raw, body.patches)
+    patches = {} if body is None else body.patches
+    if patches or isinstance(source, io.BytesIO):
+        source = PatchedFile(raw, patches)
     file = stack.enter_context(soundfile.SoundFile(source))
     check_rate(file.samplerate)
     n_promised: int | None = file.frames

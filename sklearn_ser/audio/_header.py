@@ -166,6 +166,9 @@ def is_ogg_without_end(file):
 class PatchedFile(io.RawIOBase):
     """A file with other bytes at some positions, and others in front, for libsndfile.
 
+    Where libsndfile moves to a position before the start, it moves to the start: an error could
+    not be passed on.
+
     Parameters
     ----------
     file : binary file object

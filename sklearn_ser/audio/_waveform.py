@@ -353,8 +353,11 @@ def to_mono(samples, channel):
     if samples.ndim == 1:
         samples = samples[:, np.newaxis]
     n_channels = samples.shape[1]
+    if channel is None and n_channels == 1:
+        return samples[:, 0]
     if channel is None:
-        return samples[:, 0] if n_channels == 1 else samples.mean(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported as not finite
+            return samples.mean(axis=1)
     if not -n_channels <= channel < n_channels:
         raise UnusableRecording(f"it has {n_channels} channel(s), so there is no channel={channel}")
     return np.ascontiguousarray(samples[:, channel])

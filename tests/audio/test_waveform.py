@@ -163,7 +163,12 @@ def test_unusable_files_raise(tmp_path):
     soundfile.write(silent, np.zeros(0), 16000)
     raw = tmp_path / "headerless.raw"
     raw.write_bytes(bytes(100))
+    pointer, page = tmp_path / "pointer.wav", tmp_path / "page.wav"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    page.write_text("\n<!DOCTYPE html><title>Sign in</title>")
     for path, reason in [
+        (pointer, "a pointer of Git LFS.*git lfs pull"),
+        (page, "an HTML page, and not audio"),
         (tmp_path, "it is a folder"),
         (empty, r"the file is empty \(0 bytes\)"),
         (broken, "libsndfile can't read the file as audio"),
