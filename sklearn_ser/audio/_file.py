@@ -16,15 +16,13 @@ import numpy as np
 import soundfile
 
 from ._header import PatchedFile, find_body, is_ogg_without_end
-from ._mpeg import correct_length
+from ._mpeg import compare_length
 from ._problems import UnusableRecording, note
 
 # Samples of a block, over all channels.
 _BLOCK = 2**17
 # The length that libsndfile gives to files that do not have one.
 _UNKNOWN = 2**63 - 1
-# Encoders count one or two frames of an MP3 more or less.
-_MP3_TOLERANCE = 2 * 1152
 # Where libsndfile can't go to a given sample: what follows depends on what was decoded before.
 _INEXACT_SEEK = {"MPEG_LAYER_III", "MPEG_LAYER_II", "MPEG_LAYER_I", "OPUS"}
 # Range in Hz. Other rates are mistakes, and resampling from them could take extremely long.
@@ -225,10 +223,11 @@ def _open(source, stack):
     n_promised: int | None = file.frames
     has_no_end = file.format == "OGG" and is_ogg_without_end(raw)
     if file.format == "MP3":
-        corrected, is_estimate = correct_length(raw, file.frames)
-        if corrected is not None:
-            file = stack.enter_context(soundfile.SoundFile(corrected))
-        n_promised = None if is_estimate else n_promised
+        length = compare_length(raw, file.frames)
+        if length.corrected is not None:
+            file = stack.enter_context(soundfile.SoundFile(length.corrected))
+        has_no_end = length.is_cut and not length.is_promised
+        n_promised = n_promised if length.is_cut and length.is_promised else None
     return AudioFile(file, n_promised, body, has_no_end=has_no_end)
 
 
@@ -317,8 +316,7 @@ class AudioFile:
             unit = self._body.n_available // n_decoded or 1  # bytes of a sample of all channels
             ratio = (self._body.n_promised // unit) / max(1, self._body.n_available // unit)
             n_promised = round(n_decoded * max(1.0, ratio))
-        tolerance = _MP3_TOLERANCE if self._file.format == "MP3" else 0
-        if n_decoded and n_promised is not None and n_promised > n_decoded + tolerance:
+        if n_decoded and n_promised is not None and n_promised > n_decoded:
             seconds, missing = n_promised / self.rate, (n_promised - n_decoded) / self.rate
             note(
                 f"it is truncated or damaged: its header promises {seconds:.6g} s, and the last "
@@ -326,8 +324,8 @@ class AudioFile:
             )
         elif n_decoded and self._has_no_end:
             note(
-                f"it is truncated: its last page does not end the stream, and "
-                f"{n_decoded / self.rate:.6g} s decode"
+                f"it is truncated: its header has no length, but its last page or frame is not the "
+                f"end, and {n_decoded / self.rate:.6g} s decode"
             )
         elif self._error is not None and "fseek" not in str(self._error):
             note(f"it is damaged: decoding stopped after {n_decoded / self.rate:.6g} s")

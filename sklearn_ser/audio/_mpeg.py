@@ -49,22 +49,51 @@ def _parse(header):
     return _Frame(header, length, 1152 if first else 576, 4 + side)
 
 
+class _Scan(NamedTuple):
+    """The frames of a file: the first and its position, the whole ones, and if one is cut."""
+
+    position: int
+    first: _Frame | None
+    n_frames: int
+    is_cut: bool
+
+
+class Length(NamedTuple):
+    """What the header of an MP3 file says about its length, compared with its frames.
+
+    Parameters
+    ----------
+    corrected : PatchedFile or None
+        The file with another number of frames in the header, without which libsndfile would not
+        read all of them.
+    is_promised : bool
+        Whether a header gives the length. If not, that of libsndfile is an estimate.
+    is_cut : bool
+        Whether the file ends within a frame, or lacks more than one frame. Encoders count one
+        frame more or less.
+    """
+
+    corrected: PatchedFile | None
+    is_promised: bool
+    is_cut: bool
+
+
 def _scan(content):
-    """Return the position of the first frame, its header, and the number of whole frames."""
     position, n_frames, first = _skip_id3(content), 0, None
-    first_position = 0
+    first_position, is_cut = 0, False
     while position + 4 <= len(content):
         frame = _parse(int.from_bytes(content[position : position + 4], "big"))
         if frame and (first is None or not (frame.header ^ first.header) & _SAME):
             if first is None:
                 first, first_position = frame, position
-            n_frames += position + frame.length <= len(content)
             position += frame.length
+            is_cut = position > len(content)
+            n_frames += not is_cut
             continue
         position = content.find(b"\xff", position + 1)
         if position < 0:
             break
-    return first_position, first, n_frames
+    return _Scan(first_position, first, n_frames, is_cut)
 
 
 def _skip_id3(content):
@@ -77,8 +106,8 @@ def _skip_id3(content):
     return position
 
 
-def correct_length(file, n_samples):
-    """Return an MP3 file whose header gives all frames, or None if it does so already.
+def compare_length(file, n_samples):
+    """Compare the length of an MP3 file in its header with its frames.
 
     Parameters
     ----------
@@ -89,26 +118,25 @@ def correct_length(file, n_samples):
 
     Returns
     -------
-    corrected : PatchedFile or None
-        The file with another number of frames in the header.
-    is_estimate : bool
-        Whether the file has no header that gives its length, so that `n_samples` is an estimate.
+    length : Length
     """
     file.seek(0)
     content = file.read()
-    position, first, n_frames = _scan(content)
+    position, first, n_frames, is_cut = _scan(content)
     if first is None:
-        return None, False
+        return Length(None, True, False)
     offset = _count_offset(content, position, first)
     if offset is None:
-        if n_samples >= n_frames * first.n_samples:
-            return None, True
-        return PatchedFile(file, {}, skip=position, prefix=_xing_frame(first, n_frames)), True
+        corrected = None
+        if n_samples < n_frames * first.n_samples:
+            prefix = _xing_frame(first, n_frames)
+            corrected = PatchedFile(file, {}, skip=position, prefix=prefix)
+        return Length(corrected, False, is_cut)
     n_frames -= 1  # the first holds the header
     (n_promised,) = struct.unpack_from(">I", content, offset)
     if n_promised >= n_frames:
-        return None, False
-    return PatchedFile(file, {offset: struct.pack(">I", n_frames)}), False
+        return Length(None, True, is_cut or n_promised > n_frames + 1)
+    return Length(PatchedFile(file, {offset: struct.pack(">I", n_frames)}), True, is_cut)
 
 
 def _count_offset(content, position, first):

@@ -81,6 +81,19 @@ def test_a_truncated_file_is_read_as_far_as_it_goes(noise, form, subtype, is_lon
         load(content[:20])
 
 
+@pytest.mark.parametrize(("form", "subtype"), FORMATS)
+def test_no_truncation_passes_without_a_word(noise, form, subtype):
+    content = encode(noise[:4800], form, subtype)
+    whole = load(content)[0]
+    for length in range(len(content) // 3, len(content), 61):
+        try:
+            waveform, notes = load(content[:length])
+        except UnusableRecording:
+            continue
+        assert len(waveform) <= len(whole)
+        assert notes or len(waveform) == len(whole)
+
+
 def test_one_warning_lists_the_truncated_files(tmp_path, noise):
     paths = [str(tmp_path / f"{number}.wav") for number in range(3)]
     content = encode(noise)
