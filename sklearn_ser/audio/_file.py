@@ -15,6 +15,7 @@ import unicodedata
 import numpy as np
 import soundfile
 
+from ._container import ContainerFile, name_container
 from ._header import PatchedFile, find_body, is_ogg_without_end
 from ._mpeg import compare_length
 from ._problems import UnusableRecording, note
@@ -24,7 +25,9 @@ _BLOCK = 2**17
 # The length that libsndfile gives to files that do not have one.
 _UNKNOWN = 2**63 - 1
 # Where libsndfile can't go to a given sample: what follows depends on what was decoded before.
-_INEXACT_SEEK = {"MPEG_LAYER_III", "MPEG_LAYER_II", "MPEG_LAYER_I", "OPUS"}
+_INEXACT_SEEK = {"MPEG_LAYER_III", "MPEG_LAYER_II", "MPEG_LAYER_I", "OPUS", "CONTAINER"}
+# Containers give their length in coarse units.
+_CONTAINER_TOLERANCE = 0.1  # seconds
 # Range in Hz. Other rates are mistakes, and resampling from them could take extremely long.
 SAMPLING_RATES = (1_000, 1_000_000)
 NO_SUCH_FILE = "there is no such file"
@@ -173,9 +176,9 @@ def open_audio(source):
             yield _open(source, stack)
     except UnusableRecording:
         raise
-    except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
+    except Exception as error:  # of libsndfile or FFmpeg
         reason = _explain_content(source) or (
-            f"libsndfile can't read the file as audio ({_explain(error)})"
+            f"{_name_decoder(error)} can't read the file as audio ({_explain(error)})"
         )
         raise UnusableRecording(reason) from error
 
@@ -198,6 +201,10 @@ def _read_head(path):
         return file.read(64)
 
 
+def _name_decoder(error):
+    return "FFmpeg" if type(error).__module__.startswith("av.") else "libsndfile"
+
+
 def _explain(error):
     # libsndfile's message if the first frames of an MP3 can't be decoded.
     if "possibly a pipe" in str(error):
@@ -214,6 +221,12 @@ def _open(source, stack):
         raw = stack.enter_context(open(path, "rb"))  # noqa: SIM115
         # As bytes, since the name may not be valid Unicode.
         source = path if sys.platform == "win32" else os.fsencode(path)
+    name = name_container(raw.read(16))
+    if name is not None:
+        raw.seek(0)
+        container = stack.enter_context(ContainerFile(raw, name))
+        check_rate(container.samplerate)
+        return AudioFile(container, container.n_promised, None, has_no_end=False)
     body = find_body(raw)
     patches = {} if body is None else body.patches
     if patches or isinstance(source, io.BytesIO):
@@ -295,7 +308,7 @@ class AudioFile:
             buffer = np.full((n_block, self.n_channels), np.nan, dtype=np.float32)
             try:
                 block = self._file.read(out=buffer)
-            except soundfile.LibsndfileError as error:
+            except Exception as error:  # of libsndfile or FFmpeg
                 self._error = error
                 is_filled = ~np.isnan(buffer[:, 0])
                 block = buffer[: n_block if is_filled.all() else is_filled.argmin()]
@@ -316,7 +329,8 @@ class AudioFile:
             unit = self._body.n_available // n_decoded or 1  # bytes of a sample of all channels
             ratio = (self._body.n_promised // unit) / max(1, self._body.n_available // unit)
             n_promised = round(n_decoded * max(1.0, ratio))
-        if n_decoded and n_promised is not None and n_promised > n_decoded:
+        tolerance = _CONTAINER_TOLERANCE * self.rate if self._file.format == "CONTAINER" else 0
+        if n_decoded and n_promised is not None and n_promised > n_decoded + tolerance:
             seconds, missing = n_promised / self.rate, (n_promised - n_decoded) / self.rate
             note(
                 f"it is truncated or damaged: its header promises {seconds:.6g} s, and the last "
