@@ -4,6 +4,7 @@ scikit-learn's checks use 2-D arrays only. These checks run an estimator on list
 unequal length, in all containers and types of recordings, including invalid ones.
 """
 
+import io
 import pickle
 import random
 import sys
@@ -102,7 +103,9 @@ def _checks_for(estimator):
     yield from (
         check_containers,
         check_recording_types,
+        check_files_in_memory,
         check_list_of_equal_lengths,
+        check_tables_of_integers,
         check_n_features_in_of_tables,
         check_single_recording_raises,
         check_invalid_recordings_raise,
@@ -272,6 +275,38 @@ def check_recording_types(estimator):
         _assert_equal(_outputs(fitted, pcm), _outputs(fitted, floats), f"{dtype} PCM")
 
 
+def check_files_in_memory(estimator):
+    """The bytes of a file, an open file, and a dict with either give the same result."""
+    recordings = _make_recordings()
+    fitted = _fit(estimator, recordings)
+    expected = _outputs(fitted, recordings)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = _write(recordings, folder)
+        contents = [Path(path).read_bytes() for path in paths]
+        forms = {
+            "bytes": contents,
+            "bytearray": [bytearray(content) for content in contents],
+            "memoryview": [memoryview(content) for content in contents],
+            "open files": [io.BytesIO(content) for content in contents],
+            "dicts with bytes": [{"bytes": content, "path": "a.wav"} for content in contents],
+            "dicts with a path": [{"bytes": None, "path": path} for path in paths],
+        }
+        for name, X in forms.items():
+            _assert_equal(_outputs(fitted, X), expected, name)
+
+
+def check_tables_of_integers(estimator):
+    """A table of integer PCM gives the same result as a list of its rows."""
+    waveforms = np.stack([recording[:160] for recording in _make_recordings()])
+    fitted = _fit(estimator, waveforms)
+    for dtype, bits in (("int16", 16), ("int32", 32), ("uint8", 8)):
+        offset = 2 ** (bits - 1) if dtype == "uint8" else 0
+        table = (waveforms.astype(np.float64) * (2 ** (bits - 1) - 1) + offset).astype(dtype)
+        expected = _outputs(_fit(estimator, list(table)), list(table))
+        _assert_equal(_outputs(fitted, table), _outputs(fitted, list(table)), f"{dtype} table")
+        _assert_equal(_outputs(_fit(estimator, table), table), expected, f"fit on {dtype} table")
+
+
 def check_list_of_equal_lengths(estimator):
     """A list of arrays of equal length is not a table: other lengths may follow."""
     recordings = _make_recordings()
@@ -335,6 +370,7 @@ def _invalid_recordings(folder):
         (None, "NoneType"),
         (float("nan"), "float"),
         ({"path": "spoken.wav"}, "spoken.wav"),
+        (b"no audio", "bytes"),
         ((_SAMPLING_RATE, np.zeros(9)), "turn it round"),
         ((np.zeros(9), -1), "-1"),
         (([[0.1], [0.2, 0.3]], _SAMPLING_RATE), "inhomogeneous"),

@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[1] / "docs/development/architecture.md"
 # Top-level modules count as subpackages.
 LIGHT = {"numpy", "scipy", "joblib"}
 PACKAGES = {
-    "audio": ({"_warnings"}, LIGHT | {"soundfile", "soxr", "pandas"}),
+    "audio": ({"_extras", "_warnings"}, LIGHT | {"soundfile", "soxr", "pandas"}),
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": (
         {"_extras", "audio", "nn"},

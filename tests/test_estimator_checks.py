@@ -125,6 +125,22 @@ class Unscaled(LogMelSpectrogram):
         return recordings
 
 
+class UnscaledTables(LogMelSpectrogram):
+    """Takes integers of a table as they are."""
+
+    def _check_recordings(self, X, *, reset):
+        is_integer = isinstance(X, np.ndarray) and X.dtype.kind in "iu"
+        return super()._check_recordings(X.astype(float) if is_integer else X, reset=reset)
+
+
+class BytesAreSamples(LogMelSpectrogram):
+    """Takes bytes for 8-bit PCM."""
+
+    def _check_recordings(self, X, *, reset):
+        recordings = super()._check_recordings(X, reset=reset)
+        return [np.frombuffer(r, np.uint8) if isinstance(r, bytearray) else r for r in recordings]
+
+
 class Gambling(LogMelSpectrogram):
     """Draws from Python's global random state."""
 
@@ -179,6 +195,8 @@ BROKEN = [
     (Gambling, "check_no_side_effects", "global random state"),
     (Rough, "check_recording_types", r"pairs at 8 kHz|shape \(4800, 2\)"),
     (Unscaled, "check_recording_types", "uint8 PCM"),
+    (BytesAreSamples, "check_files_in_memory", "bytearray"),
+    (UnscaledTables, "check_tables_of_integers", "(int16|uint8) table"),
     (ListsOnly, "check_containers", "recordings can't be used|ecording 0"),
     (Nameless, "check_data_frame_output", "not unique"),
     (Constant, "check_output_depends_on_recordings", "transform is constant"),

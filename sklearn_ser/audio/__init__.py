@@ -6,6 +6,7 @@ from ._recordings import (
     RecordingError,
     are_recordings,
     as_recordings,
+    check_table,
     compute_rows,
     describe,
     find_problems,
@@ -22,7 +23,7 @@ from ._spectrogram import (
     n_frames,
     sample_window,
 )
-from ._waveform import SAMPLING_RATES, UnusableRecording, check_amplitude, load_waveform
+from ._waveform import SAMPLING_RATES, UnusableRecording, check_amplitude, load_waveform, scale_pcm
 
 __all__ = [
     "SAMPLING_RATES",
@@ -33,6 +34,7 @@ __all__ = [
     "are_recordings",
     "as_recordings",
     "check_amplitude",
+    "check_table",
     "choose_column",
     "compute_rows",
     "crop_and_pad",
@@ -50,4 +52,5 @@ __all__ = [
     "path_and_selection",
     "read_each",
     "sample_window",
+    "scale_pcm",
 ]

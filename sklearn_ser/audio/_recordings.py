@@ -1,15 +1,19 @@
 """Validate and iterate over `X`: a sequence of recordings, or a table whose rows are waveforms."""
 
 import os
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from joblib import effective_n_jobs
 
 from sklearn_ser._warnings import warn
 
+from ._file import explain_status, explain_unreadable, resolve_path
+from ._problems import UnusableRecording, collect_notes
 from ._segment import (
     SegmentOfFile,
     as_segments,
@@ -17,10 +21,20 @@ from ._segment import (
     is_segment_table,
     segment_from_dict,
 )
-from ._waveform import NO_SUCH_FILE, NOT_FINITE, PATH_TYPES, UnusableRecording, is_decoder, is_pair
+from ._waveform import (
+    BYTES_TYPES,
+    NOT_FINITE,
+    PATH_TYPES,
+    is_decoder,
+    is_file_object,
+    is_pair,
+)
 
 _REMEDY = "Correct or remove these recordings, or pass on_error='nan' to get NaN in their place."
 _MAX_NAMED = 10
+# After a first recording that can't be used, look for others for so many seconds.
+_SECONDS_LOOKING = 10.0
+_SINGLE_TYPES = (*BYTES_TYPES, Mapping, *PATH_TYPES)
 
 
 class RecordingError(ValueError):
@@ -88,6 +102,32 @@ def is_table(X):
     return True
 
 
+def check_table(X):
+    """Check that a table holds real numbers, as each recording of a list has to.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_recordings, n_samples)
+        Table passed by the user, for which `is_table` is True.
+
+    Returns
+    -------
+    dtype : dtype
+        Type of its samples. int16, int32 and uint8 are PCM, which `scale_pcm` scales.
+
+    Raises
+    ------
+    ValueError
+        If samples are masked, truth values or times.
+    """
+    dtype = X.dtype if hasattr(X, "toarray") else np.asarray(X).dtype
+    if dtype.kind in "bmM":
+        raise ValueError(f"X is a table of {dtype}, which are not real numbers.")
+    if np.ma.is_masked(X):
+        raise ValueError("X is a table with masked samples; fill them, or crop the recordings.")
+    return dtype
+
+
 def are_recordings(X):
     """Return whether `X` certainly holds recordings, not numbers in rows of equal length.
 
@@ -111,9 +151,9 @@ def are_recordings(X):
         entries = [X[position] for position in range(min(2, len(X)))]  # indexing may be slow
     else:
         entries = list(X) if hasattr(X, "__iter__") else []
-    if any(isinstance(entry, (Mapping, *PATH_TYPES)) for entry in entries):
+    if any(isinstance(entry, _SINGLE_TYPES) for entry in entries):
         return True
-    if any(is_decoder(entry) or is_pair(entry) for entry in entries):
+    if any(is_decoder(entry) or is_pair(entry) or is_file_object(entry) for entry in entries):
         return True
     lengths = {_shape(entry) for entry in entries if hasattr(entry, "shape")}
     return len(lengths) > 1 and all(len(shape) == 1 for shape in lengths)
@@ -160,7 +200,7 @@ def as_recordings(X):
 
 
 def _check_not_single_recording(X):
-    single = isinstance(X, (bytes, Mapping, *PATH_TYPES)) or is_decoder(X) or is_pair(X)
+    single = isinstance(X, _SINGLE_TYPES) or is_decoder(X) or is_pair(X) or is_file_object(X)
     if not single and not isinstance(X, tuple) and hasattr(X, "__array__"):
         values = np.asarray(X)
         single = values.ndim < 2 and values.dtype.kind in "biufc"
@@ -220,12 +260,20 @@ def _check_no_text(X):
 
 def describe(recording):
     """Return the path of a recording, or its type, for a message."""
+    try:
+        return _describe(recording)
+    except Exception:  # methods of recordings may raise anything
+        return type(recording).__name__
+
+
+def _describe(recording):
     path = _path_of(recording)
     if path is not None:
-        times = _times_of(recording)
-        return f"{os.fspath(path)!r}{times}"
+        # str, since NumPy's is written with its type
+        return f"{str(path)!r}{_times_of(recording)}"
     if isinstance(recording, Mapping):
-        return repr(recording["path"]) if recording.get("path") else "dict"
+        path = recording.get("path")
+        return repr(str(path)) if isinstance(path, PATH_TYPES) else "dict"
     if hasattr(recording, "shape"):
         return f"{type(recording).__name__} of shape {tuple(recording.shape)}"
     if isinstance(recording, (type(None), int, float)):
@@ -236,8 +284,16 @@ def describe(recording):
 def _path_of(recording):
     """Return the path of a recording that is a file or a segment of a file, else None."""
     if isinstance(recording, SegmentOfFile):
-        return recording.path
-    return recording if isinstance(recording, PATH_TYPES) else None
+        recording = recording.path
+    elif isinstance(recording, Mapping) and "array" not in recording:
+        recording = recording.get("path") if recording.get("bytes") is None else None
+    if not isinstance(recording, PATH_TYPES):
+        return None
+    try:
+        path = os.fspath(recording)
+    except Exception:  # told when the recording is read
+        return None
+    return path if isinstance(path, str) else None
 
 
 def _times_of(recording):
@@ -272,11 +328,13 @@ def path_and_selection(recordings, position):
     selection = None
     if isinstance(recording, SegmentOfFile):
         selection = recording.start, recording.end, recording.channel
-    return (None if path is None else os.fspath(path)), selection
+    return (None if path is None else resolve_path(path)), selection
 
 
 def find_problems(recordings):
-    """Find missing files and rows that are not finite, before any recording is read.
+    """Find files that are missing or no regular files, and rows that are not finite.
+
+    No recording is read, and no file is opened.
 
     Parameters
     ----------
@@ -294,10 +352,24 @@ def find_problems(recordings):
     if _is_lazy_sequence(recordings):
         return {}
     return {
-        position: f"{describe(recording)}: {NO_SUCH_FILE}"
+        position: f"{describe(recording)}: {reason}"
         for position, recording in enumerate(recordings)
-        if (path := _path_of(recording)) is not None and not os.path.exists(path)
+        if (path := _path_of(recording)) is not None and (reason := explain_status(path))
     }
+
+
+def _find_unreadable(recordings, positions):
+    """Find files that can't be opened as audio, for a limited time."""
+    if isinstance(recordings, np.ndarray) or _is_lazy_sequence(recordings):
+        return {}
+    found, limit = {}, time.monotonic() + _SECONDS_LOOKING
+    for position in positions:
+        path = _path_of(recordings[position])
+        if path is not None and (reason := explain_unreadable(path)):
+            found[position] = f"{describe(recordings[position])}: {reason}"
+        if time.monotonic() > limit:
+            break
+    return found
 
 
 def compute_rows(function, recordings, row_shape, *, on_error, n_jobs=None):
@@ -341,13 +413,22 @@ class ErrorCollector:
     def __init__(self, on_error):
         self.on_error = on_error
         self.by_position: dict[int, str] = {}
+        self.notes: dict[int, str] = {}
 
-    def add(self, position, recording, error):
-        """Raise or store the `UnusableRecording` of a recording."""
+    def add(self, position, recording, error, others=dict):
+        """Raise or store the `UnusableRecording` of a recording.
+
+        To raise it, `others` is called and returns further problems by their position.
+        """
         problem = f"{describe(recording)}: {error}"
         if self.on_error == "raise":
-            raise RecordingError({position: problem}) from error
+            raise RecordingError({position: problem} | others()) from error
         self.by_position[position] = problem
+
+    def add_notes(self, position, recording, notes):
+        """Store what is odd about a recording that can be used."""
+        if notes:
+            self.notes[position] = f"{describe(recording)}: {'; '.join(notes)}"
 
     def add_missing(self, recordings, *, offset=0, suffix=""):
         """Raise or store errors for files that do not exist and rows that are not finite.
@@ -361,11 +442,27 @@ class ErrorCollector:
         self.by_position |= {p + offset: problem for p, problem in found.items()}
 
     def warn(self):
-        """Issue one warning that lists all stored errors."""
+        """Issue one warning that lists all stored errors, and one with all notes."""
         if self.by_position:
             problems = dict(sorted(self.by_position.items()))
             listed = _list_problems(problems, max_named=len(problems))
             warn(f"{listed} NaN is in their place.")
+        self.warn_notes()
+
+    def warn_notes(self, rename=lambda position, problem: (position, problem)):
+        """Issue one warning that lists the first notes, and forget them.
+
+        Parameters
+        ----------
+        rename : callable
+            Maps a position and its note to those that the user knows.
+        """
+        notes = [rename(*item) for item in sorted(self.notes.items())]
+        self.notes = {}
+        if notes:
+            listed = "; ".join(f"recording {p}: {text}" for p, text in notes[:_MAX_NAMED])
+            more = f"; and {len(notes) - _MAX_NAMED} more" if len(notes) > _MAX_NAMED else ""
+            warn(f"Some recordings were read, but should be checked: {listed}{more}.")
 
 
 def read_each(
@@ -401,22 +498,25 @@ def read_each(
 
     def apply(position):
         recording = None
-        try:
-            recording = _fetch(recordings, position)
-            argument = () if arguments is None else (arguments[position],)
-            if is_segment_dict(recording):
-                recording = segment_from_dict(recording)
-            return recording, function(recording, *argument), None
-        except UnusableRecording as error:
-            return recording, None, error
+        with collect_notes() as notes:
+            try:
+                recording = _fetch(recordings, position)
+                argument = () if arguments is None else (arguments[position],)
+                if is_segment_dict(recording):
+                    recording = segment_from_dict(recording)
+                return recording, function(recording, *argument), None, notes
+            except UnusableRecording as error:
+                return recording, None, error, notes
 
-    positions = range(len(recordings)) if positions is None else positions
+    positions = range(len(recordings)) if positions is None else list(positions)
     results = _prefetch(apply, positions, effective_n_jobs(n_jobs), n_ahead)
-    for position, (recording, result, error) in results:
+    for index, (position, (recording, result, error, notes)) in enumerate(results, 1):
         if error is None:
+            problems.add_notes(position, recording, notes)
             yield position, result
         else:
-            problems.add(position, recording, error)
+            others = partial(_find_unreadable, recordings, positions[index:])
+            problems.add(position, recording, error, others)
 
 
 def _prefetch(function, values, n_threads, n_ahead=None):

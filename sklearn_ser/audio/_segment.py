@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from ._columns import choose_column, list_columns
-from ._waveform import PATH_TYPES, UnusableRecording, measure_file, read_file, to_mono
+from ._file import open_audio, read_file
+from ._problems import UnusableRecording
+from ._waveform import PATH_TYPES, to_mono
 
 # Seconds below which times are equal.
 _ROUNDING = 1e-9
@@ -106,9 +108,10 @@ def segment_from_dict(recording):
 
 
 def is_segment_dict(recording):
-    """Return whether this is a dict with a path, and without decoded or encoded audio."""
-    is_dict = isinstance(recording, Mapping) and recording.get("path") is not None
-    return is_dict and recording.get("array") is None and recording.get("bytes") is None
+    """Return whether this is a dict with a path and a start or an end."""
+    if not isinstance(recording, Mapping) or recording.get("path") is None:
+        return False
+    return recording.get("start") is not None or recording.get("end") is not None
 
 
 def as_seconds(value, missing):
@@ -215,7 +218,7 @@ def _make_segment(path, start, end):
 def cut_into_segments(recordings, *, duration, hop=None, min_duration=0.0):
     """Cut files into segments of equal duration, for predictions over time.
 
-    No audio is decoded.
+    Files are decoded once, in blocks, to measure them, as headers may be wrong.
 
     Parameters
     ----------
@@ -279,7 +282,8 @@ def cut_into_segments(recordings, *, duration, hop=None, min_duration=0.0):
         stop = segment.end
         if stop is None:
             try:
-                stop = measure_file(segment.path)
+                with open_audio(segment.path) as audio:
+                    stop = sum(map(len, audio.blocks())) / audio.rate
             except UnusableRecording as error:
                 raise ValueError(f"Recording {position}, {segment.path!r}: {error}") from error
         starts = np.arange(segment.start, stop, hop)

@@ -4,32 +4,40 @@ The functions raise `UnusableRecording` with the reason only; the caller adds th
 recording.
 """
 
-import contextlib
+import io
 import os
+import stat
 from collections.abc import Mapping
+from itertools import chain
 from numbers import Real
+from threading import Lock
 
 import numpy as np
-import soundfile
 import soxr
+
+from ._file import SAMPLING_RATES, check_rate, open_audio
+from ._file import read_file as read_file
+from ._problems import UnusableRecording, note
 
 # Full scale of each PCM type, by which libsndfile divides to return floats.
 _PCM_SCALE = {"int16": 2.0**15, "int32": 2.0**31, "uint8": 2.0**7}
 
-# Files with more samples, over all channels, are read in blocks (six minutes of mono at 48 kHz).
+# Files with more samples, over all channels, are resampled in blocks (six minutes of mono at
+# 48 kHz).
 _MAX_SAMPLES_AT_ONCE = 2**24
-_BLOCK = 2**17
 PATH_TYPES = (str, os.PathLike)
-# Range in Hz. Other rates are mistakes, and resampling from them could take extremely long.
-SAMPLING_RATES = (1_000, 1_000_000)
+BYTES_TYPES = (bytes, bytearray, memoryview)
 # Above this, sums of squares over a recording overflow, and statistics are finite but wrong.
 _MAX_AMPLITUDE = 1e12
-NO_SUCH_FILE = "there is no such file"
+# Floats beyond this are no audio in [-1, 1], but probably PCM that was not divided.
+_MAX_USUAL_AMPLITUDE = 8.0
+_PCM_BITS = (16, 24, 32)
+# Channels whose mean is this much lower than they are cancel each other (60 dB).
+_CANCELLED = 1e-3
+_NO_SAMPLES = np.empty(0, dtype=np.float32)
 NOT_FINITE = "it has samples that are NaN or infinity"
-
-
-class UnusableRecording(ValueError):
-    """The reason why one recording can't be used."""
+# A file object has one position, and may be in `X` several times.
+_FILE_LOCK = Lock()
 
 
 def load_waveform(recording, *, sampling_rate, target_rate=None, channel=None):
@@ -37,7 +45,7 @@ def load_waveform(recording, *, sampling_rate, target_rate=None, channel=None):
 
     Parameters
     ----------
-    recording : path, array, pair, dict or AudioDecoder
+    recording : path, bytes, file object, array, pair, dict or AudioDecoder
         One element of `X`.
     sampling_rate : int
         Sampling rate of arrays that are passed without one, in Hz.
@@ -50,18 +58,124 @@ def load_waveform(recording, *, sampling_rate, target_rate=None, channel=None):
     Returns
     -------
     waveform : ndarray of shape (n_samples,), float32
-        At least one sample, all finite.
+        At least one sample, all finite. A truncated file is read as far as it decodes.
 
     Raises
     ------
     UnusableRecording
-        If the recording can't be used. The message is the reason.
+        If the recording can't be used, whatever it raises itself. The message is the reason.
+
+    Warns
+    -----
+    UserWarning
+        If a file is truncated, floats exceed full scale by far, or channels cancel each other.
+        Where several recordings are read, there is one warning for all.
     """
-    if isinstance(recording, PATH_TYPES) and _is_long(recording):
-        return _check_samples(_load_in_blocks(recording, target_rate or sampling_rate, channel))
-    samples, rate = _decode(recording, sampling_rate)
-    waveform = _check_samples(to_mono(samples, channel))
-    return _resample(waveform, rate, target_rate or sampling_rate)
+    mixer = _Mixer(channel)
+    try:
+        waveform = _load(recording, sampling_rate, target_rate or sampling_rate, mixer)
+    except UnusableRecording:
+        raise
+    except Exception as error:  # methods of recordings may raise anything
+        reason = f"reading it failed ({type(error).__name__}: {error})"
+        raise UnusableRecording(reason) from error
+    mixer.note_cancelled()
+    _note_amplitude(waveform)
+    return waveform
+
+
+def _load(recording, sampling_rate, target_rate, mixer):
+    source = find_file(recording)
+    if source is None:
+        samples, rate = _decode(recording, sampling_rate)
+        return _resample([mixer(samples)], rate, target_rate, np.inf)
+    with open_audio(source) as audio:
+        n_at_once = _MAX_SAMPLES_AT_ONCE // audio.n_channels
+        return _resample(map(mixer, audio.blocks()), audio.rate, target_rate, n_at_once)
+
+
+def find_file(recording):
+    """Return the path or the content of a recording that is a file, else None.
+
+    Parameters
+    ----------
+    recording : object
+        One element of `X`.
+
+    Returns
+    -------
+    source : str, path-like, BytesIO or None
+        None for arrays, pairs, decoders, and dicts with an array.
+    """
+    if isinstance(recording, PATH_TYPES):
+        return recording
+    if isinstance(recording, BYTES_TYPES):
+        return io.BytesIO(recording)
+    if is_file_object(recording):
+        return io.BytesIO(_read_file_object(recording))
+    if isinstance(recording, Mapping) and "array" not in recording:
+        for key, types in (("bytes", BYTES_TYPES), ("path", PATH_TYPES)):
+            if isinstance(recording.get(key), types):
+                return find_file(recording[key])
+    return None
+
+
+def is_file_object(recording):
+    """Return whether this is an open file."""
+    return hasattr(recording, "read") and hasattr(recording, "seek")
+
+
+def _read_file_object(file):
+    """Return the content of an open file, and leave its position as it was."""
+    try:
+        is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError):  # not a file of the operating system
+        is_regular = True
+    if not is_regular or not file.seekable():
+        raise UnusableRecording("it is an open pipe or device; pass its content as bytes")
+    with _FILE_LOCK:
+        position = file.tell()
+        file.seek(0)
+        content = file.read()
+        file.seek(position)
+    if not isinstance(content, bytes):
+        raise UnusableRecording("it is a file that is open as text; open it in mode 'rb'")
+    return content
+
+
+class _Mixer:
+    """Select or average channels, and find those that cancel each other."""
+
+    def __init__(self, channel):
+        self.channel = channel
+        self.peak = self.mixed_peak = 0.0
+
+    def __call__(self, samples):
+        """Return one block as mono."""
+        mono = to_mono(samples, self.channel)
+        if self.channel is None and mono.size and samples.size > mono.size:
+            self.peak = max(self.peak, samples.max(), -samples.min())
+            self.mixed_peak = max(self.mixed_peak, mono.max(), -mono.min())
+        return mono
+
+    def note_cancelled(self):
+        """Note if the mean of the channels is silent, and they are not."""
+        if self.peak > 0 and self.mixed_peak <= _CANCELLED * self.peak:
+            note(
+                f"its channels cancel each other when they are averaged (they reach "
+                f"{self.peak:.2g}, their mean {self.mixed_peak:.2g}); select one by channel="
+            )
+
+
+def _note_amplitude(waveform):
+    amplitude = max(waveform.max(), -waveform.min())
+    if amplitude > _MAX_USUAL_AMPLITUDE:
+        bits = next((n for n in _PCM_BITS if amplitude <= 2 ** (n - 1)), None)
+        divide = f"divide it by {2 ** (bits - 1)}" if bits else "scale it to [-1, 1]"
+        note(
+            f"its samples reach {amplitude:.6g}, far beyond full scale, 1.0; if it is PCM that was "
+            f"converted to floats, {divide}"
+        )
 
 
 def _check_samples(waveform):
@@ -72,7 +186,18 @@ def _check_samples(waveform):
     return waveform
 
 
-def _resample(waveform, rate, target_rate):
+def _resample(blocks, rate, target_rate, n_at_once):
+    """Resample a recording at once, or in blocks if it has more samples, to bound memory."""
+    blocks, kept, n_samples = iter(blocks), [], 0
+    for block in blocks:
+        kept.append(block)
+        n_samples += len(block)
+        if n_samples > n_at_once and rate != target_rate:
+            stream = soxr.ResampleStream(rate, target_rate, 1, quality="HQ")
+            kept = [stream.resample_chunk(block) for block in chain(kept, blocks)]
+            kept.append(stream.resample_chunk(_NO_SAMPLES, last=True))
+            rate = target_rate
+    waveform = _check_samples(kept[0] if len(kept) == 1 else np.concatenate([_NO_SAMPLES, *kept]))
     if rate == target_rate:
         return waveform
     resampled = soxr.resample(waveform, rate, target_rate, quality="HQ")
@@ -82,15 +207,13 @@ def _resample(waveform, rate, target_rate):
 
 def _decode(recording, sampling_rate):
     """Return samples as float32 ``(n_samples,)`` or ``(n_samples, n_channels)``, and their rate."""
-    if isinstance(recording, PATH_TYPES):
-        return read_file(recording)
     if isinstance(recording, Mapping):
         return _decode_dict(recording)
     if is_decoder(recording):
         return _decode_decoder(recording)
     if is_pair(recording):
         array, rate = recording
-        return _channels_last(_as_samples(array)), _check_rate(rate)
+        return _channels_last(_as_samples(array)), check_rate(rate)
     samples = _as_samples(recording)
     if samples.ndim != 1:
         raise UnusableRecording(
@@ -100,76 +223,15 @@ def _decode(recording, sampling_rate):
     return samples, sampling_rate
 
 
-def _is_long(path):
-    """Return whether to read a file in blocks; False if it can't be opened."""
-    try:
-        info = soundfile.info(os.fspath(path))
-    except (soundfile.LibsndfileError, OSError, TypeError, ValueError):
-        return False
-    return info.frames * info.channels > _MAX_SAMPLES_AT_ONCE
-
-
-def _load_in_blocks(path, target_rate, channel):
-    """Read, mix and resample a file block by block, to bound memory."""
-    with _raise_unusable(path), soundfile.SoundFile(os.fspath(path)) as file:
-        blocks = (to_mono(block, channel) for block in file.blocks(_BLOCK, dtype="float32"))
-        if file.samplerate == target_rate:
-            return np.concatenate(list(blocks))
-        stream = soxr.ResampleStream(file.samplerate, target_rate, 1, quality="HQ")
-        resampled = [stream.resample_chunk(block) for block in blocks]
-        resampled.append(stream.resample_chunk(np.empty(0, dtype=np.float32), last=True))
-    return np.concatenate(resampled)
-
-
-def read_file(path, start=0.0, end=None):
-    """Return samples, float32 ``(n_samples,)`` or ``(n_samples, n_channels)``, and their rate."""
-    with _raise_unusable(path):
-        if start == 0 and end is None:
-            return soundfile.read(path, dtype="float32")
-        with soundfile.SoundFile(os.fspath(path)) as file:
-            rate = file.samplerate
-            first, last = round(start * rate), file.frames if end is None else round(end * rate)
-            if first >= file.frames or last > file.frames + 1:
-                raise UnusableRecording(
-                    f"the segment from {start:g} to {end if end is None else round(end, 3)} s is "
-                    f"not in the file, which has {file.frames / rate:g} s"
-                )
-            file.seek(first)
-            return file.read(min(last, file.frames) - first, dtype="float32"), rate
-
-
-def measure_file(path):
-    """Return the duration of a file in seconds, from its header."""
-    with _raise_unusable(path):
-        return soundfile.info(os.fspath(path)).duration
-
-
-@contextlib.contextmanager
-def _raise_unusable(path):
-    if os.path.isdir(path):
-        raise UnusableRecording("it is a folder")
-    if not os.path.exists(path):
-        raise UnusableRecording(NO_SUCH_FILE)
-    try:
-        yield
-    except UnusableRecording:
-        raise
-    except (soundfile.LibsndfileError, OSError, TypeError, ValueError, MemoryError) as error:
-        # ValueError and MemoryError: the header has no length, or an impossible one.
-        if os.path.exists(path) and os.path.getsize(path) == 0:
-            raise UnusableRecording("the file is empty (0 bytes)") from error
-        raise UnusableRecording(f"libsndfile can't read the file as audio ({error})") from error
-
-
 def _decode_dict(recording):
     if not {"array", "sampling_rate"} <= set(recording):
         keys = ", ".join(map(repr, recording))
         raise UnusableRecording(
-            f"it is a dict without 'array' and 'sampling_rate' (its keys: {keys}); let `datasets` "
-            "decode it by cast_column(..., Audio()), or pass its path"
+            f"it is a dict without 'array' and 'sampling_rate' (its keys: {keys}), and without "
+            "'bytes' or 'path'"
         )
     samples = _channels_last(_as_samples(recording["array"]))
-    return samples, _check_rate(recording["sampling_rate"])
+    return samples, check_rate(recording["sampling_rate"])
 
 
 def _decode_decoder(decoder):
@@ -179,7 +241,12 @@ def _decode_decoder(decoder):
         raise
     except Exception as error:  # FFmpeg may raise anything
         raise UnusableRecording(f"its decoder failed ({type(error).__name__}: {error})") from error
-    return _as_samples(decoded.data).T, _check_rate(decoded.sample_rate)
+    samples = _as_samples(decoded.data)
+    if samples.ndim != 2:
+        raise UnusableRecording(
+            f"its decoder returned shape {samples.shape}, and not (n_channels, n_samples)"
+        )
+    return samples.T, check_rate(decoded.sample_rate)
 
 
 def is_decoder(recording):
@@ -204,18 +271,6 @@ def _is_number(value):
     return isinstance(value, Real) or getattr(value, "shape", None) == ()
 
 
-def _check_rate(rate):
-    low, high = SAMPLING_RATES
-    try:
-        if low <= rate <= high:
-            return float(rate)
-    except TypeError:  # not a number
-        pass
-    raise UnusableRecording(
-        f"its sampling rate is {rate!r}, which is not a number from {low} to {high} Hz"
-    )
-
-
 def _explain_unsupported(recording):
     """Return why an object is not a recording, and what to pass instead."""
     if _is_two(recording, (list, tuple)):
@@ -231,7 +286,8 @@ def _explain_unsupported(recording):
             return "it looks like a path with another value; pass the path alone"
     return (
         f"it is of type {type(recording).__name__}; a recording is a path, an array of samples, a "
-        "pair (array, sampling_rate), a dict with 'array' and 'sampling_rate', or an AudioDecoder"
+        "pair (array, sampling_rate), a dict with 'array' and 'sampling_rate', the bytes of a "
+        "file, an open binary file, or an AudioDecoder"
     )
 
 
@@ -255,9 +311,28 @@ def _as_samples(array):
             f"its samples are {samples.dtype.name}, which is not a supported PCM format; "
             "convert it to int16, int32 or uint8 PCM, or to floats in [-1, 1]"
         )
-    scale = np.float32(_PCM_SCALE[samples.dtype.name])
-    offset = scale if samples.dtype.kind == "u" else np.float32(0)
-    return (samples.astype(np.float32) - offset) / scale
+    return scale_pcm(samples.astype(np.float32), samples.dtype)
+
+
+def scale_pcm(samples, dtype):
+    """Scale integer PCM to [-1, 1].
+
+    Parameters
+    ----------
+    samples : ndarray, float32
+        Samples of any shape.
+    dtype : dtype
+        Type that they were converted from. Samples of other types than int16, int32 and uint8 are
+        returned unchanged.
+
+    Returns
+    -------
+    scaled : ndarray, float32
+    """
+    if dtype.name not in _PCM_SCALE:
+        return samples
+    scale = np.float32(_PCM_SCALE[dtype.name])
+    return (samples - (scale if dtype.kind == "u" else np.float32(0))) / scale
 
 
 def _channels_last(samples):
@@ -278,8 +353,11 @@ def to_mono(samples, channel):
     if samples.ndim == 1:
         samples = samples[:, np.newaxis]
     n_channels = samples.shape[1]
+    if channel is None and n_channels == 1:
+        return samples[:, 0]
     if channel is None:
-        return samples[:, 0] if n_channels == 1 else samples.mean(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported as not finite
+            return samples.mean(axis=1)
     if not -n_channels <= channel < n_channels:
         raise UnusableRecording(f"it has {n_channels} channel(s), so there is no channel={channel}")
     return np.ascontiguousarray(samples[:, channel])

@@ -9,7 +9,14 @@ import torch
 from sklearn.utils import Bunch, check_array, check_random_state
 
 from sklearn_ser._sklearn import Interval, StrOptions, validate_params
-from sklearn_ser.audio import SAMPLING_RATES, ErrorCollector, as_recordings, is_table
+from sklearn_ser.audio import (
+    SAMPLING_RATES,
+    ErrorCollector,
+    as_recordings,
+    check_table,
+    is_table,
+    scale_pcm,
+)
 from sklearn_ser.backbones import choose_device, load_speech_backbone
 from sklearn_ser.layers import resolve_layers
 from sklearn_ser.nn import LayerPredictor, Standardization
@@ -246,7 +253,9 @@ def distill_encoder(
 
 def _check_recordings(recordings):
     if is_table(recordings):
-        return check_array(recordings, dtype=np.float32, ensure_all_finite=False)
+        dtype = check_table(recordings)
+        table = check_array(recordings, dtype=np.float32, ensure_all_finite=False)
+        return scale_pcm(table, dtype)
     return as_recordings(recordings)
 
 

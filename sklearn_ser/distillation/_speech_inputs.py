@@ -165,7 +165,8 @@ class SpeechInputs:
         return [batch["features"] for _, batch in inputs.batches([[p] for p in sample])]
 
     def warn_skipped(self):
-        """Warn of the recordings that could not be used."""
+        """Warn of the recordings that could not be used, and of those that should be checked."""
+        self.problems.warn_notes(self._rename)
         found = sorted(self.problems.by_position.items())
         if found:
             listed = "; ".join(

@@ -19,8 +19,10 @@ from sklearn_ser.audio import (
     SAMPLING_RATES,
     RecordingError,
     as_recordings,
+    check_table,
     find_problems,
     is_table,
+    scale_pcm,
 )
 
 
@@ -65,7 +67,9 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
         ----------
         X : sequence of recordings, or array-like of shape (n_recordings, n_samples)
             Paths, arrays, pairs ``(array, sampling_rate)``, dicts with ``array`` and
-            ``sampling_rate``, or ``AudioDecoder``; or a table of waveforms, one per row.
+            ``sampling_rate`` or with ``bytes`` or ``path``, the bytes of audio files, open binary
+            files, or ``AudioDecoder``; or a table of waveforms, one per row. Integers are PCM
+            and are scaled, in tables and in arrays.
         y : None
             Ignored.
 
@@ -77,8 +81,8 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
         Raises
         ------
         RecordingError
-            If a file does not exist or a row of a table is not finite, unless
-            ``on_error="nan"``.
+            If a file does not exist, is empty or is no regular file, or if a row of a table is
+            not finite, unless ``on_error="nan"``. It lists all of them.
         """
         self._resolve()
         self._check_recordings(X, reset=True)
@@ -100,8 +104,15 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
         Raises
         ------
         RecordingError
-            If a recording can't be used. With ``on_error="nan"``, its row is NaN instead, and
-            one warning lists these recordings.
+            If a recording can't be used; it lists all files that can't be opened as audio. With
+            ``on_error="nan"``, their rows are NaN instead, and one warning lists them.
+
+        Warns
+        -----
+        UserWarning
+            Once for all recordings that are used but should be checked: truncated files, which
+            are read as far as they decode, floats far beyond full scale, and channels that cancel
+            each other when they are averaged.
         """
         self._validate_params()
         resolved = self._resolve()
@@ -205,10 +216,12 @@ def check_recordings(estimator, X, *, reset):
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
     """
     if is_table(X):
+        dtype = check_table(X)
         with np.errstate(over="ignore"):  # overflow is reported as non-finite samples
-            return validate_data(
+            table = validate_data(
                 estimator, X, reset=reset, dtype=np.float32, ensure_all_finite=False
             )
+        return scale_pcm(table, dtype)
     if reset:
         estimator.__dict__.pop("n_features_in_", None)
         estimator.__dict__.pop("feature_names_in_", None)

@@ -1,7 +1,10 @@
 """Supported types of `X`, and the errors for recordings that can't be used."""
 
+import io
+import os
 import pickle
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -177,7 +180,7 @@ def test_a_lazy_column_that_fails_names_the_position():
 
 def test_missing_files_are_found_before_reading(tmp_path):
     present = tmp_path / "present.wav"
-    present.touch()
+    present.write_text("not opened")
     problems = find_problems([str(present), "gone.wav", np.zeros(3), tmp_path / "lost.wav"])
     assert list(problems) == [1, 3]
     assert problems[1] == "'gone.wav': there is no such file"
@@ -246,3 +249,79 @@ def test_n_jobs_threads_run_at_the_same_time():
     rows = compute_rows(wait, list(range(9)), (), on_error="raise", n_jobs=3)
     np.testing.assert_array_equal(rows, np.arange(9))
     assert max(peak) == 3
+
+
+class _Evil:
+    """A recording whose methods raise."""
+
+    def __init__(self, **methods):
+        for name, error in methods.items():
+            setattr(self, name, error)
+
+    def __array__(self, dtype=None, copy=None):
+        raise self.array
+
+
+class _EvilPath(os.PathLike):
+    def __fspath__(self):
+        raise KeyError("no path")
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("recording", "reason"),
+    [
+        (_Evil(array=OSError("gone")), "OSError: gone"),
+        (_Evil(array=KeyError("sample")), "KeyError: 'sample'"),
+        (_Evil(array=MemoryError()), "MemoryError"),
+        (_EvilPath(), "KeyError: 'no path'"),
+        ({"path": np.zeros(3)}, "without 'array' and 'sampling_rate'"),
+        ({"array": np.zeros(9), "sampling_rate": np.zeros(3)}, "sampling rate is array"),
+        (SimpleNamespace(get_all_samples=lambda: None), "AttributeError"),
+        (
+            SimpleNamespace(
+                get_all_samples=lambda: SimpleNamespace(data=np.zeros((2, 3, 4)), sample_rate=8000)
+            ),
+            r"shape \(2, 3, 4\)",
+        ),
+        (SimpleNamespace(get_all_samples=lambda: _raise(MemoryError("all"))), "MemoryError: all"),
+        (io.StringIO("text"), "mode 'rb'"),
+        ("nul\0byte.wav", "null"),
+    ],
+    ids=str,
+)
+def test_whatever_a_recording_raises_the_others_are_read(recording, reason):
+    X = [np.zeros(900), recording, np.zeros(900)]
+    with pytest.raises(RecordingError, match=f"Recording 1: .*{reason}"):
+        LogMelSpectrogram(pooling="mean").fit_transform(X)
+    with pytest.warns(UserWarning, match=f"Recording 1: .*{reason}"):
+        rows = LogMelSpectrogram(pooling="mean", on_error="nan").fit_transform(X)
+    np.testing.assert_array_equal(np.isnan(rows).all(axis=1), [False, True, False])
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "uint8"])
+@pytest.mark.parametrize("container", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_tables_of_integers_are_scaled_as_lists_are(dtype, container):
+    limits = np.iinfo(dtype)
+    table = np.random.default_rng(0).integers(limits.min, limits.max, (3, 2000)).astype(dtype)
+    expected = LogMelSpectrogram(pooling="mean").fit_transform(list(table))
+    rows = LogMelSpectrogram(pooling="mean").fit_transform(container(table))
+    np.testing.assert_array_equal(rows, expected)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (np.ones((2, 900), dtype=bool), "table of bool"),
+        (np.zeros((2, 900), dtype="datetime64[s]"), "table of datetime64"),
+        (np.ma.masked_less(np.zeros((2, 900)), 1), "masked samples"),
+    ],
+)
+def test_tables_that_hold_no_real_numbers_raise(table, reason):
+    with pytest.raises(ValueError, match=reason):
+        LogMelSpectrogram(pooling="mean").fit_transform(table)
+    with pytest.raises(RecordingError):
+        LogMelSpectrogram(pooling="mean").fit_transform(list(table))

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 
-from sklearn_ser.audio import _waveform, load_waveform
+from sklearn_ser.audio import _file, _waveform, load_waveform
 from sklearn_ser.audio._waveform import UnusableRecording
 
 FORMATS = [
@@ -145,7 +145,7 @@ def test_one_sample_is_a_recording(rate):
         ([np.zeros(9), 16000], "looks like a pair; make it a tuple"),
         ((np.zeros(9), "16000"), "looks like a pair; make it a tuple"),
         (("a.wav", 16000), "pass the path alone"),
-        ({"bytes": b"RIFF", "path": None}, r"cast_column\(\.\.\., Audio\(\)\)"),
+        ({"bytes": b"RIFF", "path": None}, "libsndfile can't read the file as audio"),
         ((np.zeros(9), 10), "sampling rate is 10, which is not a number from 1000 to 1000000 Hz"),
         ((np.zeros(9), 10**400), "which is not a number from 1000"),
         (np.ma.masked_less(np.zeros(9), 1), "masked samples"),
@@ -163,7 +163,12 @@ def test_unusable_files_raise(tmp_path):
     soundfile.write(silent, np.zeros(0), 16000)
     raw = tmp_path / "headerless.raw"
     raw.write_bytes(bytes(100))
+    pointer, page = tmp_path / "pointer.wav", tmp_path / "page.wav"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    page.write_text("\n<!DOCTYPE html><title>Sign in</title>")
     for path, reason in [
+        (pointer, "a pointer of Git LFS.*git lfs pull"),
+        (page, "an HTML page, and not audio"),
         (tmp_path, "it is a folder"),
         (empty, r"the file is empty \(0 bytes\)"),
         (broken, "libsndfile can't read the file as audio"),
@@ -172,19 +177,6 @@ def test_unusable_files_raise(tmp_path):
     ]:
         with pytest.raises(UnusableRecording, match=reason):
             load(path)
-
-
-@pytest.mark.parametrize("n_samples", [0, 2**36 - 1], ids=["unknown", "impossible"])
-def test_a_wrong_length_in_a_header_raises(tmp_path, n_samples):
-    path = tmp_path / "streamed.flac"
-    soundfile.write(path, np.zeros(2000), 16000, subtype="PCM_16")
-    content = bytearray(path.read_bytes())
-    # STREAMINFO: the 36 bits of the number of samples end 8 + 18 bytes after the marker "fLaC".
-    content[21] = (content[21] & 0xF0) | (n_samples >> 32)
-    content[22:26] = (n_samples & 0xFFFFFFFF).to_bytes(4, "big")
-    path.write_bytes(content)
-    with pytest.raises(UnusableRecording, match="libsndfile can't read the file as audio"):
-        load(path)
 
 
 def test_a_rate_may_be_a_zero_dimensional_array():
@@ -218,8 +210,8 @@ def test_long_files_are_read_in_blocks_to_the_same_samples(
     soundfile.write(path, np.tile(noise, (3, 1)), rate, subtype=subtype)
     expected = load(path, channel=channel)
     monkeypatch.setattr(_waveform, "_MAX_SAMPLES_AT_ONCE", 20_000)
-    monkeypatch.setattr(_waveform, "_BLOCK", 1000)
-    monkeypatch.setattr(soundfile, "read", None)  # must not be called
+    monkeypatch.setattr(_file, "_BLOCK", 1000)
+    monkeypatch.setattr(soxr, "resample", None)  # must not be called
     in_blocks = load(path, channel=channel)
     assert in_blocks.dtype == np.float32
     assert abs(len(in_blocks) - len(expected)) <= 1

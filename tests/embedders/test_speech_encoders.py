@@ -638,7 +638,7 @@ def test_unchanged_files_are_not_read_again(tmp_path, passes, monkeypatch):
     paths = _write(_voices(0.3, 0.4), tmp_path)
     time.sleep(0.3)  # very recent files are not yet treated as unchanged
     rows = _wavlm(memory=tmp_path / "store").fit_transform(paths)
-    monkeypatch.setattr(soundfile, "read", None)
+    monkeypatch.setattr(soundfile, "SoundFile", None)
     np.testing.assert_array_equal(_wavlm(memory=tmp_path / "store").fit_transform(paths), rows)
     monkeypatch.undo()
     soundfile.write(paths[1], _voices(0.4, seed=7)[0], RATE, subtype="FLOAT")

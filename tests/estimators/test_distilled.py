@@ -1,6 +1,7 @@
 """DistilledRegressor: recordings and transcripts in, numbers out, teachers, files."""
 
 import io
+import os
 import pickle
 import shutil
 
@@ -265,9 +266,9 @@ def test_each_epoch_reads_each_file_once(recordings, loudness, tmp_path, monkeyp
     decoded, paths = [], [str(tmp_path / f"{row}.wav") for row in range(N)]
     for path, recording in zip(paths, recordings, strict=True):
         soundfile.write(path, recording, 16000, subtype="FLOAT")
-    read = soundfile.read
+    open_file = soundfile.SoundFile
     monkeypatch.setattr(
-        soundfile, "read", lambda file, **k: decoded.append(file) or read(file, **k)
+        soundfile, "SoundFile", lambda file: decoded.append(os.fsdecode(file)) or open_file(file)
     )
     quick(max_epochs=3, early_stopping=True).fit(paths, loudness)
     assert sorted(decoded) == sorted(paths * 3)

@@ -1,0 +1,42 @@
+"""Why a recording can't be used, and what to warn about one that can."""
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from sklearn_ser._warnings import warn
+
+
+class UnusableRecording(ValueError):
+    """The reason why one recording can't be used."""
+
+
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collect_notes():
+    """Collect the notes of the recording that is read in this context, instead of warning.
+
+    Yields
+    ------
+    notes : list of str
+        Filled by `note`.
+    """
+    notes: list[str] = []
+    token = _collected.set(notes)
+    try:
+        yield notes
+    finally:
+        _collected.reset(token)
+
+
+def note(message):
+    """Tell the caller what is odd about a recording that is used nevertheless.
+
+    The caller adds its position and path. Without a caller that collects notes, warn at once.
+    """
+    notes = _collected.get()
+    if notes is None:
+        warn(f"A recording was read, but {message}.")
+    else:
+        notes.append(message)
