@@ -141,10 +141,25 @@ def read_file(path, start=0.0, end=None):
     UnusableRecording
         If the file can't be read, nothing of it decodes, or it ends before the segment does.
     """
-    with open_audio(path) as audio:
-        blocks = list(audio.blocks() if not start and end is None else audio.segment(start, end))
-        samples = np.concatenate(blocks) if blocks else np.empty((0, audio.n_channels), np.float32)
-        return (samples[:, 0] if audio.n_channels == 1 else samples), audio.rate
+    is_whole = not start and end is None
+    try:
+        with open_audio(path) as audio:
+            blocks = list(audio.blocks() if is_whole else audio.segment(start, end))
+            no_samples = np.empty((0, audio.n_channels), np.float32)
+            samples = np.concatenate([no_samples, *blocks])
+            return (samples[:, 0] if audio.n_channels == 1 else samples), audio.rate
+    except _ShortFile:
+        with open_audio(path) as audio:
+            seconds = audio.count() / audio.rate
+    until = "its end" if end is None else f"{end} s"
+    raise UnusableRecording(
+        f"its segment from {start} s to {until} is not within the file, of which {seconds:.6g} s "
+        "decode"
+    )
+
+
+class _ShortFile(UnusableRecording):
+    """A file ends before a segment does."""
 
 
 @contextlib.contextmanager
@@ -174,7 +189,7 @@ def open_audio(source):
     try:
         with contextlib.ExitStack() as stack:
             yield _open(source, stack)
-    except UnusableRecording:
+    except (UnusableRecording, MemoryError):
         raise
     except Exception as error:  # of libsndfile or FFmpeg
         reason = _explain_content(source) or (
@@ -281,8 +296,10 @@ class AudioFile:
         last = _UNKNOWN if end is None else round(end * self.rate)
         position = 0
         if first < self._file.frames and self._file.subtype not in _INEXACT_SEEK:
-            with contextlib.suppress(soundfile.LibsndfileError):  # decode from the start instead
+            try:
                 position = self._file.seek(first)
+            except soundfile.LibsndfileError:
+                raise _ShortFile from None
         for block in self._read(last - position, position):
             n_before = max(0, first - position)
             position += len(block)
@@ -291,11 +308,11 @@ class AudioFile:
         if end is None and position > first:
             self._note_missing(position)
         elif position < last - 1 or position <= first:
-            until = "its end" if end is None else f"{end} s"
-            raise UnusableRecording(
-                f"its segment from {start} s to {until} is not within the file, of which "
-                f"{position / self.rate:.6g} s decode"
-            )
+            raise _ShortFile
+
+    def count(self):
+        """Return the number of samples that decode; nothing may have been read before."""
+        return sum(map(len, self._read(_UNKNOWN)))
 
     def _read(self, n_samples, position=0):
         """Yield blocks until `n_samples` are read or nothing comes."""

@@ -226,6 +226,18 @@ def test_a_segment_is_a_slice_of_the_file(tmp_path, noise, form, subtype):
             read_file(path, start, end)
 
 
+@pytest.mark.parametrize(("form", "subtype"), FORMATS)
+def test_a_segment_behind_the_cut_names_both_times(tmp_path, noise, form, subtype):
+    path = tmp_path / "noise"
+    content = encode(noise, form, subtype)
+    path.write_bytes(content[: len(content) // 2])
+    with collect_notes():
+        length = len(read_file(path)[0]) / RATE
+    for start, end in [(0.1, length + 0.1), (2.0, 2.5), (2.0, None), (4.0, 5.0)]:
+        with pytest.raises(UnusableRecording, match=rf"{start} s to .*, of which {length:.6g} s"):
+            read_file(path, start, end)
+
+
 def test_a_segment_before_the_cut_is_whole(tmp_path, noise):
     path = tmp_path / "noise.wav"
     content = encode(noise)
