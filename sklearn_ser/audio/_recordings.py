@@ -325,10 +325,19 @@ def path_and_selection(recordings, position):
         return None, None
     recording = recordings[position]
     path = _path_of(recording)
+    try:
+        recording = _without_dict(recording)
+    except UnusableRecording:  # told when the recording is read
+        return None, None
     selection = None
     if isinstance(recording, SegmentOfFile):
         selection = recording.start, recording.end, recording.channel
     return (None if path is None else resolve_path(path)), selection
+
+
+def _without_dict(recording):
+    """Return the `SegmentOfFile` of a dict that describes one, and other recordings unchanged."""
+    return segment_from_dict(recording) if is_segment_dict(recording) else recording
 
 
 def find_problems(recordings):
@@ -500,10 +509,8 @@ def read_each(
         recording = None
         with collect_notes() as notes:
             try:
-                recording = _fetch(recordings, position)
+                recording = _without_dict(_fetch(recordings, position))
                 argument = () if arguments is None else (arguments[position],)
-                if is_segment_dict(recording):
-                    recording = segment_from_dict(recording)
                 return recording, function(recording, *argument), None, notes
             except UnusableRecording as error:
                 return recording, None, error, notes

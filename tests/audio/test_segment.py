@@ -20,6 +20,7 @@ from sklearn_ser.audio import (
     find_problems,
     is_table,
     load_waveform,
+    path_and_selection,
 )
 from sklearn_ser.audio._waveform import UnusableRecording
 from small_networks import small_network
@@ -279,3 +280,13 @@ def test_what_cannot_be_cut_is_named(call, tmp_path):
         cut_into_segments([str(tmp_path / "no.wav")], duration=1)
     with pytest.raises(ValueError, match="hop=0 must be"):
         cut_into_segments([call[0]], duration=1, hop=0)
+
+
+def test_a_dict_is_cached_as_the_segment_that_it_is(call):
+    path, _ = call
+    recordings = [{"path": path}, {"path": path, "start": 1, "end": 2.0}, {"path": path, "end": -1}]
+    assert path_and_selection(recordings, 0) == (path, None)
+    assert path_and_selection(recordings, 1) == (path, (1.0, 2.0, None))
+    assert path_and_selection(recordings, 2) == (None, None)
+    with pytest.raises(RecordingError, match=r"Recording 2: .*0 <= start < end"):
+        LogMelSpectrogram(pooling="mean").fit_transform(recordings)
