@@ -82,6 +82,7 @@ _LAYOUT = CorpusLayout(
         "Get it from github.com/CheyneyComputerScience/CREMA-D with git lfs. Without git lfs the "
         "audio files are only pointers."
     ),
+    audio_folder="AudioWAV",
 )
 
 
@@ -104,7 +105,8 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
     ----------
     folder : str or path-like
         Path of the corpus. Recordings are found at any depth and in any audio format by file names
-        such as ``1001_DFA_ANG_XX.wav``: actor, sentence, emotion and level. The files
+        such as ``1001_DFA_ANG_XX.wav``: actor, sentence, emotion and level. Those in
+        ``AudioWAV/`` are used if others, such as ``AudioMP3/``, have the same names. The files
         ``VideoDemographics.csv``, ``summaryTable.csv`` and ``tabulatedVotes.csv`` of the corpus
         are read if they are below the folder, next to it, or in ``processedResults/`` next to it.
 

@@ -1,6 +1,9 @@
 """The Berlin Database of Emotional Speech (Emo-DB)."""
 
 import os
+from collections import Counter
+
+from sklearn_ser._warnings import warn
 
 from ._bunch import Emotion, make_bunch, read_descr, validated_loader
 from ._scan import CorpusLayout, scan_corpus, warn_missing
@@ -52,7 +55,10 @@ _LAYOUT = CorpusLayout(
     example="03a01Fa.wav",
     contents="a folder with the 535 recordings, at any depth (in the original archive in wav/)",
     origin="Get it from its authors' site, emodb.bilderbar.info, and unpack it.",
+    audio_folder="wav",
+    skipped_folders=("laryngo",),
 )
+_N_RECORDINGS = sum(n for _, _, n in _SPEAKERS.values())
 
 
 @validated_loader(folder=[str, os.PathLike])
@@ -74,7 +80,9 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
     ----------
     folder : str or path-like
         Path of the corpus. Recordings are found at any depth and in any audio format by file names
-        such as ``03a01Fa.wav``.
+        such as ``03a01Fa.wav``. If files of several folders have one name, those in ``wav/`` are
+        used. The folder ``laryngo/`` of version 2.0, with the signals of an electroglottograph,
+        is skipped.
 
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep, of "anger", "boredom", "disgust", "fear", "happiness", "neutral"
@@ -116,13 +124,15 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
     NotADirectoryError
         If it is a file.
     ValueError
-        If the folder has no recording of Emo-DB, or `emotions` contains an unknown emotion.
+        If the folder has no recording of Emo-DB, `emotions` contains an unknown emotion, or files
+        of several folders have the same name but different contents and none is in ``wav/``.
 
     Warns
     -----
     UserWarning
-        If recordings are missing, if audio files have other names (they are skipped), or if
-        recordings occur more than once (each is used once).
+        If recordings are missing, if there are more than 535 (those of version 2.0), if audio
+        files have other names (they are skipped), or if recordings occur more than once (each is
+        used once).
 
     See Also
     --------
@@ -155,7 +165,7 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
     """
     found = scan_corpus(folder, _LAYOUT)
     speakers = found["speaker"]
-    warn_missing(_LAYOUT, speakers, {name: n for name, (_, _, n) in _SPEAKERS.items()})
+    _warn_count(speakers)
     columns = {
         "recording": found["recording"],
         "emotion": found["emotion"].map(_EMOTIONS),
@@ -175,3 +185,18 @@ def load_emodb(folder, *, emotions=None, return_X_y=False, as_frame=False):
         return_X_y=return_X_y,
         as_frame=as_frame,
     )
+
+
+def _warn_count(speakers):
+    """Warn about missing recordings, or about those that version 2.0 adds."""
+    counts = Counter(speakers)
+    expected = {name: n for name, (_, _, n) in _SPEAKERS.items()}
+    if len(speakers) > _N_RECORDINGS and all(counts[name] >= n for name, n in expected.items()):
+        warn(
+            f"{_LAYOUT.title}: {len(speakers)} recordings, {len(speakers) - _N_RECORDINGS} more "
+            f"than the {_N_RECORDINGS} of the original corpus. Version 2.0 adds recordings whose "
+            "emotion fewer than 80 % of the listeners recognised. Published scores are on the "
+            f"original {_N_RECORDINGS}: see the key DESCR."
+        )
+    else:
+        warn_missing(_LAYOUT, speakers, expected)

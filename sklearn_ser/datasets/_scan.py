@@ -3,6 +3,7 @@
 Each corpus is described by a `CorpusLayout`.
 """
 
+import filecmp
 import os
 import re
 from collections import Counter
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 # File name extensions of the formats that libsndfile reads.
 _UNCOMPRESSED = (".aif", ".aifc", ".aiff", ".au", ".caf", ".rf64", ".snd", ".sph", ".w64", ".wav")
 _COMPRESSED = (".flac", ".mp3", ".oga", ".ogg", ".opus")
+# Other containers of audio. They are listed, so that reading them can fail with a clear error.
+_AUDIO_CONTAINERS = (".aac", ".amr", ".m4a", ".wma")
+_VIDEO_CONTAINERS = (".3gp", ".avi", ".mkv", ".mov", ".mp4", ".webm")
 AUDIO_ENDINGS = frozenset(_UNCOMPRESSED + _COMPRESSED)
+CONTAINER_ENDINGS = frozenset(_AUDIO_CONTAINERS + _VIDEO_CONTAINERS)
 _N_EXAMPLES = 3
 _N_SPEAKERS = 6
 
@@ -47,6 +52,13 @@ class CorpusLayout:
 
     origin : str
         Where to get the corpus, for errors.
+
+    audio_folder : str, default=""
+        Name of the folder of the recordings in the original corpus. Its files are used if others
+        have the same fields.
+
+    skipped_folders : tuple of str, default=()
+        Names of folders of other signals with the names of recordings, in lower case.
     """
 
     title: str
@@ -54,6 +66,8 @@ class CorpusLayout:
     example: str
     contents: str
     origin: str
+    audio_folder: str = ""
+    skipped_folders: tuple[str, ...] = ()
 
     def fields(self, path: str) -> dict[str, str] | None:
         """Parse the path of a recording, or return None if it does not match the pattern."""
@@ -70,7 +84,10 @@ def some(items: Iterable[object], limit: int = _N_EXAMPLES) -> str:
 
 
 def find_audio(folder: Path) -> list[str]:
-    """Return the audio files below a folder in the order of `find_files`."""
+    """Return the files with audio below a folder in the order of `find_files`.
+
+    Files of containers that libsndfile does not read, such as .m4a and .mp4, are included.
+    """
     return find_files(folder, _is_audio)
 
 
@@ -132,7 +149,7 @@ def find_label_file(folder: Path, name: str) -> Path | None:
 
 
 def _is_compressed(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in _COMPRESSED
+    return _ending(name) in _COMPRESSED or _ending(name) in CONTAINER_ENDINGS
 
 
 def is_text(name: str) -> bool:
@@ -141,7 +158,11 @@ def is_text(name: str) -> bool:
 
 
 def _is_audio(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in AUDIO_ENDINGS
+    return _ending(name) in AUDIO_ENDINGS or _ending(name) in CONTAINER_ENDINGS
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def scan_corpus(
@@ -175,11 +196,17 @@ def scan_corpus(
     -------
     recordings : DataFrame of shape (n_recordings, n_fields + 1)
         The fields of each recording, and its path as "recording". Each recording occurs once.
+
+    Raises
+    ------
+    ValueError
+        If no recording is found, or files of different folders have the fields of one recording
+        but different contents and none is in the folder `layout.audio_folder`.
     """
     import pandas as pd
 
     root = corpus_folder(folder, layout)
-    audio = find_audio(root)
+    audio = [path for path in find_audio(root) if not _is_below(path, layout.skipped_folders)]
     # Resolving accesses the file system, so it is done once.
     name = root.resolve().name
     copies: dict[tuple[str, ...], list[str]] = {}
@@ -188,7 +215,8 @@ def scan_corpus(
     for path in audio:
         fields = layout.fields(f"{name}/{path}")
         if fields is None:
-            unknown.append(path)
+            # Corpora come with videos of other names.
+            unknown += [path] if _ending(path) not in _VIDEO_CONTAINERS else []
         elif predicate(fields):
             key = tuple(fields.values())
             fields_of[key] = fields
@@ -203,6 +231,8 @@ def scan_corpus(
     if not copies:
         raise ValueError(_nothing_found(root, layout, audio))
     _warn_unknown(layout, unknown)
+    copies = {key: _sort_copies(paths, layout) for key, paths in copies.items()}
+    _check_copies(root, layout, copies)
     _warn_copies(layout, copies)
     found = pd.DataFrame(fields_of.values())
     by = list(order or found.columns)
@@ -276,12 +306,50 @@ def _warn_unknown(layout: CorpusLayout, unknown: list[str]) -> None:
         )
 
 
+def _is_below(path: str, folders: Collection[str]) -> bool:
+    """Return whether one of the folders of a relative path has one of the names."""
+    return any(part.lower() in folders for part in path.split("/")[:-1])
+
+
+def _sort_copies(paths: list[str], layout: CorpusLayout) -> list[str]:
+    """Return the paths with those in the corpus's own folder of recordings first."""
+    return sorted(paths, key=lambda path: not _is_below(path, {layout.audio_folder.lower()}))
+
+
+def _check_copies(
+    root: Path, layout: CorpusLayout, copies: Mapping[tuple[str, ...], list[str]]
+) -> None:
+    """Raise if folders hold different files of one recording and none is the corpus's own."""
+    different = [pair for paths in copies.values() for pair in _different(root, layout, paths)]
+    if different:
+        first, other = different[0]
+        folders = [repr(str((root / path).parent)) for path in different[0]]
+        raise ValueError(
+            f"{layout.title}: {len(different)} recordings occur in several folders with different "
+            f"contents, such as {first} and {other}. One may be another signal or a changed copy. "
+            f"Pass one of the folders, such as {' or '.join(folders)}, or remove the other files."
+        )
+
+
+def _different(root: Path, layout: CorpusLayout, paths: list[str]) -> list[tuple[str, str]]:
+    """Return the first copy with the first one in another folder and with other contents."""
+    first, *others = paths
+    # Files of one folder with the same name are the same recording in several formats.
+    others = [path for path in others if os.path.dirname(path) != os.path.dirname(first)]
+    own = {layout.audio_folder.lower()}
+    if _is_below(first, own):
+        others = [path for path in others if _is_below(path, own)]
+    unequal = (p for p in others if not filecmp.cmp(root / first, root / p, shallow=False))
+    return [(first, other) for other in unequal][:1]
+
+
 def _warn_copies(layout: CorpusLayout, copies: Mapping[tuple[str, ...], list[str]]) -> None:
     repeated = [paths for paths in copies.values() if len(paths) > 1]
     if repeated:
         used, *others = repeated[0]
+        own = f"that in {layout.audio_folder}/, then " if layout.audio_folder else ""
         warn(
             f"{layout.title}: {len(repeated)} recordings occur more than once, such as {used} "
-            f"and {others[0]}. Only one copy of each is used: that in the shallowest folder, then "
-            "the first in alphabetical order. To use another copy, pass its folder."
+            f"and {others[0]}. Only one copy of each is used: {own}that in the shallowest folder, "
+            "then the first in alphabetical order. To use another copy, pass its folder."
         )

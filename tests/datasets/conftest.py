@@ -12,12 +12,12 @@ EMODB_COUNTS = (49, 58, 43, 38, 55, 35, 61, 69, 56, 71)
 
 
 def _fill(root, names):
-    """Fill a folder with different files."""
+    """Fill a folder with files that contain their names."""
     for parent in {root, *((root / name).parent for name in names)}:
         parent.mkdir(parents=True, exist_ok=True)
     for name in names:
         with open(f"{root}/{name}", "w", encoding="utf-8") as file:
-            file.write(name)
+            file.write(name.rpartition("/")[2])
     return root
 
 

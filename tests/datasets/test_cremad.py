@@ -177,9 +177,12 @@ def test_votes_in_other_spellings(few, vote, spelt):
 
 @pytest.mark.slow
 def test_the_misnamed_recording_is_one(one_warning, full):
-    (full / "1040_ITH_SAD_XX.wav").touch()
+    (full / "AudioWAV" / "1040_ITH_SAD_XX.wav").touch()
+    (full / "AudioMP3").mkdir()
+    (full / "AudioMP3" / "1001_IEO_NEU_XX.mp3").touch()
     data, message = one_warning(load_cremad, full)
-    assert "1 recordings occur more than once, such as 1040_ITH_SAD_XX.wav" in message
+    assert "2 recordings occur more than once, such as AudioWAV/1001_IEO_NEU_XX.wav" in message
+    assert "used: that in AudioWAV/, then" in message
     assert len(data.recordings) == 7442
 
 

@@ -84,17 +84,71 @@ def test_unknown_names_are_skipped(one_warning, full):
     assert len(data.recordings) == 535
 
 
-def test_copies_are_used_once_from_the_shallowest_folder(one_warning, full, emodb_names):
+def test_copies_are_used_once_from_the_known_folder(one_warning, full, emodb_names):
     first, second, third = sorted(emodb_names)[:3]
     (full / f"{second}.flac").touch()
     (full / "wav" / f"{first}.flac").touch()
     (full / "copy" / "wav").mkdir(parents=True)
-    (full / "copy" / "wav" / f"{third}.wav").touch()
+    (full / "copy" / "wav" / f"{third}.wav").write_text(f"{third}.wav")
     data, message = one_warning(load_emodb, full)
-    assert f"3 recordings occur more than once, such as {second}.flac and wav/" in message
+    assert f"3 recordings occur more than once, such as wav/{second}.wav and {second}" in message
     assert len(data.recordings) == 535
     taken = {str(Path(recording).relative_to(full)) for recording in data.recordings}
-    assert {f"{second}.flac", f"wav/{first}.wav", f"wav/{third}.wav"} <= taken
+    assert {f"wav/{name}.wav" for name in (first, second, third)} <= taken
+
+
+def test_another_signal_is_not_taken_for_the_voice(full, emodb_names):
+    """In version 2.0, laryngo/ has the names of wav/."""
+    (full / "laryngo").mkdir()
+    for name in (*emodb_names, "16b10Tz"):
+        (full / "laryngo" / f"{name}.wav").write_text("another signal")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = load_emodb(full)
+    assert len(data.recordings) == 535
+    assert {Path(recording).parent.name for recording in data.recordings} == {"wav"}
+
+
+def test_added_recordings_of_version_2(one_warning, full, emodb_names):
+    added = [f"{name[:6]}{version}" for name in emodb_names for version in "xyz"][:281]
+    for name in added:
+        (full / "wav" / f"{name}.wav").touch()
+    data, message = one_warning(load_emodb, full)
+    n = 535 + len(set(added))
+    assert len(data.recordings) == n
+    assert f"{n} recordings, {n - 535} more than the 535 of the original corpus" in message
+    assert "emotion.categories.ambiguous" in data.DESCR
+
+
+def test_equal_names_with_different_contents_in_unknown_folders(grow):
+    folder = grow("voice/03a01Fa.wav", "throat/03a01Fa.wav", "voice/03a01Nc.wav")
+    (folder / "throat" / "03a01Fa.wav").write_text("another signal")
+    with pytest.raises(
+        ValueError,
+        match=r"1 recordings occur in several .*throat/03a01Fa.wav and voice/03a01Fa.wav\..*"
+        r"corpus.throat' or .*corpus.voice', or remove",
+    ):
+        load_emodb(folder)
+    # Byte-equal files are copies, and formats of one folder are the same recording.
+    (folder / "throat" / "03a01Fa.wav").write_text("03a01Fa.wav")
+    (folder / "throat" / "03a01Fa.flac").touch()
+    with (
+        pytest.warns(UserWarning, match="2 of 535"),
+        pytest.warns(UserWarning, match="1 recordings occur more than once"),
+    ):
+        data = load_emodb(folder)
+    assert data.recordings[0] == str(folder / "throat" / "03a01Fa.wav")
+
+
+def test_other_containers_are_recordings_and_other_videos_no_warning(one_warning, full):
+    first = sorted(path.stem for path in (full / "wav").iterdir())[0]
+    (full / "wav" / f"{first}.wav").rename(full / "wav" / f"{first}.m4a")
+    (full / "film.mp4").touch()
+    (full / "take.wma").touch()
+    data, message = one_warning(load_emodb, full)
+    assert message.startswith("Emo-DB: 1 audio files skipped")
+    assert "take.wma" in message
+    assert data.recordings[0] == str(full / "wav" / f"{first}.m4a")
 
 
 def test_folder_without_recordings_of_the_corpus(grow):

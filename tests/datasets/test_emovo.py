@@ -151,7 +151,7 @@ def test_missing_recordings_are_named(one_warning, full):
 
 def test_copies_and_other_names(full):
     (full / "copy" / "f1").mkdir(parents=True)
-    (full / "copy" / "f1" / "dis-f1-b1.flac").touch()
+    (full / "copy" / "f1" / "dis-f1-b1.wav").write_text("dis-f1-b1.wav")
     (full / "f1" / "dis-f1-b9.wav").touch()
     with (
         pytest.warns(UserWarning, match=r"1 recordings occur more than once.*copy/f1/dis"),
