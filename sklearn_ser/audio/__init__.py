@@ -1,6 +1,7 @@
 """Load recordings as waveforms and compute spectrograms. Does not import torch."""
 
 from ._columns import choose_column, list_columns
+from ._file import resolve_path
 from ._recordings import (
     ErrorCollector,
     RecordingError,
@@ -51,6 +52,7 @@ __all__ = [
     "n_frames",
     "path_and_selection",
     "read_each",
+    "resolve_path",
     "sample_window",
     "scale_pcm",
 ]

@@ -100,6 +100,11 @@ def _loudest(samples):
 
 def segment_from_dict(recording):
     """Return the `SegmentOfFile` of a dict with the keys path, start and end."""
+    if recording.get("bytes") is not None or recording.get("array") is not None:
+        raise UnusableRecording(
+            "it is a dict with start or end, and with bytes or an array; times are those of the "
+            "file at path, so leave bytes and array out, or cut them"
+        )
     try:
         start = as_seconds(recording.get("start"), 0.0)
         return SegmentOfFile(recording["path"], start, as_seconds(recording.get("end"), None))

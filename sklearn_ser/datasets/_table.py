@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sklearn_ser._warnings import warn
-from sklearn_ser.audio import SegmentOfFile, choose_column, describe, list_columns, make_segments
+from sklearn_ser.audio import (
+    SegmentOfFile,
+    choose_column,
+    describe,
+    list_columns,
+    make_segments,
+    resolve_path,
+)
 
 from ._scan import some
 
@@ -62,7 +69,7 @@ def read_table(
         ),
     }
     frame = pd.DataFrame({role: _text_column(table, name) for role, name in names.items() if name})
-    frame["recording"] = [str(table.folder / name) for name in frame["recording"]]
+    frame["recording"] = [resolve_path(table.folder / name) for name in frame["recording"]]
     _check_files_exist(table, frame["recording"].tolist())
     others = table.frame[[name for name in table.frame if name not in names.values()]]
     frame = frame.join(others.rename(columns={name: f"source_{name}" for name in names}))

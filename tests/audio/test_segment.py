@@ -290,3 +290,10 @@ def test_a_dict_is_cached_as_the_segment_that_it_is(call):
     assert path_and_selection(recordings, 2) == (None, None)
     with pytest.raises(RecordingError, match=r"Recording 2: .*0 <= start < end"):
         LogMelSpectrogram(pooling="mean").fit_transform(recordings)
+
+
+@pytest.mark.parametrize("key", ["bytes", "array"])
+def test_times_of_samples_in_a_dict_raise(call, key):
+    recording = {"path": call[0], "start": 1.0, key: b"RIFF"}
+    with pytest.raises(RecordingError, match="leave bytes and array out"):
+        LogMelSpectrogram().fit_transform([recording])

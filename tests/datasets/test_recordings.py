@@ -379,3 +379,11 @@ def test_times_that_are_no_segment_are_named(table):
     path = table("file,emotion,start,end", "audio/a.wav,anger,2,1", "audio/b.wav,calm,0,1")
     with pytest.raises(ValueError, match=r"Row 0 of source=.* is no segment of a file: start=2.0"):
         load_recordings(path)
+
+
+def test_paths_that_are_written_in_another_way(grow, tmp_path):
+    root = grow("wut/\u00e4rger.wav", "b.wav")
+    lines = ["file,emotion", "wut\\a\u0308rger.wav,anger", "b.wav,calm"]
+    (root / "table.csv").write_text("\n".join(lines), encoding="utf-8")
+    data = load_recordings(root / "table.csv")
+    assert data.recordings.tolist() == [str(root / "wut/\u00e4rger.wav"), str(root / "b.wav")]
