@@ -86,7 +86,7 @@ def explain_status(path):
     except (OSError, ValueError) as error:
         return f"the file can't be read ({error})"
     if stat.S_ISDIR(status.st_mode):
-        return "it is a folder"
+        return "it is a folder; list its files, or use sklearn_ser.datasets.load_recordings"
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
         return f"it is {kind}, and not a regular file"

@@ -47,6 +47,12 @@ class WhisperBackbone(SpeechBackbone):
 
     def _init_from_config(self, config, extractor):
         super()._init_from_config(config, extractor)
+        if extractor.feature_size != config.num_mel_bins:
+            raise ValueError(
+                f"The preprocessor of this checkpoint computes {extractor.feature_size} mel bands "
+                f"(feature_size), and its network takes {config.num_mel_bins} (num_mel_bins): use "
+                "the preprocessor_config.json that belongs to the network."
+            )
         self.stride = 2 * extractor.hop_length
         self.min_samples = extractor.n_fft
         self.max_samples = config.max_source_positions * self.stride

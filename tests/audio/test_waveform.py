@@ -169,7 +169,7 @@ def test_unusable_files_raise(tmp_path):
     for path, reason in [
         (pointer, "a pointer of Git LFS.*git lfs pull"),
         (page, "an HTML page, and not audio"),
-        (tmp_path, "it is a folder"),
+        (tmp_path, "it is a folder; .*load_recordings"),
         (empty, r"the file is empty \(0 bytes\)"),
         (broken, "libsndfile can't read the file as audio"),
         (raw, "libsndfile can't read the file as audio"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_ser import WhisperEmbedder
 from sklearn_ser.backbones import (
     SPEECH_BACKBONES,
     AudioBackbone,
@@ -122,6 +123,15 @@ def test_a_changed_file_creates_a_new_backbone(tmp_path):
     assert after.extractor.do_normalize is not before.extractor.do_normalize
     (folder / "preprocessor_config.json").unlink()
     assert _speech(folder).extractor.do_normalize  # default of transformers
+
+
+def test_a_preprocessor_of_another_whisper_raises_in_fit(tmp_path):
+    folder = shutil.copytree(small_network("whisper"), tmp_path / "network")
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"feature_size": 20}))
+    embedder = WhisperEmbedder(folder)
+    with pytest.raises(ValueError, match=r"computes 20 mel bands .* its network takes 80"):
+        embedder.fit([np.zeros(16000)])
 
 
 def test_each_thread_has_a_tokenizer_of_its_own():
