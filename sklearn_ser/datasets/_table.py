@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,16 @@ from ._scan import some
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_IGNORED_CHARACTERS = str.maketrans("", "", "_- ")
+# Columns of labels and identifiers, which stay text: "emotion_label", "Speaker ID", "session".
+_IDENTIFIER = re.compile(
+    r"(speaker|actor|talker|spkr?|subject|session|dialog|group|file|recording|label|target|class"
+    r"|emo(tion)?)?(id|label|class|name|number|nr|no)?"
+)
+# Without leading zeros, which codes have.
+_NUMBER = r"[+-]?(?:(?:0|[1-9]\d{0,17})(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
+_MISSING = {"", "na", "nan"}
 
 
 @dataclass
@@ -72,9 +83,26 @@ def read_table(
     frame["recording"] = [resolve_path(table.folder / name) for name in frame["recording"]]
     _check_files_exist(table, frame["recording"].tolist())
     others = table.frame[[name for name in table.frame if name not in names.values()]]
+    if not is_table(source):
+        others = others.apply(_as_numeric)
     frame = frame.join(others.rename(columns={name: f"source_{name}" for name in names}))
     frame["recording"] = _cut(table, frame["recording"])
     return _drop_repeated_files(table, frame).reset_index(drop=True)
+
+
+def _as_numeric(column: "pd.Series") -> "pd.Series":
+    """Return a column of a CSV file as numbers if all its cells are numbers or empty.
+
+    Labels, identifiers and codes with leading zeros stay text.
+    """
+    import pandas as pd
+
+    cells = column.str.strip()
+    filled = cells[~cells.str.lower().isin(_MISSING)]
+    name = str(column.name).lower().translate(_IGNORED_CHARACTERS)
+    if filled.empty or _IDENTIFIER.fullmatch(name) or not filled.str.fullmatch(_NUMBER).all():
+        return column
+    return pd.to_numeric(filled).reindex(column.index)
 
 
 def _cut(table: Table, paths: "pd.Series") -> list:
@@ -116,7 +144,8 @@ def read_csv(path: Path, name: str, advice: str) -> Table:
     Parameters
     ----------
     path : Path
-        The file, in UTF-8, separated by commas, semicolons or tabs.
+        The file, in UTF-8, separated by commas, semicolons or tabs. The separator may be
+        declared by a first line such as "sep=;".
 
     name : str
         Name of the table in errors.
@@ -185,10 +214,14 @@ def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
     """Return the rows that are not blank, and the number of the line on which each ends."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         first = file.readline()
-        file.seek(0)
-        separator = max(",;\t", key=first.count)
+        # Spreadsheet programs may declare the separator in the first line.
+        declared = re.fullmatch(r"\"?sep=([,;\t])\"?\s*", first, re.IGNORECASE)
+        if not declared:
+            file.seek(0)
+        separator = declared[1] if declared else max(",;\t", key=first.count)
         reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
-        return [(reader.line_num, cells) for cells in reader if cells not in ([], [""])]
+        n_before = 1 if declared else 0
+        return [(n_before + reader.line_num, row) for row in reader if row not in ([], [""])]
 
 
 def _make_table(

@@ -137,6 +137,42 @@ def test_csv(table, separator, encoding):
     assert data.frame["note"].tolist() == ["schön", "x, y; z"]
 
 
+def test_numeric_columns_are_numbers(table):
+    path = table(
+        "path,label,speaker,session,age,duration,arousal,take,note,Emotion_ID",
+        "audio/a.wav,1,3,1,31,1.5,,01,1,1",
+        "audio/b.wav,2,4,2,29,.5,-2e-1,02,x,2",
+    )
+    frame = load_recordings(path, label="label").frame
+    assert frame["age"].tolist() == [31, 29]
+    assert frame["age"].dtype == np.int64
+    assert frame["duration"].tolist() == [1.5, 0.5]
+    np.testing.assert_array_equal(frame["arousal"], [np.nan, -0.2])
+    for name in ("speaker", "session", "take", "note", "emotion", "Emotion_ID"):
+        assert all(isinstance(value, str) for value in frame[name]), name
+    assert frame["take"].tolist() == ["01", "02"]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "+2", "3.", "0.25", "1e-3", "123456789012345678"])
+def test_spellings_of_numbers(table, number):
+    path = table("path,label,n", f"audio/a.wav,x,{number}", "audio/b.wav,y,NA")
+    assert load_recordings(path).frame["n"].tolist()[0] == float(number)
+
+
+@pytest.mark.parametrize("text", ["007", "1,5", ".", "e5", "1_000", "0x10", "inf", "1 2", "--1"])
+def test_texts_that_are_no_numbers(table, text):
+    path = table("path,label,n", f'audio/a.wav,x,"{text}"', "audio/b.wav,y,1")
+    assert load_recordings(path).frame["n"].tolist() == [text, "1"]
+
+
+@pytest.mark.parametrize(("declared", "separator"), [("sep=;", ";"), ('"SEP=,"', ",")])
+def test_declared_separator(table, declared, separator):
+    lines = ("path,label,note", '"audio/a.wav",x,"a"', "audio/b.wav,,b")
+    path = table(declared, *(line.replace(",", separator) for line in lines))
+    with pytest.raises(ValueError, match=r"'label' of .* empty in 1 of 2 rows: line 4\."):
+        load_recordings(path)
+
+
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
 def test_frames(grow, make, monkeypatch):
     monkeypatch.chdir(grow(*FILES))
