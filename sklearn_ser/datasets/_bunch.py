@@ -129,18 +129,19 @@ def _select_emotions(frame, emotions, known_emotions):
     if emotions is None:
         return frame
     names = _as_mapping(emotions)
+    shown = names if isinstance(emotions, Mapping) else list(names)
     present = sorted(set(frame["emotion"]))
     known = sorted({*present, *known_emotions})
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(
-            f"emotions={emotions!r} names {', '.join(map(repr, unknown))}, which these recordings "
+            f"emotions={shown!r} names {', '.join(map(repr, unknown))}, which these recordings "
             f"do not have. They have {', '.join(map(repr, known))}."
         )
     chosen = frame[frame["emotion"].isin(list(names))]
     if chosen.empty:
         raise ValueError(
-            f"emotions={emotions!r} selects none of the {len(frame)} recordings. Their emotions "
+            f"emotions={shown!r} selects none of the {len(frame)} recordings. Their emotions "
             f"are {', '.join(map(repr, present))}."
         )
     return chosen.assign(emotion=chosen["emotion"].map(names))

@@ -2,7 +2,11 @@
 
 import numpy as np
 
+from sklearn_ser._warnings import warn
+
 from ._dimensions import DIMENSIONS
+from ._scan import some
+from ._vocabulary import standard_emotion
 
 # Arousal, valence (called pleasure in the paper) and dominance of the English words, from -1 to 1.
 _RATINGS = {
@@ -29,7 +33,7 @@ def emotion_dimensions(emotions):
     Parameters
     ----------
     emotions : array-like of str of shape (n_recordings,)
-        Names of emotions, as the loaders return them.
+        Names of emotions, as the loaders return them, or synonyms such as "angry".
 
     Returns
     -------
@@ -41,6 +45,11 @@ def emotion_dimensions(emotions):
     ------
     ValueError
         If `emotions` is a single string.
+
+    Warns
+    -----
+    UserWarning
+        If some emotions have no ratings.
 
     Notes
     -----
@@ -61,8 +70,17 @@ def emotion_dimensions(emotions):
     """
     if isinstance(emotions, str):
         raise ValueError(f"emotions={emotions!r} must be a sequence of names: [{emotions!r}].")
-    unknown = [np.nan] * len(DIMENSIONS)
-    ratings = [_RATINGS.get(str(emotion), unknown) for emotion in emotions]
+    names = [standard_emotion(str(emotion)) for emotion in emotions]
+    unknown = sorted(set(names) - set(_RATINGS))
+    if unknown:
+        n_unknown = sum(name not in _RATINGS for name in names)
+        warn(
+            f"{n_unknown} of {len(names)} recordings have an emotion without ratings, and NaN as "
+            f"dimensions: {some(map(repr, unknown))}. Emotions with ratings are "
+            f"{', '.join(_RATINGS)}."
+        )
+    missing = [np.nan] * len(DIMENSIONS)
+    ratings = [_RATINGS.get(name, missing) for name in names]
     return np.array(ratings, dtype=float).reshape(-1, len(DIMENSIONS))
 
 

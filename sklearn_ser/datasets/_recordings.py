@@ -2,22 +2,19 @@
 
 import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 from sklearn_ser._sklearn import HasMethods
 from sklearn_ser._warnings import warn
 
 from ._bunch import make_bunch, validated_loader
-from ._scan import find_audio, some
+from ._folders import read_folder
 from ._table import is_table, read_table
-
-_LAYOUT = (
-    "Expected is one sub-folder per emotion, such as anger/ and neutral/, with the recordings at "
-    "any depth below it. To load a table, pass a CSV file or a DataFrame."
-)
+from ._vocabulary import standard_emotion, standard_selection
 
 
 # DataFrames of pandas and polars have both methods; Series and arrays do not.
@@ -25,14 +22,18 @@ _LAYOUT = (
     source=[str, os.PathLike, HasMethods(["join", "to_numpy"])],
     path=[str, None],
     label=[str, None],
+    label_level=[Integral, None],
     speaker=[str, None],
+    standardize_emotions=["boolean"],
 )
 def load_recordings(
     source,
     *,
     path=None,
     label=None,
+    label_level=None,
     speaker=None,
+    standardize_emotions=True,
     emotions=None,
     return_X_y=False,
     as_frame=False,
@@ -48,7 +49,8 @@ def load_recordings(
         One of
 
         - a folder with a sub-folder per emotion, whose name is the label, and the recordings at
-          any depth below it. Hidden files are ignored;
+          any depth below it. Folders named for splits, such as train/ and test/, may be above or
+          below. Hidden files are ignored;
         - a CSV file in UTF-8 with a header, separated by commas, semicolons or tabs. Relative
           paths are relative to the file's folder;
         - a pandas or polars DataFrame. Relative paths are relative to the current directory.
@@ -59,8 +61,17 @@ def load_recordings(
         by path or file. Letter case and "_" are ignored.
 
     label : str or None, default=None
-        Name of the table's column of emotions. If None, the column is found by its name: label,
-        target, class, or emotion or emo, optionally followed by label or class.
+        For a table, name of the column of emotions. If None, the column is found by its name:
+        label, target, class, or emotion or emo, optionally followed by label or class.
+
+        For a folder, a regular expression that is searched in each path as for `speaker`:
+        ``r"_(\w+)\.wav"`` finds "sad" in "03_sad.wav".
+
+    label_level : int or None, default=None
+        For a folder, the level of the sub-folders whose names are the labels: 0 is the level
+        directly below `source`, -1 the folder of each recording. If None, the first level is
+        used that does not name splits; an error is raised if another level looks more like the
+        labels, as in ``speaker/emotion/``.
 
     speaker : str or None, default=None
         For a table, name of the column of speakers. If None, the column is found by its name:
@@ -72,9 +83,14 @@ def load_recordings(
         the speaker: ``r"spk(\d+)"`` finds "03" in "anger/spk03/take1.wav". If None, there are no
         groups.
 
+    standardize_emotions : bool, default=True
+        Whether to replace synonyms by the names that all loaders use, ignoring letter case: angry
+        becomes anger, happy and joy happiness, sad sadness, fearful fear, and so on. Other names
+        are unchanged.
+
     emotions : sequence of str, dict of str to str or None, default=None
-        The emotions to keep. A dict keeps its keys and renames each to its value, so that
-        emotions can be merged. None keeps all.
+        The emotions to keep; synonyms are recognised in the same way. A dict keeps its keys and
+        renames each to its value, so that emotions can be merged. None keeps all.
 
     return_X_y : bool, default=False
         Whether to return ``(recordings, target)`` instead of a Bunch.
@@ -98,8 +114,10 @@ def load_recordings(
             The speakers, as strings ("03" stays "03"). None if they are not known.
         frame : DataFrame of shape (n_recordings, n_columns)
             The columns recording, emotion and, if known, speaker, then the other columns of the
-            table. Other columns named recording, emotion or speaker get the prefix "source\_".
-            Columns of a CSV file hold strings.
+            table, or for a folder split if there are folders of splits, and original_emotion if
+            synonyms were replaced. Other columns with these names get the prefix "source\_".
+            Columns of a CSV file that hold numbers only are numeric, with NaN for empty cells,
+            except labels, identifiers such as session, and codes such as "03".
         DESCR : str
             Origin of the recordings, and their number for each emotion.
 
@@ -113,14 +131,15 @@ def load_recordings(
     ValueError
         If the folder has fewer than two sub-folders with recordings, the columns of the table
         cannot be identified, a path, label or speaker is empty, a recording is listed with two
-        different labels or speakers, `speaker` does not match a path, or `emotions` contains an
-        unknown emotion.
+        different labels or speakers, `label` or `speaker` does not match a path, it is not clear
+        which level of the folders names the labels, or `emotions` contains an unknown emotion.
 
     Warns
     -----
     UserWarning
         If a recording is listed twice (it is used once), if different files have identical contents
-        (all are kept), or if audio files lie outside the sub-folders (they are skipped).
+        (all are kept), or if audio files lie outside the sub-folders or are containers, such as
+        .mp4, next to an audio file of the same name (they are skipped).
 
     See Also
     --------
@@ -150,9 +169,14 @@ def load_recordings(
     03 08 03
     """
     if not is_table(source) and Path(source).expanduser().is_dir():
-        columns = _columns_of_folder(Path(source).expanduser(), path, label, speaker)
+        folder = Path(source).expanduser()
+        columns = _columns_of_folder(folder, path, label, label_level, speaker)
+    elif label_level is not None:
+        raise ValueError(f"label_level={label_level!r} is for folders, but `source` is a table.")
     else:
         columns = read_table(source, path, label, speaker)
+    if standardize_emotions:
+        columns, emotions = _standardize(columns), standard_selection(emotions)
     files = dict.fromkeys(getattr(r, "path", r) for r in columns["recording"])
     _warn_identical(files)
     origin = "a table" if is_table(source) else os.fspath(source)
@@ -172,53 +196,30 @@ def _describe(origin: str, labels: Iterable[str]) -> str:
 
 
 def _columns_of_folder(
-    folder: Path, path: str | None, label: str | None, speaker: str | None
+    folder: Path,
+    path: str | None,
+    label: str | None,
+    label_level: int | None,
+    speaker: str | None,
 ) -> dict[str, list[str]]:
-    for name, value in (("path", path), ("label", label)):
-        if value is not None:
-            raise ValueError(
-                f"{name}={value!r} names a column of a table, but source={str(folder)!r} is a "
-                f"folder. The sub-folders of a folder name the emotions. Leave {name} out."
-            )
-    audio = find_audio(folder)
-    found = sorted(name for name in audio if "/" in name)
-    labels = [name.split("/")[0] for name in found]
-    if len(set(labels)) < 2:
-        have = some(sorted(set(labels))) or "none"
+    if path is not None:
         raise ValueError(
-            f"source={str(folder)!r} has {len(audio)} audio files, and its sub-folders with "
-            f"recordings are: {have}. At least two emotions are needed. {_LAYOUT}"
+            f"path={path!r} names a column of a table, but source={str(folder)!r} is a folder. "
+            "Leave path out."
         )
-    if len(found) < len(audio):
-        loose = [name for name in audio if "/" not in name]
-        warn(
-            f"{len(loose)} audio files in source={str(folder)!r} are not in a sub-folder that "
-            f"names an emotion and are skipped: {some(loose)}."
-        )
-    columns = {"recording": [str(folder / name) for name in found], "emotion": labels}
-    return columns if speaker is None else columns | {"speaker": _speakers(found, speaker)}
+    return read_folder(folder, label, label_level, speaker)
 
 
-def _speakers(paths: list[str], pattern: str) -> list[str]:
-    """Extract the speaker from each path."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(
-            f"speaker={pattern!r} is not a regular expression: {error}. For a folder, it is "
-            r"searched in each path. An example is r'spk(\d+)'."
-        ) from error
-    matches = [compiled.search(path) for path in paths]
-    group = 1 if compiled.groups else 0
-    speakers = [(match[group] or "") if match else "" for match in matches]
-    without = [path for path, speaker in zip(paths, speakers, strict=True) if not speaker]
-    if without:
-        raise ValueError(
-            f"speaker={pattern!r} finds no speaker in {len(without)} of {len(paths)} paths: "
-            f"{some(without)}. It must match each path relative to the folder. Its first group, "
-            "or the whole match if there is no group, is the speaker."
-        )
-    return speakers
+def _standardize(columns: Any) -> Any:
+    """Replace synonyms of emotions, and keep the original names if one is replaced."""
+    import pandas as pd
+
+    frame = pd.DataFrame(columns)
+    standard = frame["emotion"].map(standard_emotion)
+    if (standard == frame["emotion"]).all():
+        return frame
+    frame = frame.rename(columns={"original_emotion": "source_original_emotion"})
+    return frame.assign(emotion=standard, original_emotion=frame["emotion"])
 
 
 def _warn_identical(recordings: Iterable[str]) -> None:

@@ -22,7 +22,15 @@ def test_values_agree_with_the_circumplex():
 
 def test_neutral_is_zero_and_unknown_names_are_nan():
     np.testing.assert_array_equal(emotion_dimensions(["neutral"]), [[0, 0, 0]])
-    assert np.isnan(emotion_dimensions(np.array(["calm", "no agreement"]))).all()
+    with pytest.warns(UserWarning, match="2 of 3 recordings .*: 'calm', 'no agreement'. Emotions"):
+        values = emotion_dimensions(np.array(["calm", "anger", "no agreement"]))
+    np.testing.assert_array_equal(np.isnan(values[:, 0]), [True, False, True])
+
+
+def test_synonyms_have_the_same_values():
+    np.testing.assert_array_equal(
+        emotion_dimensions(["Angry", "happy"]), emotion_dimensions(["anger", "happiness"])
+    )
 
 
 @pytest.mark.parametrize("empty", [[], np.array([], dtype=str)])

@@ -90,10 +90,114 @@ def test_speaker_pattern_that_does_not_match(folder):
         load_recordings(folder, speaker="spk(")
 
 
-@pytest.mark.parametrize("name", ["path", "label"])
-def test_folder_has_no_columns(folder, name):
-    with pytest.raises(ValueError, match=rf"{name}='x' names a column of a table.*Leave {name}"):
-        load_recordings(folder, **{name: "x"})
+def test_folder_has_no_columns(folder):
+    with pytest.raises(ValueError, match=r"path='x' names a column of a table.*Leave path"):
+        load_recordings(folder, path="x")
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_folders_of_splits_are_no_emotions(grow, inside):
+    names = ["train/anger/a.wav", "train/calm/b.wav", "Test/calm/c.wav"]
+    if inside:
+        names = ["anger/train/a.wav", "calm/train/b.wav", "calm/Test/c.wav"]
+    data = load_recordings(grow(*names))
+    found = [Path(path).stem for path in data.recordings]
+    targets = dict(zip(found, data.target, strict=True))
+    splits = dict(zip(found, data.frame["split"], strict=True))
+    assert targets == {"a": "anger", "b": "calm", "c": "calm"}
+    assert splits == {"a": "train", "b": "train", "c": "Test"}
+
+
+def test_folders_of_splits_alone(grow):
+    folder = grow("train/a_wut.wav", "test/b_trauer.wav")
+    with pytest.raises(ValueError, match=r"named for splits, not for emotions: test, train\."):
+        load_recordings(folder)
+    assert load_recordings(folder, label_level=0).target.tolist() == ["test", "train"]
+    data = load_recordings(folder, label=r"_(\w+)\.wav$")
+    assert data.target.tolist() == ["trauer", "wut"]
+    assert data.frame["split"].tolist() == ["test", "train"]
+
+
+def test_folders_of_speakers_are_no_emotions(grow):
+    names = [f"000{n}/{emotion}/{n}.wav" for n in (1, 2) for emotion in ("Angry", "Wistful")]
+    folder = grow(*names)
+    for path in folder.rglob("*.wav"):
+        path.write_text(str(path))
+    with pytest.raises(
+        ValueError,
+        match=r"Levels: 0: 0001, 0002; 1: Angry, Wistful\. Level 1 looks .*label_level=1,",
+    ):
+        load_recordings(folder)
+    for choice in ({"label_level": 1}, {"label_level": -1}, {"label": "/([^/]+)/"}):
+        data = load_recordings(folder, speaker=r"^[^/]+", **choice)
+        assert data.target.tolist() == ["anger", "Wistful"] * 2
+        assert data.groups.tolist() == ["0001", "0001", "0002", "0002"]
+    with pytest.raises(ValueError, match="label='x' or label_level=1, not both"):
+        load_recordings(folder, label="x", label_level=1)
+
+
+def test_unknown_names_on_two_levels_are_ambiguous(grow):
+    folder = grow("a/x/1.wav", "a/y/2.wav", "b/x/3.wav")
+    with pytest.raises(ValueError, match=r"0: a, b; 1: x, y\. Choose one with `label_level`"):
+        load_recordings(folder)
+    assert load_recordings(folder, label_level=0).target.tolist() == ["a", "a", "b"]
+
+
+def test_one_folder_above_the_emotions(grow):
+    with pytest.raises(ValueError, match=r"are: all\. .*Level 1 .*pass label_level=1\. Expected"):
+        load_recordings(grow("all/anger/a.wav", "all/sad/b.wav"))
+
+
+def test_level_that_some_recordings_lack(grow, one_warning):
+    folder = grow("x/anger/a.wav", "x/calm/b.wav", "x/c.wav")
+    data, message = one_warning(load_recordings, folder, label_level=1)
+    assert data.target.tolist() == ["anger", "calm"]
+    assert message.endswith("are skipped: x/c.wav.")
+    with pytest.raises(ValueError, match=r"label_level=2: .* 3 audio files, and 2 levels"):
+        load_recordings(folder, label_level=2)
+
+
+def test_other_containers_are_not_dropped(grow, one_warning):
+    names = ("anger/a.m4a", "anger/b.webm", "calm/c.AMR", "calm/d.wav", "calm/d.mp4")
+    data, message = one_warning(load_recordings, grow(*names))
+    assert [Path(path).name for path in data.recordings] == ["a.m4a", "b.webm", "c.AMR", "d.wav"]
+    assert message.startswith("1 files in source=")
+    assert message.endswith("used instead: calm/d.mp4.")
+
+
+# Names of emotions
+
+
+def test_synonyms_are_replaced(grow):
+    folder = grow("Angry/a.wav", "happiness/b.wav", "happy/c.wav", "wistful/d.wav")
+    data = load_recordings(folder)
+    assert data.target.tolist() == ["anger", "happiness", "happiness", "wistful"]
+    assert data.frame["original_emotion"].tolist() == ["Angry", "happiness", "happy", "wistful"]
+    assert "- happiness: 2" in data.DESCR
+    data = load_recordings(folder, emotions=np.array(["happy", "wistful"]))
+    assert data.target.tolist() == ["happiness", "happiness", "wistful"]
+    data = load_recordings(folder, emotions={"angry": "angry"})
+    assert data.target.tolist() == ["angry"]
+    with pytest.raises(ValueError, match="gives 'happiness' and its synonyms different names"):
+        load_recordings(folder, emotions={"happy": "x", "happiness": "y"})
+    data = load_recordings(folder, standardize_emotions=False)
+    assert data.target.tolist() == ["Angry", "happiness", "happy", "wistful"]
+    assert list(data.frame) == ["recording", "emotion"]
+
+
+def test_synonyms_in_a_table(table):
+    path = table("path,emotion,original_emotion", "audio/a.wav,sad,x", "audio/b.wav,fearful,y")
+    frame = load_recordings(path).frame
+    assert frame["emotion"].tolist() == ["sadness", "fear"]
+    assert frame["original_emotion"].tolist() == ["sad", "fearful"]
+    assert frame["source_original_emotion"].tolist() == ["x", "y"]
+    with pytest.raises(ValueError, match=r"label_level=0 is for folders"):
+        load_recordings(path, label_level=0)
+
+
+def test_names_in_errors_are_plain(folder):
+    with pytest.raises(ValueError, match=r"^emotions=\['calm', 'x'\] names 'x', which"):
+        load_recordings(folder, emotions=np.array(["calm", "x"]))
 
 
 def test_too_few_classes(grow):
