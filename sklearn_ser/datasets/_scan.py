@@ -312,7 +312,11 @@ def _is_below(path: str, folders: Collection[str]) -> bool:
 
 
 def _sort_copies(paths: list[str], layout: CorpusLayout) -> list[str]:
-    """Return the paths with those in the corpus's own folder of recordings first."""
+    """Return the paths with those in the corpus's own folder of recordings first.
+
+    Videos are used only if there is no audio, because corpora come with films of the recordings.
+    """
+    paths = [path for path in paths if _ending(path) not in _VIDEO_CONTAINERS] or paths
     return sorted(paths, key=lambda path: not _is_below(path, {layout.audio_folder.lower()}))
 
 

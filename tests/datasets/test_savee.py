@@ -95,6 +95,16 @@ def test_both_spellings_are_copies(one_warning, grow):
     assert len(data.recordings) == 480
 
 
+def test_films_of_the_recordings_are_not_used(grow):
+    pairs = list(product(SPEAKERS, UTTERANCES))
+    films = [f"AudioVisualClip/{speaker}/{utterance}.avi" for speaker, utterance in pairs]
+    folder = grow(*films, *(f"AudioData/{speaker}/{utterance}.wav" for speaker, utterance in pairs))
+    with warnings.catch_warnings(action="error"):
+        data = load_savee(folder)
+    assert len(data.recordings) == 480
+    assert all(recording.endswith(".wav") for recording in data.recordings)
+
+
 def test_wrong_folder_says_where_to_get_it(tmp_path, grow):
     with pytest.raises(FileNotFoundError, match=r"480 recordings.*Surrey"):
         load_savee(tmp_path / "nowhere")
