@@ -329,8 +329,9 @@ def _select_split(parts, split):
     requested = [split] if isinstance(split, str) else list(map(str, split))
     known = sorted(set(parts))
     if not requested or not set(requested) <= set(known):
+        shown = str(split) if isinstance(split, str) else requested
         raise ValueError(
-            f"split={split!r} must be one or several of the parts in this release: "
+            f"split={shown!r} must be one or several of the parts in this release: "
             f"{', '.join(map(repr, known))}."
         )
     return parts.isin(requested)

@@ -98,6 +98,8 @@ def test_split_chooses_parts(release):
     for wrong in ("train", ["Train", "Test9"], []):
         with pytest.raises(ValueError, match="'Development', 'Test1', 'Train'"):
             load_msp_podcast(folder, split=wrong)
+    with pytest.raises(ValueError, match=r"split=\['x'\] must be"):
+        load_msp_podcast(folder, split=np.array(["x"]))
 
 
 def test_audio_of_other_parts_may_be_absent(release):
