@@ -47,13 +47,13 @@ class Layout:
 
     def files_in(self, folder):
         """Return the files of a checkpoint in a folder, and the names of missing files."""
-        settings = [path for pattern in self.settings for path in sorted(folder.glob(pattern))]
+        settings = [path for pattern in self.settings for path in _glob(folder, pattern)]
         missing = [name for name in self.settings[:1] if folder / name not in settings]
         weights = self._weights_in(folder)
         if not weights:
             missing.append(" or ".join(patterns[0] for patterns in self.weights))
         if self.vocabularies and not any(
-            all(any(folder.glob(pattern)) for pattern in row) for row in self.vocabularies
+            all(_glob(folder, pattern) for pattern in row) for row in self.vocabularies
         ):
             rows = (" with ".join(row) for row in self.vocabularies)
             missing.append(f"tokenizer ({', '.join(rows)})")
@@ -61,10 +61,15 @@ class Layout:
 
     def _weights_in(self, folder):
         for patterns in self.weights:
-            found = sorted({path for pattern in patterns for path in folder.glob(pattern)})
+            found = sorted({path for pattern in patterns for path in _glob(folder, pattern)})
             if any(path.suffix != ".json" for path in found):
                 return found
         return []
+
+
+def _glob(folder, pattern):
+    """Return regular files only, since opening a named pipe would block."""
+    return [path for path in sorted(folder.glob(pattern)) if path.is_file()]
 
 
 # safetensors are preferred to the pickled format of older checkpoints.
@@ -141,7 +146,7 @@ class Checkpoint:
     @property
     def has_preprocessing(self):
         """Whether the checkpoint has a preprocessor configuration."""
-        return any((self.folder / name).exists() for name in PREPROCESSING)
+        return any((self.folder / name).is_file() for name in PREPROCESSING)
 
     @property
     def version(self):

@@ -95,8 +95,8 @@ def find_files(folder: Path, predicate: Callable[[str], bool]) -> list[str]:
     """Return the files below a folder as relative paths with "/" as the separator.
 
     Files are sorted by depth, then uncompressed before compressed audio, then alphabetically.
-    Hidden files and folders are skipped. Symbolic links to folders are followed, and each folder
-    is visited once.
+    Hidden files and folders, named pipes and devices are skipped. Symbolic links to folders are
+    followed, and each folder is visited once.
 
     Parameters
     ----------
@@ -119,9 +119,18 @@ def find_files(folder: Path, predicate: Callable[[str], bool]) -> list[str]:
         if real not in entered:
             below = Path(parent).relative_to(folder)
             prefix = "" if below == Path() else f"{below.as_posix()}/"
-            found += [prefix + name for name in names if name[0] != "." and predicate(name)]
+            found += [
+                prefix + name
+                for name in names
+                if name[0] != "." and predicate(name) and not _is_special(Path(parent, name))
+            ]
         entered.add(real)
     return sorted(found, key=lambda path: (path.count("/"), _is_compressed(path), path))
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether this is a named pipe or device, whose opening may block."""
+    return path.exists() and not path.is_file()
 
 
 def find_label_file(folder: Path, name: str) -> Path | None:

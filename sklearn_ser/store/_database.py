@@ -171,8 +171,11 @@ def _write(location, work):
 
 
 def _connect(location, uri=None):
+    path = os.path.join(location, FILE)
+    if os.path.exists(path) and not os.path.isfile(path):  # opening a named pipe would block
+        raise sqlite3.OperationalError(f"{FILE} is not a regular file")
     connection = sqlite3.connect(
-        uri or os.path.join(location, FILE),
+        uri or path,
         uri=uri is not None,
         timeout=_TIMEOUT_AFTER_FAILURE if location in _timed_out else _TIMEOUT,
         isolation_level=None,

@@ -1,7 +1,9 @@
 """Checkpoints are found, loaded strictly and safely, and shared."""
 
 import json
+import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -422,3 +424,12 @@ def test_file_without_weights_raises(tmp_path, content, says):
         read_tensors(checkpoint, path)
     assert "a-model" in str(caught.value)
     assert "torch.load" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_named_pipe_is_no_file_of_a_checkpoint(name, tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(OSError, match=re.escape(name)):
+        _load(folder)

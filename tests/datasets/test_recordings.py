@@ -527,3 +527,10 @@ def test_paths_that_are_written_in_another_way(grow, tmp_path):
     (root / "table.csv").write_text("\n".join(lines), encoding="utf-8")
     data = load_recordings(root / "table.csv")
     assert data.recordings.tolist() == [str(root / "wut/\u00e4rger.wav"), str(root / "b.wav")]
+
+
+def test_named_pipes_in_a_folder_are_skipped(folder):
+    for name in ("pipe.wav", "other.wav"):
+        os.mkfifo(folder / "calm" / name)
+    (folder / "calm" / "link.wav").symlink_to(folder / "calm" / "pipe.wav")
+    assert len(load_recordings(folder).recordings) == 3

@@ -585,6 +585,15 @@ def test_a_store_without_read_permission_raises_no_error(read_only):
         assert read_only.load("n", ["1"]) == {}
 
 
+def test_a_named_pipe_in_place_of_the_file_raises_no_error(tmp_path):
+    os.mkfifo(tmp_path / "embeddings.sqlite")
+    store = EmbeddingStore(tmp_path)
+    with warns_once("not a regular file"):
+        assert store.load("n", ["1"]) == {}
+    with warns_once("not a regular file"):
+        store.save("n", {"1": np.zeros(3)})
+
+
 @pytest.mark.parametrize("where", ["file", "file/below", "file/far/below"])
 def test_a_location_that_is_not_a_folder_raises_no_error(tmp_path, where):
     (tmp_path / "file").write_text("not a folder")
