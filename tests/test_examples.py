@@ -1,5 +1,6 @@
 """The examples run, from the command line, and say what they promise."""
 
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,9 @@ def run(example, *arguments, folder):
 IN_BRIEF = {"plot_hyfuse": "1", "plot_distilled": "1"}
 
 
+@pytest.mark.skipif(
+    os.environ.get("SKLEARN_SER_EXAMPLES") == "site", reason="the examples run with the site"
+)
 @pytest.mark.parametrize(
     ("example", "arguments"),
     [

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 CI = (ROOT / ".ci/run").read_text()
 LINT = re.findall(r"^(?:ruff|codespell|mypy)\b.*$", CI, re.MULTILINE)
-CHECKS = re.findall(r"^python -(?:c|m (?:sphinx|pytest)) .*$", CI, re.MULTILINE)
+CHECKS = re.findall(r"^(python -(?:c|m (?:sphinx|pytest)) .*?)(?: &)?$", CI, re.MULTILINE)
 TESTS = re.findall(r"^python -m pytest .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
 
 
