@@ -291,7 +291,7 @@ def _path_of(recording):
         return None
     try:
         path = os.fspath(recording)
-    except Exception:  # told when the recording is read
+    except Exception:  # reported when the recording is read
         return None
     return path if isinstance(path, str) else None
 
@@ -327,7 +327,7 @@ def path_and_selection(recordings, position):
     path = _path_of(recording)
     try:
         recording = _without_dict(recording)
-    except UnusableRecording:  # told when the recording is read
+    except UnusableRecording:  # reported when the recording is read
         return None, None
     selection = None
     if isinstance(recording, SegmentOfFile):

@@ -26,7 +26,7 @@ class SegmentOfFile:
 
     Parameters
     ----------
-    path : str or path
+    path : str or path-like
         Path of the file, in any format that libsndfile reads.
 
     start : float, default=0.0
@@ -148,8 +148,12 @@ def is_segment_table(X):
         return len(X.names) > 1
     if not hasattr(X, "columns") or len(X.columns) < 2:
         return False
-    start = choose_column(list(X.columns), "start", table="X", optional=True)
-    return start is not None and not _is_numeric(X)
+    try:
+        if choose_column(list(X.columns), "start", table="X", optional=True) is None:
+            return False
+    except ValueError:  # several columns; an error of `as_segments`, unless all are numbers
+        pass
+    return not _is_numeric(X)
 
 
 def _is_numeric(X):

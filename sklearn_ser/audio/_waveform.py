@@ -63,7 +63,7 @@ def load_waveform(recording, *, sampling_rate, target_rate=None, channel=None):
     Raises
     ------
     UnusableRecording
-        If the recording can't be used, whatever it raises itself. The message is the reason.
+        If the recording can't be used, regardless of what it raises. The message is the reason.
 
     Warns
     -----

@@ -240,6 +240,9 @@ def test_segments_of_a_channel(write):
 def test_a_table_of_numbers_is_no_table_of_segments():
     table = pd.DataFrame({"start": [0.0, 1.0], "end": [1.0, 2.0], "x": [1, 2]})
     assert is_table(table)
+    assert is_table(table.assign(begin=0.0))
+    with pytest.raises(ValueError, match="may each be the start"):
+        as_recordings(table.assign(begin=0.0, path="a.wav"))
 
 
 # Cutting
