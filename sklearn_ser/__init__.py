@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sklearn_ser.estimators import EmoHRNetClassifier as EmoHRNetClassifier
     from sklearn_ser.estimators import HyperbolicFusionClassifier as HyperbolicFusionClassifier
     from sklearn_ser.layers import LayerSelector as LayerSelector
+    from sklearn_ser.speakers import SpeakerNormalizer as SpeakerNormalizer
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
 
 __version__ = "0.1.0.dev0"
@@ -42,6 +43,7 @@ _MODULE_OF: dict[str, str] = {
     "LayerSelector": "sklearn_ser.layers",
     "LogMelSpectrogram": "sklearn_ser.embedders",
     "RecordingError": "sklearn_ser.audio",
+    "SpeakerNormalizer": "sklearn_ser.speakers",
     "TextEmbedder": "sklearn_ser.embedders",
     "WavLMEmbedder": "sklearn_ser.embedders",
     "WhisperEmbedder": "sklearn_ser.embedders",

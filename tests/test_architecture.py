@@ -67,6 +67,7 @@ PACKAGES = {
     ),
     "metrics": ({"_sklearn"}, LIGHT | {"sklearn"}),
     "layers": ({"_sklearn"}, LIGHT | {"sklearn"}),
+    "speakers": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
     "inspection": (
         {"_extras", "_sklearn", "audio", "nn", "layers", "estimators", "metrics"},
         LIGHT | {"sklearn", "matplotlib", "torch"},
@@ -91,6 +92,7 @@ PACKAGES = {
             "inspection",
             "layers",
             "metrics",
+            "speakers",
             "store",
         },
         set(),

@@ -20,6 +20,7 @@ from sklearn_ser import (
     HyperbolicFusionClassifier,
     LayerSelector,
     LogMelSpectrogram,
+    SpeakerNormalizer,
     TextEmbedder,
     WavLMEmbedder,
     WhisperEmbedder,
@@ -60,6 +61,8 @@ SELECTORS = [
     LayerSelector("weighted"),
     LayerSelector("best"),
 ]
+# Each number of the first column of scikit-learn's tables is a speaker.
+NORMALIZERS = [SpeakerNormalizer(speaker=0), SpeakerNormalizer(speaker=-1, scale=True)]
 FUSIONS = [
     HyperbolicFusionClassifier(
         head=head,
@@ -151,7 +154,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
 one_block = pytest.mark.filterwarnings("ignore:blocks='auto' finds nothing")
 
 
-@parametrize_with_checks(FEW + SELECTORS[-1:], xfail_strict=True)
+@parametrize_with_checks(FEW + SELECTORS[-1:] + NORMALIZERS, xfail_strict=True)
 def test_scikit_learn_on_few(estimator, check):
     check(estimator)
 
@@ -199,7 +202,7 @@ def test_networks_predict_parts_as_the_whole(estimator):
 @pytest.mark.parametrize("check", LEFT_OUT, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(
     "estimator",
-    [FEW[0], SELECTORS[0], *map(slow, FEW[1:] + TWO_AXES + SELECTORS[1:] + FUSIONS)],
+    [FEW[0], SELECTORS[0], *NORMALIZERS, *map(slow, FEW[1:] + TWO_AXES + SELECTORS[1:] + FUSIONS)],
     ids=str,
 )
 def test_scikit_learn_checks_left_out(estimator, check):

@@ -15,7 +15,7 @@ from ._recordings import (
     path_and_selection,
     read_each,
 )
-from ._segment import SegmentOfFile, cut_into_segments, make_segments
+from ._segment import SegmentOfFile, cut_into_segments, is_segment_table, make_segments
 from ._spectrogram import (
     crop_and_pad,
     log_scale,
@@ -42,6 +42,7 @@ __all__ = [
     "cut_into_segments",
     "describe",
     "find_problems",
+    "is_segment_table",
     "is_table",
     "list_columns",
     "load_waveform",

@@ -1,0 +1,5 @@
+"""Remove the level of each speaker from representations. Does not import torch."""
+
+from ._normalizer import SpeakerNormalizer
+
+__all__ = ["SpeakerNormalizer"]
