@@ -36,7 +36,7 @@ PACKAGES = {
         LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
     "training": (
-        {"_sklearn", "_warnings", "backbones", "nn"},
+        {"_shares", "_sklearn", "_warnings", "backbones", "nn"},
         LIGHT | {"sklearn", "torch", "skorch"},
     ),
     "distillation": (
@@ -65,7 +65,7 @@ PACKAGES = {
         },
         LIGHT | {"sklearn", "torch", "geoopt"},
     ),
-    "metrics": ({"_sklearn"}, LIGHT | {"sklearn"}),
+    "metrics": ({"_shares", "_sklearn"}, LIGHT | {"sklearn"}),
     "layers": ({"_sklearn"}, LIGHT | {"sklearn"}),
     "speakers": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
     "inspection": (
@@ -74,6 +74,7 @@ PACKAGES = {
     ),
     "datasets": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
     "_extras": (set(), set()),
+    "_shares": (set(), LIGHT | {"sklearn"}),
     "_sklearn": (set(), {"sklearn"}),
     "_warnings": (set(), set()),
     "estimator_checks": (

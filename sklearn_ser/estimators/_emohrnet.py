@@ -68,12 +68,19 @@ class EmoHRNetClassifier(TorchClassifier):
     schedule : {"cosine", None}, default="cosine"
         Learning rate schedule: "cosine" decreases the learning rate to zero over `max_epochs`;
         None keeps it constant.
+    classes : array-like of shape (n_classes,), default=None
+        Sorted names of the columns of `y`, if it is an array of shares. Other targets have names
+        of their own. It is a parameter of the constructor, unlike that of scikit-learn's
+        `partial_fit`, so that it reaches each `fit` in pipelines and searches.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes. "balanced" gives all classes the same total weight.
+        Weights of the classes. "balanced" gives all classes the same total weight. With shares,
+        the weight of a recording is the mean of the weights of its classes, and "balanced" is
+        inversely proportional to the sums of shares.
     early_stopping : bool, default=False
         Whether to stop training when the unweighted average recall on held-out recordings no
         longer improves, and to keep the best weights. If `groups` is passed to `fit`, whole
-        speakers are held out, else a stratified fraction of the recordings.
+        speakers are held out, else a stratified fraction of the recordings. With shares, the
+        class of a recording is the most-voted one, here and in the recall.
     validation_fraction : float, default=0.1
         Fraction of the speakers or recordings to hold out. Only used if `early_stopping` is True.
     n_iter_no_change : int, default=10
@@ -97,7 +104,7 @@ class EmoHRNetClassifier(TorchClassifier):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes, sorted.
+        The classes, sorted. Columns of shares without votes are among them.
     state_ : dict of str to ndarray
         Weights and statistics of the network by name. The first prediction builds the network and
         makes the arrays read-only. To change the weights, assign other arrays.
@@ -211,6 +218,7 @@ class EmoHRNetClassifier(TorchClassifier):
         learning_rate=1e-3,
         weight_decay=1e-2,
         schedule="cosine",
+        classes=None,
         class_weight=None,
         early_stopping=False,
         validation_fraction=0.1,
@@ -236,6 +244,7 @@ class EmoHRNetClassifier(TorchClassifier):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.classes = classes
         self.class_weight = class_weight
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -256,8 +265,10 @@ class EmoHRNetClassifier(TorchClassifier):
         X : array-like of shape (n_recordings, n_bands, n_frames) or (n_recordings, n_frames)
             Log spectrograms, as returned by `LogMelSpectrogram`, or one band of each recording.
             In prediction, three-dimensional spectrograms may have another number of frames.
-        y : array-like of shape (n_recordings,)
-            Emotions, as strings or numbers.
+        y : array-like of shape (n_recordings,) or (n_recordings, n_classes)
+            Emotions, as strings or numbers, or soft labels: the shares of the emotions in the votes
+            of annotators, or their numbers of votes, which are divided by their sum. The emotions
+            are the columns of a data frame, or `classes` for other arrays.
         sample_weight : array-like of shape (n_recordings,), default=None
             Weights of the recordings. Only their ratios matter. Recordings of weight zero are
             ignored.
@@ -273,7 +284,7 @@ class EmoHRNetClassifier(TorchClassifier):
         ------
         ValueError
             If `X` contains recordings instead of spectrograms, or NaN, if there are fewer than two
-            classes, or if training diverges.
+            classes, if shares have no names or a recording has none, or if training diverges.
         """
         self._reset()
         data = callback_data(X, y, sample_weight)

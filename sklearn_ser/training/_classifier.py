@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 from torch.nn import functional
 
+from sklearn_ser._shares import is_soft, read_shares
 from sklearn_ser._sklearn import StrOptions, check_sample_weight, check_y
 
 from ._estimator import TorchEstimator, TrainingSet
@@ -17,12 +18,13 @@ from ._estimator import TorchEstimator, TrainingSet
 class TorchClassifier(ClassifierMixin, TorchEstimator):
     """Classifier whose module returns logits, trained with weighted cross-entropy.
 
-    A subclass has the parameter `class_weight`, calls `encode_classes` in `fit`, and defines
-    `_logits(X)`, which returns the logits of the input of `predict_proba`.
+    A subclass has the parameters `classes` and `class_weight`, calls `encode_classes` in `fit`, and
+    defines `_logits(X)`, which returns the logits of the input of `predict_proba`.
     """
 
     _parameter_constraints: dict = {
         **TorchEstimator._parameter_constraints,
+        "classes": ["array-like", None],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
     classes_: np.ndarray
@@ -60,6 +62,32 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
+    def score(self, X, y, sample_weight=None):
+        """Compute the accuracy of the predicted classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_recordings, ...)
+            As in `fit`.
+        y : array-like of shape (n_recordings,) or (n_recordings, n_classes)
+            Emotions, or shares or counts of votes as in `fit`.
+        sample_weight : array-like of shape (n_recordings,), default=None
+            Weights of the recordings.
+
+        Returns
+        -------
+        accuracy : float
+            Fraction of the recordings whose predicted class has the most votes. If m classes have
+            the most votes, each of them counts as 1/m, as if the tie were broken at random.
+        """
+        if not is_soft(y):
+            return super().score(X, y, sample_weight)
+        names, shares = _named_shares(self, y)
+        has_most_votes = shares == shares.max(axis=1, keepdims=True)
+        is_predicted = self.predict(X)[:, np.newaxis] == names
+        hits = (has_most_votes & is_predicted).sum(axis=1) / has_most_votes.sum(axis=1)
+        return float(np.average(hits, weights=sample_weight))
+
     def _logits(self, X):
         raise NotImplementedError
 
@@ -76,11 +104,13 @@ def encode_classes(estimator, X, y, sample_weight, groups):
     Parameters
     ----------
     estimator : TorchEstimator
-        A classifier with the parameter `class_weight`. With a warm start, its `classes_` are
-        kept.
+        A classifier with the parameters `classes` and `class_weight`. With a warm start, its
+        `classes_` are kept.
     X : ndarray of shape (n_recordings, ...)
         Validated inputs.
-    y, sample_weight, groups : array-like of shape (n_recordings,)
+    y : array-like of shape (n_recordings,) or (n_recordings, n_classes)
+        Argument of `fit`: classes, or shares of the classes.
+    sample_weight, groups : array-like of shape (n_recordings,)
         Arguments of `fit`.
 
     Returns
@@ -95,25 +125,59 @@ def encode_classes(estimator, X, y, sample_weight, groups):
     ValueError
         If fewer than two classes have a weight above zero, or a warm start has new classes.
     """
-    y = check_y(y, estimator=estimator)
-    check_consistent_length(X, y)
-    check_classification_targets(y)
-    classes, labels = np.unique(y, return_inverse=True)
+    read = _named_shares if is_soft(y) else _one_hot
+    classes, shares = read(estimator, y)
+    check_consistent_length(X, shares)
     if estimator._is_warm_start:
-        labels = _positions_in(estimator.classes_, classes)[labels]
+        shares = _shares_of(estimator.classes_, classes, shares)
     else:
         estimator.classes_ = classes
-    groups = check_groups(groups, len(labels))
+    groups = check_groups(groups, len(shares))
     weights = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     weights = weights / (weights.max(initial=0) or 1)  # so that no sum of them overflows
     kept = np.flatnonzero(weights)
-    _check_two_classes(estimator, labels[kept])
+    _check_two_classes(estimator, shares[kept])
     targets = weighted_targets(
-        labels, weights, classes=estimator.classes_, class_weight=estimator.class_weight
+        shares, weights, classes=estimator.classes_, class_weight=estimator.class_weight
     )
     _check_class_weight(estimator, targets)
     groups = None if groups is None else groups[kept]
-    return TrainingSet(targets, kept, labels[kept], groups), weights
+    return TrainingSet(targets, kept, shares[kept].argmax(axis=1), groups), weights
+
+
+def _one_hot(estimator, y):
+    """Return the sorted classes of a target with one axis, and a share of one for each."""
+    y = check_y(y, estimator=estimator)
+    check_classification_targets(y)
+    classes, labels = np.unique(y, return_inverse=True)
+    return classes, np.eye(len(classes))[labels]
+
+
+def _named_shares(estimator, y):
+    """Return the sorted classes of a target with two axes, and the shares of each."""
+    shares, names = read_shares(y)
+    given = None if estimator.classes is None else np.asarray(estimator.classes)
+    if given is None and names is None:
+        raise ValueError(
+            f"y of shape {shares.shape} has the share of a class in each column, but the classes "
+            "have no names: pass a data frame whose columns are the classes, or set classes=. "
+            "(cross_val_predict removes the names, and replaces shares by ranks for "
+            "predict_proba: use cross_validate with return_estimator=True.)"
+        )
+    if given is None:
+        return names, shares
+    if not np.array_equal(np.unique(given), given) or len(given) != shares.shape[1]:
+        raise ValueError(
+            f"classes={given.tolist()} must be the {shares.shape[1]} names of the columns of y, "
+            "without repetition and sorted, as are the columns of predict_proba. A data frame "
+            "may have its columns in any order."
+        )
+    if names is not None and not np.array_equal(names, given):
+        raise ValueError(
+            f"The columns of y are named {names.tolist()}, but classes={given.tolist()}. They "
+            "must be the same. Set classes=None to use the names of the columns."
+        )
+    return given, shares
 
 
 def check_groups(groups, n_recordings):
@@ -134,18 +198,21 @@ def check_groups(groups, n_recordings):
     return np.unique(groups, return_inverse=True)[1]
 
 
-def _positions_in(known, classes):
+def _shares_of(known, classes, shares):
+    """Return the shares of the known classes, of which `classes` may be some."""
     new = np.setdiff1d(classes, known)
     if len(new):
         raise ValueError(
             f"y has the classes {new.tolist()}, which the previous training did not have. It had "
             f"{known.tolist()}. Set warm_start=False to train from scratch."
         )
-    return np.searchsorted(known, classes)
+    of_known = np.zeros((len(shares), len(known)))
+    of_known[:, np.searchsorted(known, classes)] = shares
+    return of_known
 
 
-def _check_two_classes(estimator, labels):
-    present = estimator.classes_[np.unique(labels)].tolist()
+def _check_two_classes(estimator, shares):
+    present = estimator.classes_[shares.any(axis=0)].tolist()
     if len(present) < 2:
         found = f"one class, {present[0]!r}" if present else "none"
         raise ValueError(
@@ -155,30 +222,35 @@ def _check_two_classes(estimator, labels):
 
 
 def _check_class_weight(estimator, targets):
-    if (targets < 0).any() or np.count_nonzero(targets.any(axis=0)) < 2:
+    given = estimator.class_weight
+    is_negative = isinstance(given, dict) and min(given.values(), default=0) < 0
+    if is_negative or np.count_nonzero(targets.any(axis=0)) < 2:
         raise ValueError(
-            f"class_weight={estimator.class_weight!r} must be non-negative, and above zero for at "
-            "least two classes."
+            f"class_weight={given!r} must be non-negative, and above zero for at least two classes."
         )
 
 
-def weighted_targets(labels, weights, *, classes, class_weight):
-    """One-hot encode labels, multiplied by the weights of the recordings.
+def weighted_targets(shares, weights, *, classes, class_weight):
+    """Multiply the shares of the classes by the weights of the recordings.
 
     Mixup can then mix targets and weights together. The mean of torch's cross-entropy with such
     targets divides by the number of recordings, not by the sum of the weights of the batch, so
     that the weight of a recording does not depend on its batch.
 
+    The class weight of a recording is the mean over its shares. Its shares are not changed, so
+    that the loss of a recording is lowest for its own distribution, whatever the class weights.
+
     Parameters
     ----------
-    labels : ndarray of int of shape (n_recordings,)
-        Indices into `classes`.
+    shares : ndarray of shape (n_recordings, n_classes)
+        Share of each class. Each row sums to one.
     weights : ndarray of shape (n_recordings,)
         Sample weights.
     classes : ndarray of shape (n_classes,)
         Classes, as `class_weight` names them.
     class_weight : dict, "balanced" or None
-        Factors of the weights of each class.
+        Factors of the weights of each class. "balanced" are inversely proportional to the sums of
+        weighted shares.
 
     Returns
     -------
@@ -186,22 +258,25 @@ def weighted_targets(labels, weights, *, classes, class_weight):
         Nonzero weights have a mean of one.
     """
     rows = np.flatnonzero(weights)
-    present = np.unique(labels[rows])
+    recordings, labels = np.nonzero(shares[rows])  # a recording has a part in each of its classes
+    present = np.unique(labels)
     factors = np.ones(len(classes))
     factors[present] = compute_class_weight(
         class_weight,
         classes=classes[present],
-        y=classes[labels[rows]],
-        sample_weight=weights[rows],
+        y=classes[labels],
+        sample_weight=weights[rows][recordings] * shares[rows][recordings, labels],
     )
-    weights = weights * factors[labels]
-    targets = np.zeros((len(labels), len(classes)), dtype=np.float32)
-    targets[np.arange(len(labels)), labels] = weights / (weights[rows].mean() or 1)
-    return targets
+    weights = weights * (shares @ factors)
+    scaled = weights / (weights[rows].mean() or 1)
+    return (shares * scaled[:, np.newaxis]).astype(np.float32)
 
 
 def recall(logits, targets):
-    """Return the unweighted average recall, from logits and weighted one-hot targets."""
+    """Return the unweighted average recall, from logits and weighted shares.
+
+    The true class is that of the largest share, the first of several.
+    """
     rows = targets.any(dim=1)  # weight above zero
     logits, targets = logits[rows], targets[rows]
     labels = targets.argmax(dim=1)

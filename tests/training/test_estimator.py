@@ -33,6 +33,7 @@ DEFAULTS = {
     "learning_rate": 1e-2,
     "weight_decay": 0.0,
     "schedule": "cosine",
+    "classes": None,
     "class_weight": None,
     "early_stopping": False,
     "validation_fraction": 0.2,
