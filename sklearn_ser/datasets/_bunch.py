@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_ser._sklearn import validate_params
+from sklearn_ser._warnings import warn
 
 Emotion = Literal[
     "anger",
@@ -52,6 +53,8 @@ def make_bunch(
     *,
     waveforms: Sequence[np.ndarray] | None = None,
     outputs: Sequence[str] = (),
+    votes: Any = None,
+    title: str = "",
     emotions: Sequence[str] | Mapping[str, str] | None = None,
     known_emotions: Iterable[str] = (),
     keys: Mapping[str, str] | None = None,
@@ -73,6 +76,13 @@ def make_bunch(
     outputs : sequence of str, default=()
         Numeric columns that form the target instead of the emotions.
 
+    votes : DataFrame of shape (n_recordings, n_emotions), default=None
+        Number of votes for each emotion. If given, the target is the share of each emotion among
+        the votes for the selected ones. Recordings without such votes are skipped with a warning.
+
+    title : str, default=""
+        Name of the corpus, for this warning.
+
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep. A dict maps the emotions to keep to their new names.
 
@@ -89,8 +99,8 @@ def make_bunch(
         Whether to return recordings and target only.
 
     as_frame : bool, default=False
-        Whether to return recordings, target and groups as pandas Series. With `outputs` the
-        target is a DataFrame.
+        Whether to return recordings, target and groups as pandas Series. With `outputs` or
+        `votes` the target is a DataFrame.
 
     Returns
     -------
@@ -102,21 +112,26 @@ def make_bunch(
     frame = pd.DataFrame(columns)
     if waveforms is not None:
         frame["recording"] = pd.Series(waveforms, dtype=object)
-    frame = _select_emotions(frame, emotions, known_emotions).reset_index(drop=True)
+    if votes is None:
+        frame = _select_emotions(frame, emotions, known_emotions).reset_index(drop=True)
+        target = frame[list(outputs) or "emotion"]
+    else:
+        frame, target = _select_votes(frame, votes, emotions, title)
     recordings, groups = frame["recording"], frame.get("speaker")
-    target = frame[list(outputs) or "emotion"]
+    has_columns = target.ndim == 2
     if waveforms is not None:
         frame = frame.drop(columns="recording")
+    names = list(target) if has_columns else sorted(set(frame["emotion"]))
     if not as_frame:
         recordings = _as_array(recordings) if waveforms is None else recordings.tolist()
-        target = target.to_numpy() if outputs else _as_array(target)
+        target = target.to_numpy() if has_columns else _as_array(target)
         groups = None if groups is None else _as_array(groups)
     if return_X_y:
         return recordings, target
     return Bunch(
         recordings=recordings,
         target=target,
-        target_names=list(outputs) or sorted(set(frame["emotion"])),
+        target_names=names,
         groups=groups,
         frame=frame,
         DESCR=descr,
@@ -128,16 +143,8 @@ def _select_emotions(frame, emotions, known_emotions):
     """Return the rows of the selected emotions, renamed."""
     if emotions is None:
         return frame
-    names = _as_mapping(emotions)
-    shown = names if isinstance(emotions, Mapping) else list(names)
     present = sorted(set(frame["emotion"]))
-    known = sorted({*present, *known_emotions})
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(
-            f"emotions={shown!r} names {', '.join(map(repr, unknown))}, which these recordings "
-            f"do not have. They have {', '.join(map(repr, known))}."
-        )
+    names, shown = _check_emotions(emotions, {*present, *known_emotions})
     chosen = frame[frame["emotion"].isin(list(names))]
     if chosen.empty:
         raise ValueError(
@@ -145,6 +152,38 @@ def _select_emotions(frame, emotions, known_emotions):
             f"are {', '.join(map(repr, present))}."
         )
     return chosen.assign(emotion=chosen["emotion"].map(names))
+
+
+def _select_votes(frame, votes, emotions, title):
+    """Return the recordings with votes for the selected emotions, and the shares of these votes."""
+    if emotions is not None:
+        names, _ = _check_emotions(emotions, votes)
+        votes = votes[list(names)].T.groupby(names).sum().T
+    votes = votes[sorted(votes)]
+    totals = votes.sum(axis=1)
+    n_without = int((totals == 0).sum())
+    if n_without == len(votes):
+        raise ValueError(f"{title}: no recording has votes for {', '.join(votes)}.")
+    if n_without:
+        warn(
+            f"{title}: {n_without} of {len(votes)} recordings have no votes for "
+            f"{', '.join(votes)} and are skipped."
+        )
+    shares = votes.div(totals, axis=0)[totals > 0].reset_index(drop=True)
+    return frame[(totals > 0).to_numpy()].reset_index(drop=True), shares
+
+
+def _check_emotions(emotions, known):
+    """Return `emotions` as a dict from old to new names, and as shown in errors."""
+    names = _as_mapping(emotions)
+    shown = names if isinstance(emotions, Mapping) else list(names)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            f"emotions={shown!r} names {', '.join(map(repr, unknown))}, which these recordings "
+            f"do not have. They have {', '.join(map(repr, sorted(known)))}."
+        )
+    return names, shown
 
 
 def _as_mapping(emotions):

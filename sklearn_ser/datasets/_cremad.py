@@ -86,8 +86,20 @@ _LAYOUT = CorpusLayout(
 )
 
 
-@validated_loader(folder=[str, os.PathLike], labels=[StrOptions({"intended", "voice"})])
-def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, as_frame=False):
+@validated_loader(
+    folder=[str, os.PathLike],
+    labels=[StrOptions({"intended", "voice"})],
+    target=[StrOptions({"emotion", "votes"})],
+)
+def load_cremad(
+    folder,
+    *,
+    labels="intended",
+    target="emotion",
+    emotions=None,
+    return_X_y=False,
+    as_frame=False,
+):
     """Load the Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D) from a folder.
 
     7442 recordings of 91 actors, 48 men and 43 women, speaking twelve sentences in six emotions,
@@ -111,22 +123,29 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
         are read if they are below the folder, next to it, or in ``processedResults/`` next to it.
 
     labels : {"intended", "voice"}, default="intended"
-        The target.
+        The emotion of a recording.
 
         - "intended": the emotion that the actor was asked to express.
         - "voice": the emotion that most listeners chose for the voice alone. Recordings with a
           tie or without votes are skipped. One of the two files with votes is required.
 
+    target : {"emotion", "votes"}, default="emotion"
+        The target: the emotion chosen by `labels`, or soft labels: the shares of the listeners who
+        chose each emotion for the voice alone. "votes" requires ``tabulatedVotes.csv``; recordings
+        without votes for `emotions` are skipped.
+
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep, of "anger", "disgust", "fear", "happiness", "neutral" and "sadness".
         A dict keeps its keys and renames each to its value, so that emotions can be merged. None
-        keeps all.
+        keeps all. With ``target="votes"`` they are the columns of the target, and votes for other
+        emotions are ignored.
 
     return_X_y : bool, default=False
         Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
-        Whether recordings, target and groups are pandas Series.
+        Whether recordings, target and groups are pandas Series. With ``target="votes"`` the target
+        is a DataFrame.
 
     Returns
     -------
@@ -135,10 +154,10 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
 
         recordings : ndarray or Series of shape (n_recordings,)
             The paths, sorted by actor, sentence, emotion and level.
-        target : ndarray or Series of shape (n_recordings,)
-            Names of the emotions.
+        target : ndarray, Series or DataFrame of shape (n_recordings,) or (n_recordings, n_emotions)
+            Names of the emotions, or their shares.
         target_names : list of str
-            Names of the emotions that occur, sorted.
+            Names of the emotions that occur, or of the columns of the target, sorted.
         groups : ndarray or Series of shape (n_recordings,)
             The actors, "1001" to "1091".
         speaker_folds : ndarray of int of shape (n_recordings,)
@@ -146,8 +165,8 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
             The folds are defined by this package: whole actors, balanced by sex, the same on
             every call.
         frame : DataFrame of shape (n_recordings, n_columns)
-            The columns recording, emotion (the target), intended, speaker, sex, sentence, text,
-            level ("low", "medium", "high" or "unspecified"), language and speaker_fold; with
+            The columns recording, emotion (chosen by `labels`), intended, speaker, sex, sentence,
+            text, level ("low", "medium", "high" or "unspecified"), language and speaker_fold; with
             ``VideoDemographics.csv`` also age (years), race and ethnicity; with a file of votes
             voice_vote (an emotion, several separated by ":" for a tie, or "" for none); with
             ``tabulatedVotes.csv`` votes_anger to votes_sadness, the number of listeners who chose
@@ -161,7 +180,8 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
     Raises
     ------
     FileNotFoundError
-        If the folder does not exist, or there is no file with votes for ``labels="voice"``.
+        If the folder does not exist, or there is no file with votes for ``labels="voice"`` or
+        ``target="votes"``.
     NotADirectoryError
         If it is a file.
     ValueError
@@ -173,7 +193,7 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
     UserWarning
         If recordings are missing, if audio files have other names (they are skipped), if
         recordings occur more than once (each is used once), or if recordings are skipped by
-        ``labels="voice"``.
+        ``labels="voice"`` or ``target="votes"``.
 
     See Also
     --------
@@ -215,6 +235,8 @@ def load_cremad(folder, *, labels="intended", emotions=None, return_X_y=False, a
     columns["emotion"] = columns["voice_vote" if labels == "voice" else "intended"]
     return make_bunch(
         columns,
+        votes=_counted_votes(columns, root) if target == "votes" else None,
+        title=_LAYOUT.title,
         emotions=emotions,
         known_emotions=_EMOTIONS.values(),
         keys={"speaker_folds": "speaker_fold"},
@@ -313,6 +335,19 @@ def _vote_columns(found, votes, counts):
         for emotion, numbers in zip(_EMOTIONS.values(), zip(*table, strict=True), strict=True):
             columns[f"votes_{emotion}"] = numbers
     return columns
+
+
+def _counted_votes(columns, root):
+    """Return the number of votes for each emotion."""
+    import pandas as pd
+
+    if f"votes_{_EMOTIONS['ang']}" not in columns:
+        raise FileNotFoundError(
+            f"target='votes' needs {_VOTES} of CREMA-D, which is neither below "
+            f"folder={str(root)!r} nor next to it. Get it from the corpus's repository, or pass "
+            "target='emotion'."
+        )
+    return pd.DataFrame({emotion: columns[f"votes_{emotion}"] for emotion in _EMOTIONS.values()})
 
 
 def _select_majority_votes(found, votes, root):

@@ -91,6 +91,7 @@ def make_dimensional_bunch(
     columns: Any,
     *,
     target: str,
+    votes: Any = None,
     emotions: Sequence[str] | Mapping[str, str] | None,
     known_emotions: Iterable[str],
     keys: Mapping[str, str],
@@ -106,13 +107,16 @@ def make_dimensional_bunch(
     columns : DataFrame, or dict of columns, with n_recordings rows
         Metadata of each recording, including its path, emotion and dimensions.
 
-    target : {"emotion", "dimensions"}
+    target : {"emotion", "dimensions", "votes"}
         The target. With "dimensions", recordings without a value for one of them are skipped
         with a warning.
 
+    votes : DataFrame of shape (n_recordings, n_emotions), default=None
+        Number of votes for each emotion. Required by ``target="votes"``.
+
     emotions : sequence of str, dict of str to str or None
-        The emotions to keep. A dict maps them to new names. None keeps all recordings if
-        ``target="dimensions"``, else those with an agreed emotion.
+        The emotions to keep. A dict maps them to new names. None keeps the recordings with an
+        agreed emotion if ``target="emotion"``, else all.
 
     known_emotions : iterable of str
         The emotions of the corpus.
@@ -131,10 +135,12 @@ def make_dimensional_bunch(
     import pandas as pd
 
     known = list(known_emotions)
-    by_emotion = target == "emotion"
+    by_emotion, by_dimensions = target == "emotion", target == "dimensions"
     return make_bunch(
-        _select_rated(title, pd.DataFrame(columns), by_emotion),
-        outputs=() if by_emotion else DIMENSIONS,
+        _select_rated(title, pd.DataFrame(columns), by_dimensions),
+        outputs=DIMENSIONS if by_dimensions else (),
+        votes=votes,
+        title=title,
         emotions=known if emotions is None and by_emotion else emotions,
         known_emotions=[*known, NO_AGREEMENT],
         keys={**{name: name for name in DIMENSIONS}, **keys},
@@ -142,16 +148,16 @@ def make_dimensional_bunch(
     )
 
 
-def _select_rated(title, frame, by_emotion):
+def _select_rated(title, frame, by_dimensions):
     """Warn about missing ratings, and drop their recordings if the dimensions are the target."""
     is_rated = np.isfinite(frame[list(DIMENSIONS)]).all(axis=1)
     n_unrated = int((~is_rated).sum())
     if n_unrated:
-        consequence = "have NaN instead" if by_emotion else "are skipped"
+        consequence = "are skipped" if by_dimensions else "have NaN instead"
         warn(
             f"{title}: {n_unrated} of {len(frame)} recordings have no rating of arousal, valence "
             f"or dominance and {consequence}."
         )
-    if not by_emotion and not is_rated.any():
+    if by_dimensions and not is_rated.any():
         raise ValueError(f"{title}: no recording has arousal, valence and dominance.")
-    return frame if by_emotion else frame[is_rated]
+    return frame[is_rated] if by_dimensions else frame

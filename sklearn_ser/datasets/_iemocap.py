@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from sklearn_ser._sklearn import StrOptions
 from sklearn_ser._warnings import warn
 
@@ -69,13 +71,15 @@ _TURN = re.compile(
 # Categories, C-E2: Neutral; (comment), or ratings, A-E3: val 3; act 2; dom  2; (comment)
 _ANNOTATION = re.compile(r"(?P<kind>[AC])-(?P<annotator>\w+)\s*:(?P<values>[^(]*)", re.IGNORECASE)
 _RATING = re.compile(r"(act|val|dom)\w*\s*([\d.]+)", re.IGNORECASE)
+# First letters of the names of annotators who are the actors themselves.
+_SELF_EVALUATIONS = "FM"
 # Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.
 _TRANSCRIPT = re.compile(r"(?P<name>Ses\w+)\s*\[[^]]*\]\s*:\s*(?P<text>.*)", re.IGNORECASE)
 
 
 @validated_loader(
     folder=[str, os.PathLike],
-    target=[StrOptions({"emotion", "dimensions"})],
+    target=[StrOptions({"emotion", "dimensions", "votes"})],
     emotions=["array-like", Mapping, StrOptions({"four"}), None],
 )
 def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, as_frame=False):
@@ -101,8 +105,10 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
         ``SessionN/sentences/wav`` and ``SessionN/dialog/EmoEvaluation``, and for transcripts
         ``SessionN/dialog/transcriptions``.
 
-    target : {"emotion", "dimensions"}, default="emotion"
-        The target: the emotion, or arousal, valence and dominance.
+    target : {"emotion", "dimensions", "votes"}, default="emotion"
+        The target: the emotion; arousal, valence and dominance; or soft labels: the shares of the
+        emotions in the votes of the external evaluators. Each has one vote, divided evenly if he
+        chose several emotions. The actors' evaluations of themselves ("F1", "M1") are not counted.
 
     emotions : sequence of str, dict of str to str, "four" or None, default=None
         The emotions to keep, of "anger", "disgust", "excitement", "fear", "frustration",
@@ -110,15 +116,16 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
         without a majority among the annotators. A dict keeps its keys and renames each to its
         value. "four" selects the common four-class task, ``{"anger": "anger",
         "excitement": "happiness", "happiness": "happiness", "neutral": "neutral",
-        "sadness": "sadness"}``. None keeps the ten emotions with ``target="emotion"`` and all
-        turns with ``target="dimensions"``.
+        "sadness": "sadness"}``. None keeps the ten emotions with ``target="emotion"``, all turns
+        with ``target="dimensions"``, and all turns with votes with ``target="votes"``, where
+        `emotions` are the columns of the target and votes for other emotions are ignored.
 
     return_X_y : bool, default=False
         Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
-        Whether recordings, target and groups are pandas Series. With ``target="dimensions"`` the
-        target is a DataFrame.
+        Whether recordings, target and groups are pandas Series. With ``target="dimensions"`` or
+        ``target="votes"`` the target is a DataFrame.
 
     Returns
     -------
@@ -127,10 +134,10 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
 
         recordings : ndarray or Series of shape (n_recordings,)
             The paths, sorted by dialog and start time.
-        target : ndarray, Series or DataFrame of shape (n_recordings,) or (n_recordings, 3)
-            Names of the emotions, or arousal, valence and dominance.
+        target : ndarray, Series or DataFrame of shape (n_recordings,) or (n_recordings, n_columns)
+            Names of the emotions; arousal, valence and dominance; or shares of the emotions.
         target_names : list of str
-            Names of the emotions that occur, sorted, or ``["arousal", "valence", "dominance"]``.
+            Names of the emotions that occur, sorted, or of the columns of the target.
         groups : ndarray or Series of shape (n_recordings,)
             The speakers: "Ses01F", "Ses01M" to "Ses05M". The letter is the sex of the speaker of
             the turn, not the letter in the name of the dialog.
@@ -169,7 +176,8 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     UserWarning
         If turns are missing or have no recording, label, rating or transcript, if recordings or
         labels occur more than once (each is used once), if lines of the label files cannot be
-        parsed, or if audio files have other names (they are skipped).
+        parsed, if audio files have other names (they are skipped), or if turns without votes are
+        skipped by ``target="votes"``.
 
     See Also
     --------
@@ -223,13 +231,13 @@ def load_iemocap(folder, *, target="emotion", emotions=None, return_X_y=False, a
     texts = _read_transcripts(file for file in files if _is_in(file, "transcriptions"))
     names = join_labels(_LAYOUT.title, labels, audio)
     names.sort(key=lambda name: (labels[name]["dialog"].lower(), labels[name]["start"], name))
+    turns = [labels[name] for name in names]
     return make_dimensional_bunch(
         _LAYOUT.title,
         {"recording": [audio[name] for name in names]}
-        | _columns(
-            [labels[name] for name in names], match_transcripts(_LAYOUT.title, names, texts)
-        ),
+        | _columns(turns, match_transcripts(_LAYOUT.title, names, texts)),
         target=target,
+        votes=_count_votes(turns) if target == "votes" else None,
         emotions=_FOUR_CLASSES if isinstance(emotions, str) else emotions,
         known_emotions=_EMOTIONS.values(),
         keys={"sessions": "session", "text": "text"},
@@ -328,6 +336,27 @@ def _add_annotation(turn, match):
         name = "ratings"
     if values:
         turn[name].append(f"{match['annotator']}={values}")
+
+
+def _count_votes(turns):
+    """Return the number of evaluators who chose each emotion."""
+    import pandas as pd
+
+    columns = list(_EMOTIONS.values())
+    counts = np.zeros((len(turns), len(columns)))
+    for row, turn in zip(counts, turns, strict=True):
+        for vote in turn["votes"]:
+            annotator, _, chosen = vote.partition("=")
+            if annotator[0].upper() not in _SELF_EVALUATIONS:
+                emotions = [_decode_category(word) for word in chosen.split(",")]
+                for emotion in emotions:
+                    row[columns.index(emotion)] += 1 / len(emotions)
+    return pd.DataFrame(counts, columns=columns)
+
+
+def _decode_category(word):
+    """Return the emotion of a category such as "Excited", whose first letters are its code."""
+    return _EMOTIONS.get(word[:3].lower(), "other")
 
 
 def _read_transcripts(files):

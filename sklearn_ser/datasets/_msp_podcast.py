@@ -45,6 +45,15 @@ _COLUMNS = {
     "EmoVal": "valence",
     "EmoDom": "dominance",
 }
+# Primary emotions as the workers chose them; others are "Other", or "Other-" and a word.
+_PRIMARY: dict[str, str] = {
+    **{letter.lower(): emotion for letter, emotion in _EMOTIONS.items()},
+    **{emotion: emotion for emotion in _EMOTIONS.values()},
+    "angry": "anger",
+    "happy": "happiness",
+    "sad": "sadness",
+}
+_VOTE_FILES = ("labels_detailed.csv", "labels.txt")
 _RESERVED_COLUMNS = {"recording", "text", "language", *_COLUMNS.values()}
 _UNKNOWN = "Unknown"
 
@@ -66,7 +75,7 @@ _LAYOUT = CorpusLayout(
 @validated_loader(
     folder=[str, os.PathLike],
     split=[str, "array-like", None],
-    target=[StrOptions({"emotion", "dimensions"})],
+    target=[StrOptions({"emotion", "dimensions", "votes"})],
     transcripts=["boolean"],
 )
 def load_msp_podcast(
@@ -95,14 +104,18 @@ def load_msp_podcast(
     split : str, sequence of str or None, default=None
         The parts of the split to load, such as "Train" or ``["Test1", "Test2"]``. None loads all.
 
-    target : {"emotion", "dimensions"}, default="emotion"
-        The target: the emotion, or arousal, valence and dominance.
+    target : {"emotion", "dimensions", "votes"}, default="emotion"
+        The target: the emotion; arousal, valence and dominance; or soft labels: the shares of the
+        primary emotions chosen by the crowd workers. "votes" requires labels_detailed.csv or
+        labels.txt in Labels/. Emotions in the workers' own words are votes for "other".
 
     emotions : sequence of str, dict of str to str or None, default=None
         The emotions to keep, of "anger", "contempt", "disgust", "fear", "happiness", "neutral",
         "other", "sadness" and "surprise", and "no agreement" for turns without agreement among
         the annotators. A dict keeps its keys and renames each to its value. None keeps the nine
-        emotions with ``target="emotion"`` and all turns with ``target="dimensions"``.
+        emotions with ``target="emotion"``, all turns with ``target="dimensions"``, and all turns
+        with votes with ``target="votes"``, where `emotions` are the columns of the target and
+        votes for other emotions are ignored.
 
     transcripts : bool, default=False
         Whether to read the transcripts. Each is a small file, and opening a hundred thousand
@@ -112,8 +125,8 @@ def load_msp_podcast(
         Whether to return ``(recordings, target)`` instead of a Bunch.
 
     as_frame : bool, default=False
-        Whether recordings, target and groups are pandas Series. With ``target="dimensions"`` the
-        target is a DataFrame.
+        Whether recordings, target and groups are pandas Series. With ``target="dimensions"`` or
+        ``target="votes"`` the target is a DataFrame.
 
     Returns
     -------
@@ -122,10 +135,10 @@ def load_msp_podcast(
 
         recordings : ndarray or Series of shape (n_recordings,)
             The paths, in the order of the table of labels.
-        target : ndarray, Series or DataFrame of shape (n_recordings,) or (n_recordings, 3)
-            Names of the emotions, or arousal, valence and dominance.
+        target : ndarray, Series or DataFrame of shape (n_recordings,) or (n_recordings, n_columns)
+            Names of the emotions; arousal, valence and dominance; or shares of the emotions.
         target_names : list of str
-            Names of the emotions that occur, sorted, or ``["arousal", "valence", "dominance"]``.
+            Names of the emotions that occur, sorted, or of the columns of the target.
         groups : ndarray or Series of shape (n_recordings,)
             The numbers of the speakers as strings, or "Unknown" for all unidentified speakers.
         split : ndarray of shape (n_recordings,)
@@ -149,7 +162,7 @@ def load_msp_podcast(
     Raises
     ------
     FileNotFoundError
-        If the folder does not exist.
+        If the folder does not exist, or there is no file with votes for ``target="votes"``.
     NotADirectoryError
         If it is a file.
     ValueError
@@ -161,8 +174,9 @@ def load_msp_podcast(
     -----
     UserWarning
         If turns have no audio file, no label (such as those of the third test set, whose labels
-        are withheld), an unknown class, a missing rating, an unknown speaker or no transcript, or
-        if turns occur more than once (each is used once).
+        are withheld), an unknown class, a missing rating, an unknown speaker or no transcript, if
+        turns occur more than once (each is used once), or if turns without votes are skipped by
+        ``target="votes"``.
 
     See Also
     --------
@@ -214,6 +228,7 @@ def load_msp_podcast(
         _LAYOUT.title,
         turns,
         target=target,
+        votes=_count_votes(labels.parent, turns.index) if target == "votes" else None,
         emotions=emotions,
         known_emotions=_EMOTIONS.values(),
         keys={name: name for name in ("split", "text") if name in turns},
@@ -244,8 +259,13 @@ def _find_release(folder):
 def _find_labels(root):
     """Return the path of the table of labels, or None, preferring the correct spelling."""
     folder = _subfolder(root, "labels")
-    files = {path.name.lower(): path for path in folder.iterdir()} if folder else {}
-    return next((files[name] for name in _LABEL_FILES if name in files), None)
+    return _find_first(folder, _LABEL_FILES) if folder else None
+
+
+def _find_first(folder, names):
+    """Return the path of the first file that exists, ignoring letter case, or None."""
+    files = {path.name.lower(): path for path in folder.iterdir()}
+    return next((files[name] for name in names if name in files), None)
 
 
 def _subfolder(root, *names):
@@ -301,7 +321,7 @@ def _decode_classes(classes):
 def _drop_repeated_turns(turns):
     """Return the first row of each turn, indexed by name in lower case."""
     files = turns.pop("name")
-    turns.index = [os.path.splitext(os.path.basename(file))[0].lower() for file in files]
+    turns.index = list(map(_turn_name, files))
     repeated = turns.index.duplicated()
     if repeated.any():
         warn(
@@ -309,6 +329,11 @@ def _drop_repeated_turns(turns):
             "Only the first row of each turn is used."
         )
     return turns[~repeated]
+
+
+def _turn_name(file):
+    """Return the name of a turn in lower case from the name of its file."""
+    return os.path.splitext(os.path.basename(file.strip()))[0].lower()
 
 
 def _join(turns, audio, split):
@@ -335,6 +360,58 @@ def _select_split(parts, split):
             f"{', '.join(map(repr, known))}."
         )
     return parts.isin(requested)
+
+
+def _count_votes(folder, names):
+    """Return the number of workers who chose each primary emotion for each of the turns."""
+    import pandas as pd
+
+    path = _find_first(folder, _VOTE_FILES)
+    if path is None:
+        raise FileNotFoundError(
+            f"target='votes' needs {' or '.join(_VOTE_FILES)} of {_LAYOUT.title}, and neither is "
+            f"in {str(folder)!r}. Copy it there from the release, or pass target='emotion'."
+        )
+    is_table = path.name.lower() == _VOTE_FILES[0]
+    files, choices = (_read_vote_table if is_table else _read_vote_text)(path)
+    emotions = [
+        _PRIMARY.get(choice.lower(), "other") if choice else None for choice in choices.str.strip()
+    ]
+    counts = pd.crosstab([_turn_name(file) for file in files], emotions)
+    return counts.reindex(index=names, columns=list(_EMOTIONS.values()), fill_value=0)
+
+
+def _read_vote_table(path):
+    """Return the file and the primary emotion of each row of labels_detailed.csv."""
+    table = read_csv(path, f"The table {str(path)!r}", _LAYOUT.origin).frame
+    columns = {header.strip().lower(): table[header] for header in table}
+    if "filename" in columns and "emoclass_major" in columns:
+        return columns["filename"], columns["emoclass_major"]
+    if "filename" in columns and "emodetail" in columns:
+        # WORKER00000001; Other-confused; Concerned,Confused; A:3.0; V:3.0; D:4.0;
+        return columns["filename"], columns["emodetail"].str.split(";").str.get(1).fillna("")
+    raise ValueError(
+        f"The table {str(path)!r} must have the columns FileName and EmoClass_Major or EmoDetail; "
+        f"its columns are {', '.join(table)}."
+    )
+
+
+def _read_vote_text(path):
+    """Return the file and the primary emotion of each worker's line in labels.txt.
+
+    The lines of the workers follow that of their turn.
+    """
+    import pandas as pd
+
+    files, choices, file = [], [], None
+    for line in read_text(path).splitlines():
+        first, *others = line.strip().split(";")
+        if not first.upper().startswith("WORKER"):
+            file = first or file
+        elif file is not None and others:
+            files.append(file)
+            choices.append(others[0])
+    return files, pd.Series(choices, dtype=object)
 
 
 def _warn_unknown_speakers(speakers):

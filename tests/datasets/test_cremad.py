@@ -340,3 +340,51 @@ def test_invalid_table(few, text, message):
 def test_labels_are_validated():
     with pytest.raises(ValueError, match="'labels' parameter of load_cremad"):
         load_cremad("nowhere", labels="face")
+
+
+def test_votes_as_soft_labels(few):
+    write(few, "processedResults/tabulatedVotes.csv", VOTES)
+    emotions = ["anger", "disgust", "fear", "happiness", "neutral", "sadness"]
+    with pytest.warns(UserWarning, match="4 of 7 recordings have no votes for anger, .* skipped"):
+        data = load_cremad(few, target="votes", as_frame=True)
+    assert data.target_names == list(data.target) == emotions
+    by_name = dict(zip(names_of(data), data.target.to_numpy().tolist(), strict=True))
+    assert by_name == {
+        "1001_IEO_ANG_LO": pytest.approx([4 / 9, 4 / 9, 1 / 9, 0, 0, 0]),
+        "1001_IEO_HAP_LO": pytest.approx([0, 0, 0, 3 / 9, 6 / 9, 0]),
+        "1001_IEO_NEU_XX": pytest.approx([0, 0, 0, 1 / 11, 10 / 11, 0]),
+    }
+    assert data.frame["emotion"].tolist() == ["anger", "happiness", "neutral"]
+    assert data.frame["votes_anger"].tolist() == [4, 0, 0]
+    assert len(data.speaker_folds) == len(data.groups) == 3
+
+
+def test_votes_for_some_emotions(few):
+    write(few, "tabulatedVotes.csv", VOTES)
+    merged = {"happiness": "calm", "fear": "calm", "anger": "anger"}
+    with pytest.warns(UserWarning, match="4 of 7 recordings have no votes for anger, calm and"):
+        _, y = load_cremad(few, target="votes", emotions=merged, return_X_y=True)
+    np.testing.assert_allclose(y, [[4 / 5, 1 / 5], [0, 1], [0, 1]])
+    with pytest.warns(UserWarning, match="5 of 7 recordings have no votes for happiness, neutral"):
+        data = load_cremad(few, target="votes", emotions=["neutral", "happiness"])
+    assert data.target_names == ["happiness", "neutral"]
+    np.testing.assert_allclose(data.target, [[1 / 3, 2 / 3], [1 / 11, 10 / 11]])
+    with pytest.raises(ValueError, match="no recording has votes for sadness"):
+        load_cremad(few, target="votes", emotions=["sadness"])
+    with pytest.raises(ValueError, match="names 'joy', which these recordings do not have"):
+        load_cremad(few, target="votes", emotions=["joy"])
+
+
+def test_votes_of_recordings_with_a_majority(few):
+    write(few, "tabulatedVotes.csv", VOTES)
+    with pytest.warns(UserWarning, match="skipped by labels='voice'"):
+        data = load_cremad(few, labels="voice", target="votes")
+    assert names_of(data) == ["1001_IEO_HAP_LO", "1001_IEO_NEU_XX"]
+    assert data.frame["emotion"].tolist() == ["neutral", "neutral"]
+
+
+def test_soft_labels_need_the_table_of_votes(few):
+    write(few, "summaryTable.csv", SUMMARY)
+    message = r"target='votes' needs processedResults/tabulatedVotes\.csv .* target='emotion'"
+    with pytest.raises(FileNotFoundError, match=message):
+        load_cremad(few, target="votes")

@@ -284,6 +284,47 @@ def test_groups_are_speakers_and_sessions_keep_partners_together(release):
         assert not set(data.groups[train]) & set(data.groups[test])
 
 
+VOTED = """\
+[1.0 - 2.0]	Ses01F_impro01_F000	neu	[2.5, 2.0, 3.0]
+C-E2:	Neutral;	()
+C-E3:	Neutral; Frustration;	()
+C-E4:	Excited; Happiness; Surprise;	()
+C-F1:	Anger;	()
+A-E3:	val 3; act 2; dom  2;	()
+
+[3.0 - 4.0]	Ses01F_impro01_M001	xxx	[2.5, 3.5, 2.0]
+C-E2:	Sadness; Other;	(relieved)
+C-E3:	Puzzled;	()
+C-M1:	Sadness;	()
+
+[5.0 - 6.0]	Ses01F_impro01_M002	ang	[2.5, 3.5, 2.0]
+C-M1:	Anger;	()
+"""
+
+
+def test_votes_as_soft_labels(release):
+    data, warned = told(release({"Ses01F_impro01": VOTED}), target="votes", as_frame=True)
+    assert "1 of 3 recordings have no votes for anger, disgust, excitement" in warned[-1]
+    assert data.target_names == list(data.target) == sorted(_EMOTIONS.values())
+    first, second = ({k: v for k, v in row.items() if v} for row in data.target.to_dict("records"))
+    happy = {"excitement": 1 / 9, "happiness": 1 / 9, "surprise": 1 / 9}
+    assert first == pytest.approx({"neutral": 1.5 / 3, "frustration": 0.5 / 3, **happy})
+    # Words that are no category are other emotions.
+    assert second == pytest.approx({"sadness": 1 / 4, "other": 3 / 4})
+    assert data.frame["emotion"].tolist() == ["neutral", "no agreement"]
+    assert data.sessions.tolist() == [1, 1]
+    assert data.text.tolist() == [None, None]
+
+
+def test_votes_for_four_classes(release):
+    folder = release({"Ses01F_impro01": VOTED})
+    data, _ = told(folder, target="votes", emotions="four")
+    assert data.target_names == ["anger", "happiness", "neutral", "sadness"]
+    np.testing.assert_allclose(data.target, [[0, 4 / 13, 9 / 13, 0], [0, 0, 0, 1]])
+    with pytest.raises(ValueError, match="names 'no agreement', which these recordings do not"):
+        told(folder, target="votes", emotions=["anger", "no agreement"])
+
+
 def test_incomplete_corpus_is_reported(release):
     with pytest.warns(UserWarning, match=r"3 of 10039 recordings; session 1 has 2 of 1819, 2 has"):
         load_iemocap(release(LABELS, TEXTS))

@@ -39,6 +39,7 @@ def release(tmp_path):
         audios="Audios",
         labels="labels_consensus.csv",
         transcripts=None,
+        votes=None,
     ):
         folder = tmp_path / root
         for name in ("Labels", audios):
@@ -47,6 +48,8 @@ def release(tmp_path):
         (folder / "Labels" / labels).write_bytes(table)
         for name in files:
             (folder / audios / name).touch()
+        for name, text in (votes or {}).items():
+            (folder / "Labels" / name).write_text(text)
         for name, text in (transcripts or {}).items():
             (folder / "Transcripts").mkdir(exist_ok=True)
             (folder / "Transcripts" / f"{name}.txt").write_bytes(text)
@@ -246,6 +249,69 @@ def test_transcripts(one_warning, release):
     data, message = one_warning(load_msp_podcast, release(root="none"), transcripts=True)
     assert data.text.tolist() == [None] * 3
     assert "4 of 4" in message
+
+
+# In the layouts of three releases: one line for each worker, or one column for each answer.
+WORKERS = {
+    "0001_0008": ["Neutral; Neutral", "Other-confused; Concerned,Confused", "Neutral; Neutral"],
+    "0002_0033": ["Angry; Angry,Annoyed", "Disgust; Disgust", "angry; Angry", "Contempt; "],
+    "0002_0039": ["Sad; Sad", "Happy; Happy", "Fear; Fear", "Surprise; Amused,Surprise"],
+    "0003_0001": [],
+}
+ANSWERS = [
+    (f"MSP-PODCAST_{turn}.wav", n, *answer.split("; "))
+    for turn, answers in WORKERS.items()
+    for n, answer in enumerate(answers)
+]
+DETAILS = [
+    (file, f"WORKER{n:08d}; {primary}; {secondary}; A:3.000000; V:4.000000; D:3.000000;")
+    for file, n, primary, secondary in ANSWERS
+]
+VOTE_FILES = {
+    "labels_detailed.csv": "FileName,EmoDetail\n"
+    + "".join(f'{file},"{detail}"\n' for file, detail in DETAILS),
+    "labels_detailed.CSV": "FileName,Workers,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom\n"
+    + "".join(f'{f},WORKER{n},{one},"{others}",3,4,3\n' for f, n, one, others in ANSWERS),
+    "labels.txt": "\n\n".join(
+        "\n".join(
+            [f"{file}; N; A:2.400000; V:4.000000; D:2.800000;"]
+            + [detail for other, detail in DETAILS if other == file]
+        )
+        for file in FILES
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VOTE_FILES)
+def test_votes_as_soft_labels(one_warning, release, name):
+    folder = release(votes={name: VOTE_FILES[name]})
+    data, message = one_warning(load_msp_podcast, folder, target="votes", as_frame=True)
+    assert "1 of 4 recordings have no votes for anger, contempt" in message
+    assert data.target_names == list(data.target) == sorted(_EMOTIONS.values())
+    voted = [{k: v for k, v in row.items() if v} for row in data.target.to_dict("records")]
+    quarters = dict.fromkeys(["sadness", "happiness", "fear", "surprise"], 1 / 4)
+    assert voted == [
+        pytest.approx({"neutral": 2 / 3, "other": 1 / 3}),
+        {"anger": 1 / 2, "disgust": 1 / 4, "contempt": 1 / 4},
+        quarters,
+    ]
+    assert data.frame["emotion"].tolist() == ["neutral", "anger", "no agreement"]
+    assert data.split.tolist() == ["Test1", "Train", "Train"]
+    options = {"target": "votes", "emotions": ["fear", "anger"], "split": "Train"}
+    assert load_msp_podcast(folder, return_X_y=True, **options)[1].tolist() == [[1, 0], [0, 1]]
+
+
+def test_files_of_votes(release):
+    folder = release()
+    message = r"needs labels_detailed\.csv or labels\.txt of MSP-Podcast.*target='emotion'"
+    with pytest.raises(FileNotFoundError, match=message):
+        load_msp_podcast(folder, target="votes")
+    both = {"labels.txt": "", "labels_detailed.csv": VOTE_FILES["labels_detailed.csv"]}
+    data = load_msp_podcast(release(votes=both), target="votes", split=["Test1", "Train"])
+    assert len(data.recordings) == 3
+    release(votes={"labels_detailed.csv": "FileName,Votes\na.wav,3\n"})
+    with pytest.raises(ValueError, match=r"EmoClass_Major or EmoDetail; .* are FileName, Votes"):
+        load_msp_podcast(folder, target="votes")
 
 
 def test_incomplete_releases(tmp_path, release):
