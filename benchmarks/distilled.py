@@ -52,7 +52,7 @@ from sklearn_ser.distillation._students import (
 from sklearn_ser.metrics import (
     concordance_correlation_coefficient,
     concordance_scorer,
-    confidence_interval,
+    paired_difference,
 )
 
 TARGETS = ["arousal", "valence", "dominance"]
@@ -281,18 +281,16 @@ def report(lines, table):
             own = concordance_correlation_coefficient(y[:, column], predicted[:, column])
             print(f"  {target} {own:.3f}", end="")
             if arm != "teacher" and "teacher" in predictions:
-                both = np.column_stack([predicted[:, column], predictions["teacher"][:, column]])
-                low, high = confidence_interval(
-                    difference, y[:, column], both, groups=speakers, random_state=0
+                difference, low, high = paired_difference(
+                    concordance_correlation_coefficient,
+                    y[:, column],
+                    predicted[:, column],
+                    predictions["teacher"][:, column],
+                    groups=speakers,
+                    random_state=0,
                 )
-                print(f", {difference(y[:, column], both):+.3f} [{low:+.3f}, {high:+.3f}]", end="")
+                print(f", {difference:+.3f} [{low:+.3f}, {high:+.3f}]", end="")
         print()
-
-
-def difference(y, both):
-    """Return how much more concordance the first column has than the second."""
-    ours, theirs = (concordance_correlation_coefficient(y, column) for column in both.T)
-    return ours - theirs
 
 
 def main():

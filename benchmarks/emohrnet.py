@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_ser import EmoHRNetClassifier, LogMelSpectrogram
 from sklearn_ser.audio import load_waveform
 from sklearn_ser.datasets import load_emodb, load_ravdess
-from sklearn_ser.metrics import confidence_interval, unweighted_average_recall
+from sklearn_ser.metrics import confidence_interval, paired_difference, unweighted_average_recall
 
 SAMPLING_RATE = 16000
 CORPORA = {
@@ -205,16 +205,12 @@ def add_linear(arguments, corpus, lines):
 
 def compare(y, speakers, network, linear):
     """Print the recall of the linear classifier, and the interval of the network's gain."""
-
-    def gain(y, both):
-        network, linear = both.T
-        return unweighted_average_recall(y, network) - unweighted_average_recall(y, linear)
-
-    both = np.column_stack([network, linear])
-    low, high = confidence_interval(gain, y, both, groups=speakers, random_state=0)
+    gain, low, high = paired_difference(
+        unweighted_average_recall, y, network, linear, groups=speakers, random_state=0
+    )
     print(
         f"linear: UAR {unweighted_average_recall(y, linear):.3f}; the network's is "
-        f"{gain(y, both):+.3f} [{low:+.3f}, {high:+.3f}] beside it"
+        f"{gain:+.3f} [{low:+.3f}, {high:+.3f}] beside it"
     )
 
 

@@ -65,9 +65,9 @@ PACKAGES = {
         },
         LIGHT | {"sklearn", "torch", "geoopt"},
     ),
-    "metrics": ({"_shares", "_sklearn"}, LIGHT | {"sklearn"}),
-    "layers": ({"_sklearn"}, LIGHT | {"sklearn"}),
     "speakers": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
+    "metrics": ({"_shares", "_sklearn"}, LIGHT | {"sklearn", "pandas"}),
+    "layers": ({"_sklearn", "metrics"}, LIGHT | {"sklearn"}),
     "inspection": (
         {"_extras", "_sklearn", "audio", "nn", "layers", "estimators", "metrics"},
         LIGHT | {"sklearn", "matplotlib", "torch"},

@@ -14,6 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+import sklearn_ser.metrics  # noqa: F401 - registers the names of its scorers
 from sklearn_ser._sklearn import (
     HasMethods,
     Interval,

@@ -1,7 +1,7 @@
 """Metrics for emotion classes."""
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import recall_score
 
 
 def unweighted_average_recall(y_true, y_pred, *, sample_weight=None):
@@ -30,6 +30,8 @@ def unweighted_average_recall(y_true, y_pred, *, sample_weight=None):
     --------
     sklearn.metrics.balanced_accuracy_score : The same metric, with a warning for predicted
         classes that do not occur.
+    unweighted_average_recall_scorer : Scorer for the `scoring` parameter of searches, also
+        ``scoring="unweighted_average_recall"``.
     confidence_interval : Confidence interval over speakers.
 
     References
@@ -42,6 +44,7 @@ def unweighted_average_recall(y_true, y_pred, *, sample_weight=None):
     >>> unweighted_average_recall(["anger", "anger", "anger", "fear"], ["anger"] * 4)
     0.5
     """
-    matrix = confusion_matrix(y_true, y_pred, sample_weight=sample_weight)
-    occurs = matrix.sum(axis=1) > 0
-    return float(np.mean(np.diag(matrix)[occurs] / matrix[occurs].sum(axis=1)))
+    recalls = recall_score(
+        y_true, y_pred, average=None, sample_weight=sample_weight, zero_division=np.nan
+    )
+    return float(np.nanmean(recalls))  # undefined for classes that do not occur in y_true

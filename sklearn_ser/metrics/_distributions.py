@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 from scipy.special import rel_entr
-from sklearn.metrics import f1_score, make_scorer
+from sklearn.metrics import f1_score
 from sklearn.utils import check_consistent_length
 
 from sklearn_ser._shares import is_soft, read_shares
@@ -187,12 +187,3 @@ def _check_distributions(y_true, y_proba, sample_weight):
 def _relative_entropy(shares, others):
     """Return the Kullback-Leibler divergence of each row, in bits."""
     return rel_entr(shares, others).sum(axis=1) / np.log(2)
-
-
-distribution_divergence_scorer = make_scorer(
-    distribution_divergence, response_method="predict_proba", greater_is_better=False
-)
-"""Scorer for the negative mean Jensen-Shannon divergence.
-
-For the other metrics, use ``make_scorer(distribution_f1_score, response_method="predict_proba")``.
-"""

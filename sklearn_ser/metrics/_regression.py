@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.metrics import make_scorer
 from sklearn.utils import check_array, check_consistent_length
 
 from sklearn_ser._sklearn import StrOptions, check_sample_weight, validate_params
@@ -57,7 +56,8 @@ def concordance_correlation_coefficient(
     See Also
     --------
     confidence_interval : Confidence interval over speakers.
-    concordance_scorer : Scorer for the ``scoring`` parameter of searches.
+    concordance_scorer : Scorer for the `scoring` parameter of searches, also
+        ``scoring="concordance_correlation_coefficient"``.
 
     Notes
     -----
@@ -132,11 +132,3 @@ def _coefficients(true, predicted, weights):
         )
     with np.errstate(invalid="ignore"):
         return 2 * covariance / denominator
-
-
-concordance_scorer = make_scorer(concordance_correlation_coefficient)
-"""Scorer for the mean coefficient over targets.
-
-For the first of three targets, use ``make_scorer(concordance_correlation_coefficient,
-multioutput=[1, 0, 0])``.
-"""
