@@ -1,7 +1,8 @@
 """Evaluate layers of a frozen Whisper with a linear classifier, in nested cross-validation.
 
 python benchmarks/frozen_layers.py path/to/whisper-base-encoder \
-    --emodb path/to/emodb --ravdess path/to/ravdess --memory cache [--family ...] [--context ...]
+    --emodb path/to/emodb --ravdess path/to/ravdess --memory cache [--family ...] [--context ...] \
+    [--actors]
 """
 
 import argparse
@@ -104,6 +105,9 @@ def main():
     parser.add_argument("--family", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
     parser.add_argument("--context", choices=["30s", "recording"], default="30s")
     parser.add_argument("--random", action="store_true", help="evaluate random splits too")
+    parser.add_argument(
+        "--actors", action="store_true", help="leave one actor of RAVDESS out, not EmoBox's folds"
+    )
     arguments = parser.parse_args()
     embedder = WhisperEmbedder(
         arguments.model, layers="all", context=arguments.context, memory=arguments.memory
@@ -114,7 +118,8 @@ def main():
         report("Emo-DB", corpus, corpus.groups, LeaveOneGroupOut(), *settings)
     if arguments.ravdess:
         corpus = load_ravdess(arguments.ravdess)
-        report("RAVDESS", corpus, corpus.emobox_folds, GroupKFold(5), *settings)
+        folds = corpus.groups if arguments.actors else corpus.emobox_folds
+        report("RAVDESS", corpus, folds, GroupKFold(5), *settings)
 
 
 if __name__ == "__main__":
