@@ -19,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import (
     CodecEmbedder,
-    LayerSelector,
     SpeakerNormalizer,
     WhisperEmbedder,
     XVectorEmbedder,
@@ -31,27 +30,33 @@ C_VALUES = [0.003, 0.01, 0.1]
 # Numbers of enrolled recordings of a test speaker; None for all.
 N_ENROLLMENTS = [0, 1, 5, 10, 20, None]
 N_DRAWS = 3
-N_LAYERS = 7
+N_LAYERS = 7  # of Whisper base
+# The candidates for the layers of each input.
 LAYERS = {
-    "Whisper, one layer": list(range(N_LAYERS)),
-    "Whisper, three adjacent layers": [list(range(first, first + 3)) for first in range(5)],
+    "Whisper, one layer": [[layer] for layer in range(N_LAYERS)],
+    "Whisper, three adjacent layers": [[n, n + 1, n + 2] for n in range(N_LAYERS - 2)],
     "Whisper, all layers": [list(range(N_LAYERS))],
-    "GE2E, Lyra": [0],
+    "GE2E, Lyra": [[0]],
 }
 
 
-def search(layers, n_layers, cv, *, adapted):
-    """Return the search over layers, C and, if the speakers' levels are removed, `scale`."""
+def search(tables, y, speakers, *, adapted):
+    """Return the position of the best of several tables, and the classifier with the best C."""
     steps = [
-        ("layers", LayerSelector(n_layers=n_layers)),
         ("standardize", StandardScaler()),
         ("classifier", LogisticRegression(class_weight="balanced", max_iter=1000)),
     ]
-    grid = {"layers__layer": layers, "classifier__C": C_VALUES}
     if adapted:
         steps.insert(0, ("speaker", SpeakerNormalizer(speaker=0)))
-        grid["speaker__scale"] = [False, True]
-    return GridSearchCV(Pipeline(steps), grid, cv=cv, scoring="balanced_accuracy")
+    grid, cv = {"classifier__C": C_VALUES}, GroupKFold(5)
+    searches = [
+        GridSearchCV(Pipeline(steps), grid, cv=cv, scoring="unweighted_average_recall").fit(
+            table if adapted else table[:, 1:], y, groups=speakers
+        )
+        for table in tables
+    ]
+    best = int(np.argmax([fitted.best_score_ for fitted in searches]))
+    return best, searches[best]
 
 
 def predict_enrolled(fitted, X, y, speakers):
@@ -81,25 +86,27 @@ def _with(fitted, **params):
     return pipeline
 
 
-def evaluate(X, y, speakers, folds, inner, layers, n_layers):
-    """Return the predictions of all arms, and the parameters that were selected."""
-    table = np.column_stack([pd.factorize(speakers)[0], X])
-    predicted, chosen = {}, {"strict": [], "adapted": []}
-    for train, test in LeaveOneGroupOut().split(X, y, folds):
-        strict = search(layers, n_layers, inner, adapted=False)
-        strict.fit(X[train], y[train], groups=speakers[train])
-        adapted = search(layers, n_layers, inner, adapted=True)
-        adapted.fit(table[train], y[train], groups=speakers[train])
-        arms = predict_enrolled(adapted.best_estimator_, table[test], y[test], speakers[test])
-        for name, draws in {"strict": [strict.predict(X[test])], **arms}.items():
+def evaluate(candidates, y, speakers, folds):
+    """Return the predictions of all arms, and what was selected in each fold."""
+    codes = pd.factorize(speakers)[0]
+    tables = [np.column_stack([codes, X]) for X in candidates]
+    predicted, selected = {}, []
+    for train, test in LeaveOneGroupOut().split(codes, y, folds):
+        parts = [table[train] for table in tables]
+        strict_layer, strict = search(parts, y[train], speakers[train], adapted=False)
+        layer, adapted = search(parts, y[train], speakers[train], adapted=True)
+        arms = predict_enrolled(
+            adapted.best_estimator_, tables[layer][test], y[test], speakers[test]
+        )
+        arms = {"strict": [strict.predict(tables[strict_layer][test, 1:])], **arms}
+        for name, draws in arms.items():
             stored = predicted.setdefault(name, [np.full_like(y, "") for _ in draws])
             for rows, draw in zip(stored, draws, strict=True):
                 rows[test] = draw
-        chosen["strict"].append(strict.best_params_)
-        chosen["adapted"].append(adapted.best_params_)
+        selected.append([strict_layer, strict.best_params_, layer, adapted.best_params_])
     # An emotion that one speaker lacks cannot be enrolled for all.
     predicted = {name: draws for name, draws in predicted.items() if "" not in draws[0]}
-    return {name: [draw.tolist() for draw in draws] for name, draws in predicted.items()}, chosen
+    return {name: [draw.tolist() for draw in draws] for name, draws in predicted.items()}, selected
 
 
 def report(title, y, speakers, predicted):
@@ -137,46 +144,46 @@ def main():
     parser.add_argument("--memory", help="folder for caching embeddings", required=True)
     parser.add_argument("--results", help="file of results, which are not computed again")
     parser.add_argument("--inputs", nargs="+", choices=list(LAYERS), default=list(LAYERS))
+    parser.add_argument("--protocols", nargs="+", help="some of the printed ones, by name")
     arguments = parser.parse_args()
     results = Path(arguments.results or "speaker_normalization.jsonl")
     known = {}
     if results.exists():
         entries = map(json.loads, results.read_text(encoding="utf-8").splitlines())
         known = {entry["title"]: entry["predicted"] for entry in entries}
-    corpora = []
+    corpora = {}
     if arguments.emodb:
         corpus = load_emodb(arguments.emodb)
-        corpora.append(("Emo-DB, one speaker", corpus, corpus.groups, LeaveOneGroupOut()))
+        corpora["Emo-DB, one speaker"] = corpus, corpus.groups
     if arguments.ravdess:
         corpus = load_ravdess(arguments.ravdess)
-        corpora.append(("RAVDESS, EmoBox's folds", corpus, corpus.emobox_folds, GroupKFold(5)))
-        corpora.append(("RAVDESS, one actor", corpus, corpus.groups, GroupKFold(5)))
+        corpora["RAVDESS, EmoBox's folds"] = corpus, corpus.emobox_folds
+        corpora["RAVDESS, one actor"] = corpus, corpus.groups
     for inputs in arguments.inputs:
-        for protocol, corpus, folds, inner in corpora:
+        for protocol in arguments.protocols or corpora:
+            corpus, folds = corpora[protocol]
             title = f"{protocol}, {inputs}"
             if title not in known:
-                X, n_layers = embed(inputs, corpus, arguments)
-                known[title], chosen = evaluate(
-                    X, corpus.target, corpus.groups, folds, inner, LAYERS[inputs], n_layers
-                )
-                entry = {"title": title, "predicted": known[title], "chosen": chosen}
+                X = embed(inputs, corpus, arguments)
+                candidates = [X[:, layers].reshape(len(X), -1) for layers in LAYERS[inputs]]
+                known[title], selected = evaluate(candidates, corpus.target, corpus.groups, folds)
+                entry = {"title": title, "predicted": known[title], "selected": selected}
                 with results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(entry) + "\n")
             report(title, corpus.target, corpus.groups, known[title])
 
 
 def embed(inputs, corpus, arguments):
-    """Return a table of the representation, and its number of layers."""
-    memory = arguments.memory
+    """Return an array of shape (n_recordings, n_layers, n_dims)."""
+    recordings, memory = corpus.recordings, arguments.memory
     if inputs.startswith("Whisper"):
         embedder = WhisperEmbedder(
-            arguments.whisper, layers="all", context="recording", flatten=True, memory=memory
+            arguments.whisper, layers="all", context="recording", memory=memory
         )
-        return embedder.fit_transform(corpus.recordings), N_LAYERS
-    speaker = XVectorEmbedder(arguments.ge2e, memory=memory)
+        return embedder.fit_transform(recordings)
+    speaker = XVectorEmbedder(arguments.ge2e, memory=memory).fit_transform(recordings)
     codec = CodecEmbedder(arguments.lyra, pooling="mean_std", memory=memory)
-    embedders = (speaker, codec)
-    return np.hstack([e.fit_transform(corpus.recordings) for e in embedders]), 1
+    return np.hstack([speaker, codec.fit_transform(recordings)])[:, np.newaxis]
 
 
 if __name__ == "__main__":
