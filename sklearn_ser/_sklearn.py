@@ -5,6 +5,7 @@ from types import FunctionType
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.metrics._scorer import _SCORERS
+from sklearn.metrics._scorer import _BaseScorer as BaseScorer
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
@@ -14,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_y
 
 __all__ = [
+    "BaseScorer",
     "BaseSearchCV",
     "HasMethods",
     "Interval",

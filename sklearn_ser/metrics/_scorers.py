@@ -2,7 +2,7 @@
 
 from sklearn.metrics import make_scorer
 
-from sklearn_ser._sklearn import register_scorers
+from sklearn_ser._sklearn import BaseScorer, register_scorers
 
 from ._classification import unweighted_average_recall
 from ._distributions import distribution_divergence
@@ -18,12 +18,22 @@ multioutput=[1, 0, 0])``.
 unweighted_average_recall_scorer = make_scorer(unweighted_average_recall)
 """Scorer for the unweighted average recall, by name "unweighted_average_recall"."""
 
-distribution_divergence_scorer = make_scorer(
-    distribution_divergence, response_method="predict_proba", greater_is_better=False
-)
-"""Scorer for the negative mean Jensen-Shannon divergence.
 
-For the other metrics, use ``make_scorer(distribution_f1_score, response_method="predict_proba")``.
+# The names of the columns of a data frame are compared with `classes_` of the classifier.
+class _DivergenceScorer(BaseScorer):
+    def _score(self, method_caller, estimator, X, y_true, **params):
+        import pandas as pd  # imported where used, since importing it takes long
+
+        probabilities = pd.DataFrame(estimator.predict_proba(X), columns=estimator.classes_)
+        return self._sign * self._score_func(y_true, probabilities, **self._kwargs, **params)
+
+
+distribution_divergence_scorer = _DivergenceScorer(distribution_divergence, -1, {}, "predict_proba")
+"""Scorer for the negative mean Jensen-Shannon divergence from soft labels.
+
+The columns of a data frame `y` must be named as `classes_` of the classifier, in any order, those
+of an array must be in their order. For the other metrics, use
+``make_scorer(distribution_f1_score, response_method="predict_proba")``.
 """
 
 register_scorers(

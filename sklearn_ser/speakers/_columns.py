@@ -93,7 +93,10 @@ def _find_speakers(X, speaker):
 def _factorize(speakers):
     import pandas as pd
 
-    speakers = np.asarray(speakers, dtype=object).ravel()
+    speakers = np.asarray(speakers, dtype=object)
+    if speakers.ndim != 1 and speakers.size != len(speakers):
+        raise ValueError(f"Speakers have shape {speakers.shape}, but must be one-dimensional.")
+    speakers = speakers.ravel()
     try:
         codes, names = pd.factorize(speakers)
     except TypeError as error:
@@ -114,8 +117,14 @@ def _without_speakers(X, position, recording, takes_columns):
     rest = [name for i, name in enumerate(X.columns) if i != position]
     if takes_columns:
         return X[rest]
+    is_numeric = all(np.asarray(X[name]).dtype.kind in "biufc" for name in rest)
     found = choose_column(
-        rest, "recording", recording, table="X", parameter="recording", optional=True
+        rest,
+        "recording",
+        recording,
+        table="X",
+        parameter="recording",
+        optional=is_numeric or len(rest) == 1,
     )
     if found is None:
         return X[rest[0]] if len(rest) == 1 else X[rest]

@@ -29,6 +29,9 @@ from ._statistics import (
     summarize,
 )
 
+_THREE_AXES = "The output of SpeakerNormalizer has three axes, and"
+_REMEDY = "Use flatten=True of the embedder"
+
 
 class SpeakerNormalizer(TransformerMixin, BaseEstimator):
     """Remove the level of each speaker from embeddings, layers or spectrograms.
@@ -56,7 +59,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
     recording : str, default=None
         Name of the column of recordings. None finds it by its name, such as "recording" or "path".
         Columns of starts and ends of segments are used if present, and all others are ignored. A
-        `ColumnTransformer` gets all columns except the speakers.
+        `ColumnTransformer` gets all columns except the speakers. Without `transformer`, all
+        columns except the speakers are features.
     scale : bool, default=False
         Whether to divide by the standard deviation of the speaker too, relative to that of the
         training speakers.
@@ -104,7 +108,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
     completely. The recordings of a speaker may be less diverse than those of the training
     speakers, for example all neutral. Then, σ² / k is replaced by (1 - r) σ² + r σ² / k, with the
     ratio r ≤ 1 of the variance of the recordings to σ², averaged over features. The standard
-    deviation with `scale` is shrunk similarly, and needs some ten recordings of several emotions.
+    deviation with `scale` is shrunk similarly, and hardly changed by recordings that hardly differ.
+    It needs some ten recordings of several emotions.
 
     *Which recordings.* Labels are not used. The statistics of speakers in the training set, and
     of enrolled ones, are kept, and their rows do not depend on other rows. For other speakers, they
@@ -257,12 +262,14 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         self.row_shape_ = frame_means(rows[:1], self.time_axis).shape[1:]
         self.speakers_ = self._summarize(rows, table)
         population = describe_population([Summary(**s) for s in self.speakers_.values()])
-        if population is None:
-            warn(
-                f"X has recordings of {len(self.speakers_)} known speakers. SpeakerNormalizer "
-                "needs at least two, one of them with two recordings, and returns its input."
-            )
         self.population_ = None if population is None else population._asdict()
+        if population is None:
+            n_missing = int(np.isnan(rows.reshape(len(rows), -1)).any(axis=1).sum())
+            warn(
+                f"X has recordings of {len(self.speakers_)} known speakers, without the "
+                f"{n_missing} rows that contain NaN. SpeakerNormalizer needs at least two, one of "
+                "them with two recordings, and returns its input."
+            )
         return self._normalize(rows, table)
 
     def transform(self, X, groups=None):
@@ -306,6 +313,11 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         table = self._split(X, speakers, reset=False)
+        if self.population_ is None:
+            warn(
+                "In fit there were too few speakers, so SpeakerNormalizer returns its input also "
+                "for enrolled speakers."
+            )
         enrolled = self._summarize(self._embed(table), table)
         for speaker, summary in enrolled.items():
             known = self.speakers_.get(speaker)
@@ -330,12 +342,15 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if self.transformer_ is not None:
             return self.transformer_.get_feature_names_out()
+        if len(self.row_shape_) + (self.time_axis is not None) > 1:
+            raise ValueError(f"{_THREE_AXES} no columns to name. {_REMEDY}.")
         names = check_feature_names_in(self, input_features)
         return np.delete(names, [] if self.speaker_position_ is None else self.speaker_position_)
 
     def _split(self, X, groups, *, reset):
         """Return the recordings or features, and the speakers."""
-        if self.transformer is None:
+        transformer = self.transformer if reset else self.transformer_
+        if transformer is None:
             is_frame = hasattr(X, "columns")
             if not is_frame:
                 X = check_array(
@@ -345,13 +360,27 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
                 self.__dict__.pop("n_features_in_", None)
             ensure_2d = is_frame or X.ndim == 2
             validate_data(self, X, reset=reset, skip_check_array=True, ensure_2d=ensure_2d)
-        return split_speakers(
+        table = split_speakers(
             X,
             groups,
             speaker=self.speaker,
             recording=self.recording,
-            takes_columns=self.transformer is None or _selects_columns(self.transformer),
+            takes_columns=transformer is None or _selects_columns(transformer),
         )
+        if not reset:
+            self._check_kind_of_speakers(table.speakers)
+        return table
+
+    def _check_kind_of_speakers(self, speakers):
+        """Warn if speakers are text where those of `fit` are numbers, or the reverse."""
+        are_text = [
+            {isinstance(name, str) for name in names} for names in (speakers, self.speakers_)
+        ]
+        if all(are_text) and are_text[0].isdisjoint(are_text[1]):
+            warn(
+                f"The speakers are of another type than in fit, such as {speakers[0]!r} compared "
+                f"with {next(iter(self.speakers_))!r}: they are taken as other speakers."
+            )
 
     def _embed(self, table):
         rows = table.values
@@ -381,8 +410,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
             )
         if rows.ndim > 2 and is_data_frame_requested(self):
             raise ValueError(
-                "The output of SpeakerNormalizer has three axes, and a data frame has two. Use "
-                "flatten=True of the embedder, or set_output(transform='default')."
+                f"{_THREE_AXES} a data frame has two. {_REMEDY}, or "
+                "set_output(transform='default')."
             )
         return rows
 
@@ -406,7 +435,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
             if speaker in self.speakers_:
                 summary = Summary(**self.speakers_[speaker])
             else:
-                summary = summarize(rows[positions[: self.n_enrollment]], self.time_axis)
+                summary = summarize(rows[positions], self.time_axis, self.n_enrollment)
             if summary is not None:
                 normalized[positions] = remove_level(
                     rows[positions],

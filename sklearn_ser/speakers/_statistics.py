@@ -58,7 +58,7 @@ class Summary(NamedTuple):
         return self.scatter / (self.n_recordings - 1) + self.frame_variance
 
 
-def summarize(rows, time_axis=None):
+def summarize(rows, time_axis=None, n_first=None):
     """Summarize the recordings of a speaker.
 
     Parameters
@@ -67,6 +67,8 @@ def summarize(rows, time_axis=None):
         Representations. Those that contain NaN are ignored.
     time_axis : int or None, default=None
         Axis of the frames, over which each recording is averaged.
+    n_first : int or None, default=None
+        Number of recordings to use, the first without NaN. None uses all.
 
     Returns
     -------
@@ -74,7 +76,7 @@ def summarize(rows, time_axis=None):
         None if no recording is left.
     """
     has_nan = np.isnan(rows).any(axis=tuple(range(1, rows.ndim)))
-    rows = rows[~has_nan].astype(np.float64)
+    rows = rows[~has_nan][:n_first].astype(np.float64)
     if not len(rows):
         return None
     means = frame_means(rows, time_axis)
@@ -212,7 +214,8 @@ def shrunken_scale(summary, population):
     """Estimate the ratio of the standard deviation of a speaker to that of the population.
 
     As for the mean, the ratio of the variances is shrunk towards 1, with the variance of its
-    estimation 2 / (k - 1), that of a normal distribution.
+    estimation 2 / (k - 1), that of a normal distribution. If the recordings vary less than those of
+    the training speakers, its weight is multiplied by the ratio r of `shrunken_offset`.
 
     Parameters
     ----------
@@ -230,6 +233,7 @@ def shrunken_scale(summary, population):
         return np.ones_like(summary.mean)
     error = 2 / (summary.n_recordings - 1)
     weight = population.scale_variance / (population.scale_variance + error)
+    weight *= _shown_variance(summary, population)
     ratio = _divide(summary.total_variance, population.total_variance)
     ratio = np.where(population.total_variance > 0, ratio, 1)
     return np.sqrt(1 + weight * (ratio - 1))

@@ -146,3 +146,7 @@ def test_the_scorer_takes_the_negative_divergence_of_a_classifier(n_classes):
     votes = pd.DataFrame([range(1, n_classes + 1)] * 2, columns=classes)[classes[::-1]]
     score = distribution_divergence_scorer(classifier, np.zeros((2, 1)), votes)
     assert score == -distribution_divergence(votes, np.full((2, n_classes), 1 / n_classes)) < 0
+    with pytest.raises(ValueError, match="they must be the same classes"):
+        distribution_divergence_scorer(
+            classifier, np.zeros((2, 1)), votes.rename(columns={"a": "joy"})
+        )

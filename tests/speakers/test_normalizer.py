@@ -154,15 +154,25 @@ def test_a_single_recording_is_shrunk_and_not_scaled(rng, scale):
     assert normalizer.speakers_["speaker5"]["n_recordings"] == 1
 
 
-def test_scale_equalizes_the_spread_of_speakers(rng):
-    spreads = np.repeat([0.3, 1.0, 3.0, 1.0, 0.5, 2.0], 400)
+def test_scale_reduces_the_spread_of_variable_speakers(rng):
+    spreads = np.repeat([1.0, 1.0, 3.0, 1.0, 1.0, 2.0], 400)
     X, speakers = rng.normal(size=(2400, N_DIMS)), np.repeat(np.arange(6), 400)
     X = 5 + spreads[:, np.newaxis] * X
     normalized = SpeakerNormalizer(scale=True).fit_transform(X, groups=speakers)
-    deviations = pd.DataFrame(normalized).groupby(speakers).std()
-    # The variance of a speaker is shrunk a little towards the pooled one.
-    assert (deviations.max() / deviations.min() < 1.2).all()
+    deviations = pd.DataFrame(normalized).groupby(speakers).std().mean(axis=1)
+    pooled = np.sqrt(np.mean(spreads**2))
+    np.testing.assert_allclose(deviations[[2, 5]], pooled, rtol=0.05)
     np.testing.assert_allclose(normalized.mean(axis=0), 5, atol=0.1)
+
+
+def test_scale_does_not_inflate_after_copies_of_one_recording(rng):
+    spreads = np.repeat(np.linspace(0.2, 4, 8), 20)[:, np.newaxis]
+    X, speakers = spreads * rng.normal(size=(160, N_DIMS)), np.repeat(np.arange(8), 20)
+    normalizer = SpeakerNormalizer(scale=True).fit(X, groups=speakers)
+    normalizer.enroll(np.repeat(X[:1], 50, axis=0), [99] * 50)
+    rows = rng.normal(size=(20, N_DIMS))
+    offsets = normalizer.transform(rows, groups=[99] * 20) - rows
+    np.testing.assert_allclose(offsets, offsets[:1].repeat(20, axis=0), atol=1e-12)
 
 
 def test_speakers_of_equal_spread_are_hardly_scaled(rng):
@@ -508,3 +518,33 @@ def test_before_emohrnet_and_fusion(corpus):
     )
     fusion.fit(table, corpus.target)
     assert [len(columns) for columns in fusion[-1].blocks_.values()] == [8, 6]
+
+
+def test_unusable_rows_do_not_count_as_enrolled(rng):
+    X, speakers = draw(rng)
+    normalizer = SpeakerNormalizer(n_enrollment=1).fit(X, groups=speakers)
+    new = rng.normal(size=(3, N_DIMS))
+    expected = normalizer.transform(new, groups=["new"] * 3)
+    with_nan = np.vstack([np.full(N_DIMS, np.nan), new])
+    np.testing.assert_array_equal(normalizer.transform(with_nan, groups=["new"] * 4)[1:], expected)
+
+
+def test_misleading_input_warns_or_raises(rng, corpus):
+    X, speakers = draw(rng)
+    codes = pd.factorize(speakers)[0]
+    normalizer = SpeakerNormalizer().fit(X, groups=codes)
+    with pytest.warns(UserWarning, match="another type than in fit, such as '0' compared with 0"):
+        normalizer.transform(X, groups=codes.astype(str))
+    X[:, 0] = np.nan
+    with pytest.warns(UserWarning, match=f"0 known speakers, without the {len(X)} rows"):
+        normalizer.fit(X, groups=codes)
+    with pytest.warns(UserWarning, match="too few speakers"):
+        normalizer.enroll(X, codes)
+    with pytest.raises(ValueError, match="must be one-dimensional"):
+        normalizer.fit(X, groups=[(code, 1) for code in codes])
+    table = recordings_of(corpus).rename(columns={"recording": "clip"})
+    with pytest.raises(ValueError, match="Choose one with the parameter `recording`"):
+        SpeakerNormalizer(STATISTICS).fit(table)
+    layers = rng.normal(size=(len(codes), 2, 3))
+    with pytest.raises(ValueError, match=r"no columns to name\. Use flatten=True"):
+        SpeakerNormalizer().fit(layers, groups=codes).get_feature_names_out()
