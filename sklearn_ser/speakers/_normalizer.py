@@ -36,10 +36,11 @@ _REMEDY = "Use flatten=True of the embedder"
 class SpeakerNormalizer(TransformerMixin, BaseEstimator):
     """Remove the level of each speaker from embeddings, layers or spectrograms.
 
-    Speakers differ more in the mean of their embeddings than emotions do. The transformer subtracts
-    the difference between the mean of a speaker and the mean of all training speakers. The mean of
-    a new speaker is estimated from his recordings without labels, and is shrunk towards that of the
-    training speakers (empirical Bayes), so that a few recordings suffice.
+    The speaker accounts for about as much of the variance of embeddings as the emotion does. The
+    transformer subtracts the difference between the mean of a speaker and the mean of all training
+    speakers. The mean of a new speaker is estimated from recordings without labels, and is shrunk
+    towards that of the training speakers (empirical Bayes), so that a few recordings are enough to
+    gain.
 
     scikit-learn does not pass groups to `predict` in `cross_val_predict` or in scorers. The speaker
     of each recording is therefore a column of `X`, next to the recordings or features. The
@@ -70,7 +71,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         they are enrolled by `enroll`.
     time_axis : int, default=None
         Axis of the frames, for spectrograms: -1 removes the mean spectrum of the speaker, over all
-        frames of his recordings. Padding counts as frames.
+        frames of the speaker's recordings. Padding counts as frames.
 
     Attributes
     ----------
@@ -114,7 +115,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
     *Which recordings.* Labels are not used. The statistics of speakers in the training set, and
     of enrolled ones, are kept, and their rows do not depend on other rows. For other speakers, they
     are computed from the rows of the same call: predict all recordings of a speaker at once, or
-    enroll him. A missing speaker (None or NaN) is unknown, and his recordings remain unchanged.
+    enroll the speaker. Recordings whose speaker is missing (None or NaN) remain unchanged.
     Names must identify speakers across corpora: "01" of one corpus and "01" of another are the same
     speaker.
 

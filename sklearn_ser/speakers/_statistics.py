@@ -142,18 +142,18 @@ def _scale_variance(summaries, total):
 
 
 def remove_level(rows, summary, population, *, scale, time_axis):
-    """Remove the level of a speaker from his recordings.
+    """Remove the level of a speaker from recordings.
 
     Parameters
     ----------
     rows : ndarray of shape (n_recordings, ...)
-        Representations of his recordings.
+        Representations of the speaker's recordings.
     summary : Summary
         Statistics of the speaker.
     population : Population
         Statistics of the training speakers.
     scale : bool
-        Whether to divide by his standard deviation too.
+        Whether to divide by the standard deviation of the speaker too.
     time_axis : int or None
         Axis of the frames.
 
