@@ -1,7 +1,10 @@
 """Metrics for emotion classes."""
 
 import numpy as np
-from sklearn.metrics import recall_score
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from sklearn_ser._sklearn import check_sample_weight
 
 
 def unweighted_average_recall(y_true, y_pred, *, sample_weight=None):
@@ -44,7 +47,14 @@ def unweighted_average_recall(y_true, y_pred, *, sample_weight=None):
     >>> unweighted_average_recall(["anger", "anger", "anger", "fear"], ["anger"] * 4)
     0.5
     """
-    recalls = recall_score(
-        y_true, y_pred, average=None, sample_weight=sample_weight, zero_division=np.nan
-    )
-    return float(np.nanmean(recalls))  # undefined for classes that do not occur in y_true
+    y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
+    check_consistent_length(y_true, y_pred, sample_weight)
+    if not len(y_true):
+        raise ValueError("y_true is empty, so that no recall is defined.")
+    unique_labels(y_true, y_pred)  # raises for text and numbers together, NaN and continuous values
+    weights = check_sample_weight(sample_weight, y_true, dtype=np.float64)
+    classes, codes = np.unique(y_true, return_inverse=True)
+    totals = np.bincount(codes, weights)
+    hits = np.bincount(codes, weights * (y_true == y_pred), minlength=len(classes))
+    occurs = totals > 0  # a class without weight does not count
+    return float(np.mean(hits[occurs] / totals[occurs]))

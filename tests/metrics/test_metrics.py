@@ -41,6 +41,19 @@ def test_empty_and_missing_labels_raise(y_true):
         unweighted_average_recall(y_true, y_true)
 
 
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "message"),
+    [
+        (["a", "b"], [0, 1], "Mix of label input types"),
+        ([0.5, 1.5], [0.5, 2.5], "Unknown label type"),
+        ([[1, 0], [0, 1]], [0, 1], "should be a 1d array"),
+    ],
+)
+def test_labels_of_the_wrong_kind_raise(y_true, y_pred, message):
+    with pytest.raises(ValueError, match=message):
+        unweighted_average_recall(y_true, y_pred)
+
+
 def test_inconsistent_lengths_raise():
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         unweighted_average_recall(["anger"], ["anger", "fear"])
