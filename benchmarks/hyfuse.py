@@ -1,71 +1,100 @@
-"""Evaluate HYFuse and its baselines on the same folds and seeds.
+"""Evaluate HYFuse and its rivals on the same folds, also with missing and noisy representations.
 
 python benchmarks/hyfuse.py path/to/emodb --corpus emodb --whisper path/to/whisper-base-encoder \\
     --ge2e path/to/ge2e --lyra path/to/lyra-soundstream --memory cache --results emodb.jsonl
 
 Each fold is saved as a line of the results file. Existing lines are not computed again. The script
-prints recall and accuracy of each model, with mean and standard deviation over seeds, and the
-difference of hyperbolic fusion to each other model, with a confidence interval over speakers.
+prints recall, log-loss and expected calibration error of each model, and the difference of
+hyperbolic fusion to each rival, with a confidence interval over speakers.
 """
 
 import argparse
-import itertools
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
 from scipy.stats import t as student_t
-from sklearn.ensemble import VotingClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, StratifiedKFold
-from sklearn.pipeline import Pipeline
+from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ser import CodecEmbedder, HyperbolicFusionClassifier, WhisperEmbedder, XVectorEmbedder
+from sklearn_ser import (
+    CodecEmbedder,
+    HyperbolicFusionClassifier,
+    SpeakerNormalizer,
+    WhisperEmbedder,
+    XVectorEmbedder,
+)
 from sklearn_ser.datasets import load_emodb, load_ravdess
 from sklearn_ser.metrics import unweighted_average_recall
 
 LOADERS = {"emodb": load_emodb, "ravdess": load_ravdess}
-METRICS = {
-    "UAR": unweighted_average_recall,
-    "accuracy": accuracy_score,
-    "macro-F1": partial(f1_score, average="macro"),
-}
 PROTOCOLS = {
     "speakers": lambda seed: GroupKFold(5, shuffle=True, random_state=seed),
     "random": lambda seed: StratifiedKFold(5, shuffle=True, random_state=seed),
-    "one speaker": lambda seed: LeaveOneGroupOut(),
 }
-# Representations in each row of the table, in the order of ⊕.
-INPUTS = ["ge2e", "lyra", "whisper", "ge2e+lyra", "whisper+lyra", "whisper+ge2e"]
-# Classifiers: parameters, and two candidates for the nested search.
-SEARCHES = {
-    "linear": (None, {"classify__C": [0.01, 0.1]}),
-    "concat": ({"fusion": "concat"}, {"classify__learning_rate": [3e-4, 1e-3]}),
-    "mobius": ({"fusion": "mobius"}, {"classify__learning_rate": [3e-4, 1e-3]}),
-}
-# Variants of the network that differ in one parameter, without a search.
-VARIANTS = {
-    "as HYFuse has it": {},
-    "concat, no search": {"fusion": "concat"},
-    "Euclidean sum": {"curvature": 0},
-    "curvature 0.1": {"curvature": 0.1},
-    "curvature learned": {"curvature": "learn"},
-    "curvature learned for each": {"curvature": "learn_each"},
-    "not clipped": {"max_norm": None},
-    "clipped at 0.3": {"max_norm": 0.3},
-    "sum": {"fusion": "sum"},
-    "gyromidpoint": {"fusion": "gyromidpoint"},
-    "hyperplanes": {"head": "mlr"},
-    "linear branches": {"branch_sizes": []},
-    "weight decay 1": {"weight_decay": 1.0},
-    "ten epochs": {"max_epochs": 10},
-}
-# Ensemble of five networks whose probabilities are averaged.
-COMMITTEE = {"max_norm": None, "n_dims": 60, "batch_size": 64}
+# Representations in each row of the table.
+INPUTS = [
+    "ge2e",
+    "lyra",
+    "whisper",
+    "ge2e+lyra",
+    "whisper+lyra",
+    "whisper+ge2e",
+    "whisper+ge2e+lyra",
+]
+PENALTIES = [0.003, 0.01, 0.03, 0.1, 0.3]
+SHAPES = [(0, 0), (0, 0.25), (0.2, 0.25), (0.5, 0.5)]  # curvature and block_loss
+NETWORK = {"branch": "mlp", "device": "cpu"}
+MODELS = ["logistic", "late", "mobius", "curvature 0", "searched"]
+NETWORKS = ["mobius network", "concat network"]
+N_BINS = 10
+
+
+class LateFusion(ClassifierMixin, BaseEstimator):
+    """Average the logarithms of the probabilities of a logistic regression for each block.
+
+    A block that is NaN is left out of the average.
+    """
+
+    def __init__(self, blocks, C=0.01):
+        self.blocks, self.C = blocks, C
+
+    def fit(self, X, y):
+        """Fit a logistic regression to each block."""
+        self.members_ = [
+            make_pipeline(StandardScaler(), logistic(self.C)).fit(part, y)
+            for part in self._split(X)
+        ]
+        self.classes_ = self.members_[0].classes_
+        return self
+
+    def predict_proba(self, X):
+        """Compute the probability of each class."""
+        total = np.zeros((len(X), len(self.classes_)))
+        for member, part in zip(self.members_, self._split(X), strict=True):
+            present = np.flatnonzero(~np.isnan(part[:, 0]))
+            if len(present):
+                total[present] += member.predict_log_proba(part[present])
+        total /= sum(~np.isnan(part[:, :1]) for part in self._split(X))
+        shares = np.exp(total - total.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def predict(self, X):
+        """Predict the class of each recording."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def _split(self, X):
+        return np.split(X, np.cumsum(self.blocks)[:-1], axis=1)
+
+
+def logistic(C=0.01):
+    """Return a class-balanced logistic regression."""
+    return LogisticRegression(C=C, class_weight="balanced", max_iter=3000)
 
 
 def embed(arguments, recordings):
@@ -84,41 +113,79 @@ def embed(arguments, recordings):
     return {name: embedder.fit_transform(recordings) for name, embedder in embedders.items()}
 
 
-def make_model(name, widths, seed, protocol, branch):
-    """Return a classifier, or a search over its two candidates."""
-    make = partial(HyperbolicFusionClassifier, blocks=widths, branch=branch, device="cpu")
-    if name == "committee":
-        members = [(f"{i}", make(random_state=5 * seed + i, **COMMITTEE)) for i in range(5)]
-        classifier = VotingClassifier(members, voting="soft")
-    elif name in VARIANTS:
-        classifier = make(random_state=seed, **VARIANTS[name])
+def make_model(name, widths, seed, protocol):
+    """Return a search over the settings of a model."""
+    grid = {"C": PENALTIES}
+    if name == "logistic":
+        model = make_pipeline(SimpleImputer(), StandardScaler(), logistic())
+        grid = {"logisticregression__C": PENALTIES}
+    elif name == "late":
+        model = LateFusion(widths)
+    elif name.endswith("network"):
+        fusion = name.split()[0]
+        model = HyperbolicFusionClassifier(widths, fusion=fusion, random_state=seed, **NETWORK)
+        grid = {"learning_rate": [3e-4, 1e-3]}
     else:
-        settings, grid = SEARCHES[name]
-        linear = LogisticRegression(max_iter=3000)
-        classifier = linear if settings is None else make(random_state=seed, **settings)
-    pipeline = Pipeline([("scale", StandardScaler()), ("classify", classifier)])
-    if name not in SEARCHES:
-        return pipeline
+        model = HyperbolicFusionClassifier(widths)
+        if name == "curvature 0":
+            model.set_params(curvature=0)
+        if name == "searched":
+            grid = [grid | {"curvature": [c], "block_loss": [a]} for c, a in SHAPES]
     inner = StratifiedKFold(3) if protocol == "random" else GroupKFold(3)
-    return GridSearchCV(pipeline, grid, cv=inner, scoring="balanced_accuracy")
+    return GridSearchCV(model, grid, cv=inner, scoring="balanced_accuracy")
+
+
+def change_blocks(X, widths, names, rng):
+    """Yield the test set unchanged, and with each block missing or noisy in half of the rows."""
+    yield "complete", X
+    if len(widths) == 1:
+        return
+    ends = np.cumsum(widths)
+    for name, width, end in zip(names, widths, ends, strict=True):
+        rows = rng.permutation(len(X))[: len(X) // 2]
+        columns = slice(end - width, end)
+        part = X[rows, columns]
+        for change, values in (
+            ("missing", np.nan),
+            ("noisy", part + rng.normal(size=part.shape) * X[:, columns].std(axis=0)),
+        ):
+            changed = X.copy()
+            changed[rows, columns] = values
+            yield f"{name} {change}", changed
 
 
 def run(job, blocks, corpus, arguments):
     """Predict one fold, and append it to the results file."""
     inputs, name, protocol, seed, fold = job
-    rows = [blocks[block] for block in inputs.split("+")]
-    X, y, speakers = np.hstack(rows), corpus.target, np.asarray(corpus.groups)
+    names = inputs.split("+")
+    widths = [blocks[block].shape[1] for block in names]
+    X = np.hstack([blocks[block] for block in names]).astype(np.float64)
+    y, speakers = np.asarray(corpus.target), np.asarray(corpus.groups)
     train, test = list(PROTOCOLS[protocol](seed).split(X, y, speakers))[fold]
-    widths = [block.shape[1] for block in rows]
-    model = make_model(name, widths, seed, protocol, arguments.branch)
-    model.fit(X[train], y[train], **({"groups": speakers[train]} if name in SEARCHES else {}))
+    rng = np.random.default_rng([seed, fold])
+    if arguments.train_speakers:
+        drawn = rng.permutation(np.unique(speakers[train]))[: arguments.train_speakers]
+        train = train[np.isin(speakers[train], drawn)]
+    if arguments.normalize:
+        normalizer = SpeakerNormalizer()
+        X[train] = normalizer.fit_transform(X[train], groups=speakers[train])
+        X[test] = normalizer.transform(X[test], groups=speakers[test])
+    model = make_model(name, widths, seed, protocol)
+    model.fit(X[train], y[train], groups=speakers[train])
     line = {
         "job": job,
         "settings": settings_of(arguments),
         "rows": test.tolist(),
-        "predicted": model.predict(X[test]).tolist(),
-        "chosen": getattr(model, "best_params_", None),
+        "chosen": model.best_params_,
+        "predicted": {},
     }
+    for condition, rows in change_blocks(X[test], widths, names, rng):
+        shares = model.predict_proba(rows)
+        line["predicted"][condition] = model.classes_[shares.argmax(axis=1)].tolist()
+        if condition == "complete":
+            line["largest"] = shares.max(axis=1).round(4).tolist()
+            is_true = model.classes_ == y[test][:, np.newaxis]
+            line["true"] = shares[is_true].round(6).tolist()
     with Path(arguments.results).open("a") as file:
         file.write(json.dumps(line) + "\n")
 
@@ -127,8 +194,9 @@ def settings_of(arguments):
     """Return the settings that all lines of the results file share."""
     return {
         "corpus": arguments.corpus,
-        "branch": arguments.branch,
         "layers": list(arguments.layers),
+        "normalize": arguments.normalize,
+        "train_speakers": arguments.train_speakers,
     }
 
 
@@ -148,18 +216,34 @@ def read(arguments):
 
 
 def gather(lines, n_rows):
-    """Return the predictions of each model and protocol for all seeds with complete folds."""
+    """Return the predictions of each model, protocol and condition, for seeds with all folds."""
     found = {}
     for (inputs, name, protocol, seed, _), line in lines.items():
-        columns = found.setdefault((protocol, inputs, name), {})
-        column = columns.setdefault(seed, np.full(n_rows, None))
-        column[line["rows"]] = line["predicted"]
+        for condition, predicted in line["predicted"].items():
+            columns = found.setdefault((protocol, inputs, condition, name), {})
+            columns.setdefault(seed, np.full(n_rows, None))[line["rows"]] = predicted
     arms = {}
     for arm, columns in found.items():
-        whole = {seed: c for seed, c in columns.items() if not np.equal(c, None).any()}
+        whole = {s: column for s, column in columns.items() if not np.equal(column, None).any()}
         if whole:
             arms[arm] = {seed: whole[seed].astype(str) for seed in sorted(whole)}
     return arms
+
+
+def calibrate(lines, y):
+    """Return the log-loss and the expected calibration error of each model and protocol."""
+    pooled = {}
+    for (inputs, name, protocol, *_), line in lines.items():
+        right = np.asarray(line["predicted"]["complete"]) == y[line["rows"]]
+        columns = np.column_stack([line["true"], line["largest"], right])
+        pooled.setdefault((protocol, inputs, name), []).append(columns)
+    figures = {}
+    for arm, parts in pooled.items():
+        true, largest, right = np.concatenate(parts).T
+        bins = np.minimum((largest * N_BINS).astype(int), N_BINS - 1)
+        gaps = np.bincount(bins, right - largest, minlength=N_BINS)
+        figures[arm] = -np.log(np.maximum(true, 1e-6)).mean(), np.abs(gaps).sum() / len(true)
+    return figures
 
 
 def count_right(y, speakers, predicted):
@@ -194,25 +278,30 @@ def compare(y, speakers, ours, theirs):
     return whole, pseudo.mean() - reach, pseudo.mean() + reach
 
 
-def report(arms, corpus):
+def report(lines, corpus):
     """Print the tables for all protocols."""
-    y, speakers = corpus.target, np.asarray(corpus.groups)
+    y, speakers = np.asarray(corpus.target), np.asarray(corpus.groups)
+    arms, calibration = gather(lines, len(y)), calibrate(lines, y)
     for arm, columns in sorted(arms.items()):
-        figures = []
-        for metric, function in METRICS.items():
-            values = [function(y, column) for column in columns.values()]
-            figures.append(f"{metric} {np.mean(values):.3f} ± {np.std(values):.3f}")
-        print(f"{', '.join(arm)}, {len(columns)} seeds: {', '.join(figures)}")
-    for (protocol, inputs, name), ours in sorted(arms.items()):
-        if "+" not in inputs or name in ("linear", "concat", "concat, no search"):
+        protocol, inputs, condition, name = arm
+        values = [unweighted_average_recall(y, column) for column in columns.values()]
+        figures = f"UAR {np.mean(values):.3f} ± {np.std(values):.3f}"
+        if condition == "complete":
+            figures += ", log-loss {:.3f}, ECE {:.3f}".format(*calibration[protocol, inputs, name])
+        print(f"{', '.join(arm)}, {len(columns)} seeds: {figures}")
+    for (protocol, inputs, condition, name), ours in sorted(arms.items()):
+        if "+" not in inputs or name in ("logistic", "late", "concat network"):
             continue
-        rivals = [(inputs, "concat"), (inputs, "concat, no search"), (inputs, "linear")]
-        rivals += itertools.product(inputs.split("+"), dict.fromkeys([name, "linear"]))
+        rivals = [(inputs, condition, rival) for rival in ("logistic", "late", "curvature 0")]
+        if condition == "complete":
+            rivals += [(block, condition, "logistic") for block in inputs.split("+")]
+        if name.endswith("network"):
+            rivals += [(inputs, condition, "concat network")]
         for rival in rivals:
-            if (protocol, *rival) in arms:
+            if (protocol, *rival) in arms and rival[2] != name:
                 difference, low, high = compare(y, speakers, ours, arms[protocol, *rival])
                 print(
-                    f"{protocol}: {inputs}, {name}, beside {', '.join(rival)}: "
+                    f"{protocol}: {inputs}, {condition}, {name}, beside {rival[0]} {rival[2]}: "
                     f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
                 )
 
@@ -228,17 +317,11 @@ def main():
     parser.add_argument("--layers", nargs="+", type=int, default=[3], help="of Whisper")
     parser.add_argument("--memory", help="folder to keep embeddings in")
     parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=INPUTS)
-    parser.add_argument(
-        "--classifiers",
-        nargs="+",
-        choices=[*SEARCHES, *VARIANTS, "committee"],
-        default=list(SEARCHES),
-    )
-    parser.add_argument(
-        "--protocols", nargs="+", choices=list(PROTOCOLS), default=["speakers", "random"]
-    )
+    parser.add_argument("--models", nargs="+", choices=MODELS + NETWORKS, default=MODELS)
+    parser.add_argument("--protocols", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--branch", choices=["mlp", "conv"], default="mlp")
+    parser.add_argument("--normalize", action="store_true", help="subtract the speaker's mean")
+    parser.add_argument("--train-speakers", type=int, help="train on this many speakers")
     parser.add_argument("--jobs", type=int, default=-1, help="processes")
     arguments = parser.parse_args()
     corpus = LOADERS[arguments.corpus](arguments.data)
@@ -249,16 +332,15 @@ def main():
         for protocol in arguments.protocols
         for seed in arguments.seeds
         for inputs in arguments.inputs
-        for name in arguments.classifiers
-        # A single representation has no concatenation.
-        if "+" in inputs or not name.startswith("concat")
+        # A single representation has nothing to fuse.
+        for name in (arguments.models if "+" in inputs else ["logistic"])
         for fold in range(PROTOCOLS[protocol](seed).get_n_splits(groups, groups, groups))
     ]
     missing = [job for job in jobs if job not in done]
     if missing:
         blocks = embed(arguments, corpus.recordings)
         Parallel(arguments.jobs)(delayed(run)(job, blocks, corpus, arguments) for job in missing)
-    report(gather(read(arguments), len(corpus.target)), corpus)
+    report(read(arguments), corpus)
 
 
 if __name__ == "__main__":

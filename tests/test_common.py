@@ -64,16 +64,19 @@ SELECTORS = [
 # Each number of the first column of scikit-learn's tables is a speaker.
 NORMALIZERS = [SpeakerNormalizer(speaker=0), SpeakerNormalizer(speaker=-1, scale=True)]
 FUSIONS = [
-    HyperbolicFusionClassifier(
-        head=head,
-        branch=branch,
-        branch_sizes=(8,),
-        n_dims=8,
-        hidden_size=8,
-        max_epochs=10,
-        learning_rate=0.02,
-    )
-    for head, branch in (("softmax", "mlp"), ("mlr", "conv"))
+    HyperbolicFusionClassifier(C=1.0),
+    *(
+        HyperbolicFusionClassifier(
+            head=head,
+            branch=branch,
+            branch_sizes=(8,),
+            n_dims=8,
+            hidden_size=8,
+            max_epochs=10,
+            learning_rate=0.02,
+        )
+        for head, branch in (("softmax", "mlp"), ("mlr", "conv"))
+    ),
 ]
 # A network as small as it gets, trained for seconds; none of its ingredients left out but the
 # random changes, which the few and tiny pictures of the battery don't bear.

@@ -44,6 +44,47 @@ def find_blocks(blocks, n_features, names=None):
     return columns
 
 
+def check_missing(table, blocks):
+    """Check that each row has a value in all columns of a block or in none, and has a block.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_recordings, n_features)
+        Features. NaN is a missing value.
+    blocks : dict of str to ndarray of int
+        The columns of each block by its name.
+
+    Returns
+    -------
+    present : dict of str to ndarray of bool of shape (n_recordings,)
+        Whether each row has the block.
+
+    Raises
+    ------
+    ValueError
+        If a block has both numbers and NaN in a row, or a row is all NaN.
+    """
+    is_missing = np.isnan(table)
+    present = {}
+    for name, columns in blocks.items():
+        share = is_missing[:, columns].mean(axis=1)
+        partly = np.flatnonzero((share > 0) & (share < 1))
+        if len(partly):
+            raise ValueError(
+                f"X contains NaN in some columns of block {name!r}, in rows "
+                f"{_format_names(partly)}. A missing block must be NaN in all of its columns. "
+                "Impute other missing values beforehand, or remove the rows."
+            )
+        present[name] = share == 0
+    lost = np.flatnonzero(is_missing.all(axis=1))
+    if len(lost):
+        raise ValueError(
+            f"X contains NaN in all columns in rows {_format_names(lost)}: no block is left to "
+            "classify these recordings by. Remove the rows."
+        )
+    return present
+
+
 def _find_by_prefix(n_features, names):
     prefixes = [] if names is None else [name.partition("__") for name in names]
     if not any(prefix and separator for prefix, separator, _ in prefixes):

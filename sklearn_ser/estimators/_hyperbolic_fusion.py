@@ -11,15 +11,23 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ser._sklearn import Interval, StrOptions, fit_context
+from sklearn_ser.audio import are_recordings
 from sklearn_ser.nn import (
     BRANCH_SIZES,
     FUSIONS,
     HyperbolicFusionNetwork,
     poincare,
 )
-from sklearn_ser.training import CombinedOptimizer, TorchClassifier, callback_data, encode_classes
+from sklearn_ser.training import (
+    CombinedOptimizer,
+    TorchClassifier,
+    as_arrays,
+    callback_data,
+    encode_classes,
+)
 
-from ._blocks import find_blocks
+from ._blocks import check_missing, find_blocks
+from ._linear_fusion import LinearTraining, held_out_recall, make_block
 
 
 class HyperbolicFusionClassifier(
@@ -29,8 +37,13 @@ class HyperbolicFusionClassifier(
 
     A branch maps each block of columns, such as a speaker embedding or the latents of a codec, to
     a vector of common size. The vectors are mapped to the Poincaré ball and fused there by Möbius
-    addition. With ``curvature=0`` the same network works in Euclidean space, and
-    ``fusion="concat"`` is the baseline of the paper.
+    addition. With ``curvature=0`` the same model works in Euclidean space.
+
+    By default the branches are linear, and the logits are log₀ of the fused point. This extends
+    logistic regression, to which it is equal with ``curvature=0`` and ``block_loss=0``. The
+    network of the paper has ``branch="conv"``, and its baseline also ``fusion="concat"``.
+
+    A block that is all NaN in a row is missing: the row is classified by its other blocks.
 
     Parameters
     ----------
@@ -40,25 +53,49 @@ class HyperbolicFusionClassifier(
         the same for all columns, the prefix before the second ``__`` is used. Without such names
         all columns form one block, with a warning. A list contains, for each block, its number of
         columns (``[512, 256]``), its slice, or the names of its columns. A dict of such entries
-        also names the blocks. The order of the blocks is the order of ⊕.
+        also names the blocks.
+    branch : {"linear", "mlp", "conv"}, default="linear"
+        Linear maps, fitted by L-BFGS on all recordings; linear layers with ReLU between them; or
+        convolutions along the features of a block, as in the paper. The latter two are networks,
+        trained in batches by Adam. Only they use `branch_sizes` to `dropout`, `max_epochs`,
+        `learning_rate`, `weight_decay`, `schedule`, `dtype` and early stopping.
     fusion : {"mobius", "concat", "sum", "gyromidpoint"}, default="mobius"
         Fusion of the blocks: Möbius addition from left to right, which depends on the order;
         concatenation, which is Euclidean regardless of the curvature; the sum in the tangent
-        space; or the midpoint of the points.
-    curvature : float, "learn" or "learn_each", default=1.0
-        Non-negative c of the ball of curvature −c. 0 is Euclidean space. "learn" learns one
-        curvature, initialised to 1. "learn_each" learns one for each block.
+        space; or the midpoint of the points. With linear branches, "concat" and "sum" do not depend
+        on the curvature.
+    order : {"auto", "given"}, default="auto"
+        Order of ⊕. "auto" puts the blocks with the best `block_scores_` first, since blocks to
+        the left have more influence. "given" is the order of `blocks`. Only used if `fusion` is
+        "mobius".
+    curvature : float, "learn", "learn_each" or "auto", default="auto"
+        Non-negative c of the ball of curvature −c. 0 is Euclidean space. With linear branches it
+        is relative to the mean squared norm s² of the vectors, c = curvature / (1 + s²), so that
+        points stay away from the boundary, whatever the features and `C`. "auto" is 0.2 for
+        linear branches and 1, as in the paper, for others. "learn" learns one curvature,
+        initialised to 1, and "learn_each" one for each block; linear branches have neither.
+    C : float, default=0.01
+        Inverse of the strength of the L2 penalty of linear branches, as in `LogisticRegression`.
+        Only used if `branch` is "linear".
+    block_loss : float, default=0.25
+        Weight a of the mean cross-entropy of the classifiers that use one block alone, beside that
+        of all blocks with weight one. The larger it is, the better are predictions for rows with
+        missing blocks, and the less do the blocks complement each other. Only used if `branch` is
+        "linear".
+    tol : float, default=0.0001
+        Tolerance of L-BFGS: the largest entry of the gradient of the mean loss at convergence.
+        Only used if `branch` is "linear".
+    max_iter : int, default=1000
+        Maximum number of iterations of L-BFGS. Only used if `branch` is "linear".
     head : {"softmax", "mlr"}, default="softmax"
         A hidden layer and softmax in the tangent space, or hyperbolic multinomial logistic
-        regression on the ball, whose points are optimised by Riemannian Adam.
-    branch : {"conv", "mlp"}, default="conv"
-        Convolutions along the features of a block, as in the paper, or linear layers, which are
-        much faster.
+        regression on the ball, whose points are optimised by Riemannian Adam. Linear branches
+        have a softmax without hidden layer.
     branch_sizes : tuple of int, default=None
         Numbers of channels of the convolutions, or widths of the hidden layers. None is (64, 128)
         for convolutions, as in the paper, and (256,) for linear layers.
     n_dims : int, default=120
-        Number of dimensions of the ball.
+        Number of dimensions of the ball. Linear branches have one for each class.
     max_norm : float, default=1.0
         Vectors are clipped to this norm before they are mapped to the ball. If None, they are not
         clipped.
@@ -85,7 +122,7 @@ class HyperbolicFusionClassifier(
         Sorted names of the columns of `y`, if it is an array of shares. Other targets have names
         of their own. It is a parameter of the constructor, unlike that of scikit-learn's
         `partial_fit`, so that it reaches each `fit` in pipelines and searches.
-    class_weight : dict, "balanced" or None, default=None
+    class_weight : dict, "balanced" or None, default="balanced"
         Weights of the classes. "balanced" gives all classes the same total weight. With shares,
         the weight of a recording is the mean of the weights of its classes, and "balanced" is
         inversely proportional to the sums of shares.
@@ -105,14 +142,15 @@ class HyperbolicFusionClassifier(
         Precision of the branches in training. Weights, operations on the ball and predictions are
         always float32.
     random_state : int, RandomState instance or None, default=None
-        Determines initialisation, shuffling and dropout. Pass an int for reproducible results on
-        the CPU of a machine.
+        Determines initialisation, shuffling and dropout of networks. Pass an int for reproducible
+        results on the CPU of a machine. Linear branches are deterministic.
     warm_start : bool, default=False
         Whether to continue training from the weights of the previous call to `fit`, for
-        `max_epochs` more epochs, with a new optimiser and schedule. With `early_stopping`, the
+        `max_epochs` more epochs, with a new optimiser and schedule, or with linear branches until
+        convergence. With `early_stopping`, the
         same speakers are held out, and the best weights of the new epochs are kept.
     verbose : int, default=0
-        If positive, print a line for each epoch.
+        If positive, print a line for each epoch, or after the last iteration of L-BFGS.
 
     Attributes
     ----------
@@ -120,6 +158,10 @@ class HyperbolicFusionClassifier(
         The columns of each block by its name, in the order of ⊕.
     n_blocks_ : int
         Number of blocks.
+    block_scores_ : dict of str to float or None
+        With ``order="auto"``, unweighted average recall of a ridge regression on each block alone,
+        with one recording held out at a time, or one speaker if `groups` is passed to `fit`. None
+        if the order does not matter.
     classes_ : ndarray of shape (n_classes,)
         The classes, sorted. Columns of shares without votes are among them.
     curvature_ : float
@@ -128,11 +170,12 @@ class HyperbolicFusionClassifier(
         Weights of the network by name. The network is built once, and the arrays are read-only.
         To change the weights, assign other arrays.
     history_ : dict of str to list
-        The training history, with one entry for each epoch: ``epoch``, ``learning_rate`` (of the
-        last step), ``train_loss``, and with `early_stopping` ``valid_loss`` and ``valid_score``,
-        NaN for epochs without it. ``pandas.DataFrame(history_)`` converts it to a table.
+        The training history, with one entry for each epoch, or iteration of L-BFGS: ``epoch``,
+        ``train_loss``; in networks also ``learning_rate`` (of the last step), and with
+        `early_stopping` ``valid_loss`` and ``valid_score``, NaN for epochs without it.
+        ``pandas.DataFrame(history_)`` converts it to a table.
     n_iter_ : int
-        Number of epochs, including those before a warm start.
+        Number of epochs, or iterations of L-BFGS, including those before a warm start.
     best_score_ : float or None
         With `early_stopping`, the recall of the kept weights on the held-out recordings.
     architecture_ : dict
@@ -154,6 +197,15 @@ class HyperbolicFusionClassifier(
     A tangent vector v at the origin is mapped to the ball by exp₀(v) = tanh(√c‖v‖) v / (√c‖v‖).
     Its inverse is log₀. Möbius addition is neither commutative nor associative: blocks are added
     from left to right.
+
+    With linear branches, z_b = W_b x_b, c = curvature / (1 + mean ‖z_b‖²) and the logits are
+    log₀(exp₀(z_1) ⊕ exp₀(z_2) ⊕ …) + b. The loss is
+
+    C Σ_i w_i {CE(all blocks) + a mean_b CE(z_b + b)} / (1 + a) + Σ_b ‖W_b‖² / 2,
+
+    with the weights w_i of recordings and classes, and a the `block_loss`. For two classes the
+    penalty is doubled, so that the model extends `LogisticRegression` there too. L-BFGS starts
+    from zero, in the principal axes of the blocks, scaled by the curvature of the loss.
 
     Standardised features are clipped to ±1000.
 
@@ -177,23 +229,30 @@ class HyperbolicFusionClassifier(
     >>> emotions = np.repeat(["anger", "sadness"], 30)
     >>> speaker, codec = rng.normal(size=(60, 12)), rng.normal(size=(60, 8))
     >>> codec[:30] += 1
-    >>> classifier = HyperbolicFusionClassifier(blocks=[12, 8], branch="mlp", random_state=0)
+    >>> classifier = HyperbolicFusionClassifier(blocks={"speaker": 12, "codec": 8})
     >>> classifier.fit(np.hstack([speaker, codec]), emotions).n_blocks_
     2
+    >>> list(classifier.blocks_)  # the codec distinguishes these emotions better
+    ['codec', 'speaker']
     >>> classifier.transform(np.hstack([speaker, codec])).shape
-    (60, 120)
+    (60, 2)
     """
 
     _parameter_constraints: dict = {
         **TorchClassifier._parameter_constraints,
         "blocks": [StrOptions({"auto"}), list, tuple, dict],
+        "branch": [StrOptions(set(BRANCH_SIZES))],
         "fusion": [StrOptions(set(FUSIONS))],
+        "order": [StrOptions({"auto", "given"})],
         "curvature": [
             Interval(Real, 0, None, closed="left"),
-            StrOptions({"learn", "learn_each"}),
+            StrOptions({"auto", "learn", "learn_each"}),
         ],
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "block_loss": [Interval(Real, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
         "head": [StrOptions({"softmax", "mlr"})],
-        "branch": [StrOptions({"conv", "mlp"})],
         "branch_sizes": ["array-like", None],
         "n_dims": [Interval(Integral, 1, None, closed="left")],
         "max_norm": [Interval(Real, 0, None, closed="neither"), None],
@@ -206,10 +265,15 @@ class HyperbolicFusionClassifier(
         self,
         blocks="auto",
         *,
+        branch="linear",
         fusion="mobius",
-        curvature=1.0,
+        order="auto",
+        curvature="auto",
+        C=0.01,
+        block_loss=0.25,
+        tol=1e-4,
+        max_iter=1000,
         head="softmax",
-        branch="conv",
         branch_sizes=None,
         n_dims=120,
         max_norm=1.0,
@@ -222,7 +286,7 @@ class HyperbolicFusionClassifier(
         weight_decay=0.0,
         schedule=None,
         classes=None,
-        class_weight=None,
+        class_weight="balanced",
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
@@ -233,10 +297,15 @@ class HyperbolicFusionClassifier(
         verbose=0,
     ):
         self.blocks = blocks
-        self.fusion = fusion
-        self.curvature = curvature
-        self.head = head
         self.branch = branch
+        self.fusion = fusion
+        self.order = order
+        self.curvature = curvature
+        self.C = C
+        self.block_loss = block_loss
+        self.tol = tol
+        self.max_iter = max_iter
+        self.head = head
         self.branch_sizes = branch_sizes
         self.n_dims = n_dims
         self.max_norm = max_norm
@@ -262,21 +331,24 @@ class HyperbolicFusionClassifier(
     @fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def fit(self, X, y, sample_weight=None, groups=None):
-        """Train the network.
+        """Train the classifier.
 
         Parameters
         ----------
         X : array-like of shape (n_recordings, n_features)
-            Concatenated blocks of features; see `blocks`.
+            Concatenated blocks of features; see `blocks`. NaN in all columns of a block is a
+            missing block.
         y : array-like of shape (n_recordings,) or (n_recordings, n_classes)
             Emotions, as strings or numbers, or soft labels: the shares of the emotions in the votes
             of annotators, or their numbers of votes, which are divided by their sum. The emotions
             are the columns of a data frame, or `classes` for other arrays.
         sample_weight : array-like of shape (n_recordings,), default=None
-            Weights of the recordings. Only their ratios matter. Recordings of weight zero are
-            ignored.
+            Weights of the recordings. With linear branches they multiply `C`, as in
+            `LogisticRegression`; in networks only their ratios matter. Recordings of weight zero
+            are ignored.
         groups : array-like of shape (n_recordings,), default=None
-            Speaker of each recording. With ``early_stopping``, whole speakers are held out.
+            Speaker of each recording. Whole speakers are held out by `early_stopping` and for
+            `block_scores_`.
 
         Returns
         -------
@@ -286,15 +358,17 @@ class HyperbolicFusionClassifier(
         Raises
         ------
         ValueError
-            If the blocks do not match the columns, if there are fewer than two classes, if shares
-            have no names or a recording has none, or if training diverges.
+            If `X` has recordings, three axes, or NaN in a part of a block, if the blocks do not
+            match the columns, if there are fewer than two classes, if shares have no names or a
+            recording has none, or if training diverges.
         """
         self._reset()
         data = callback_data(X, y, sample_weight)
-        table = validate_data(self, X, dtype=_FLOATS, reset=not self._is_warm_start)
+        table = self._check_table(X, reset=not self._is_warm_start)
         training_set, weights = encode_classes(self, table, y, sample_weight, groups)
         names = getattr(self, "feature_names_in_", None)
         blocks = find_blocks(self.blocks, self.n_features_in_, names)
+        present = check_missing(table, blocks)
         if self._is_warm_start:
             self._check_warm_start(blocks)
         else:
@@ -302,8 +376,17 @@ class HyperbolicFusionClassifier(
             self.mean_, self.scale_ = self._moments(
                 table[training_set.positions], weights[training_set.positions]
             )
+        is_scored = self.order == "auto" and self.fusion == "mobius" and self.n_blocks_ > 1
+        prepared = {}
+        if self.branch == "linear" or is_scored:
+            prepared = self._prepare_blocks(table, training_set)
+        if not self._is_warm_start:
+            self._sort_blocks(prepared, present, training_set, is_scored)
         self._set_architecture(self._network_config())
-        self._train(_StandardizedRows(self, table)[:], training_set, data)
+        if self.branch == "linear":
+            self._train_linear(prepared, present, training_set, data)
+        else:
+            self._train(_StandardizedRows(self, table)[:], training_set, data)
         with torch.no_grad():
             self.curvature_ = float(self._fitted_module().curvature())
         return self
@@ -321,7 +404,7 @@ class HyperbolicFusionClassifier(
         points : ndarray of shape (n_recordings, n_dims)
             Points on the Poincaré ball of curvature −`curvature_`: their norm times √`curvature_`
             is below 1. With ``fusion="concat"`` they are Euclidean vectors of `n_dims` for each
-            block.
+            block. Linear branches have one dimension for each class.
         """
         check_is_fitted(self, "state_")
         return self._outputs(self._inputs(X), "fuse")
@@ -329,10 +412,8 @@ class HyperbolicFusionClassifier(
     def distance_to_origin(self, X):
         """Compute the hyperbolic distances of the fused points to the origin of the ball.
 
-        Confident points tend to move towards the boundary, where classes are easier to separate.
-        With clipping, however, nearly all vectors have the norm `max_norm`, so their distances
-        are hardly informative. To use the distance as a confidence measure, compare on your data
-        how well it separates correct from wrong predictions with the maximum of `predict_proba`.
+        The distance is no measure of confidence: on Emo-DB and RAVDESS it separates correct from
+        wrong predictions less well than the maximum of `predict_proba`.
 
         Parameters
         ----------
@@ -351,7 +432,92 @@ class HyperbolicFusionClassifier(
         return self._outputs(self._inputs(X))
 
     def _inputs(self, X):
-        return _StandardizedRows(self, validate_data(self, X, dtype=_FLOATS, reset=False))
+        table = self._check_table(X, reset=False)
+        check_missing(table, self.blocks_)
+        return _StandardizedRows(self, table)
+
+    def _check_table(self, X, *, reset):
+        """Validate `X`, in which NaN is allowed."""
+        name = type(self).__name__
+        if are_recordings(X):
+            raise ValueError(
+                f"{name} expects a table of features, but X contains recordings: put embedders "
+                f"before it, as in make_pipeline(make_union(WavLMEmbedder(layers=[6], flatten=True)"
+                f", XVectorEmbedder()).set_output(transform='pandas'), {name}())."
+            )
+        if len(getattr(X, "shape", ())) == 3:
+            raise ValueError(
+                f"{name} expects a table of features, but X has shape {X.shape}: put "
+                "LayerSelector after the embedder that returns all layers, or set flatten=True."
+            )
+        return validate_data(self, X, dtype=_FLOATS, ensure_all_finite="allow-nan", reset=reset)
+
+    def _prepare_blocks(self, table, training_set):
+        """Return each block of the recordings to train on, in coordinates for L-BFGS."""
+        rows = training_set.positions
+        weights = training_set.targets[rows].sum(axis=1, dtype=np.float64)
+        features = _StandardizedRows(self, table)[rows]
+        ends = np.cumsum([len(columns) for columns in self.blocks_.values()])[:-1]
+        penalty = self._penalty(training_set)
+        return {
+            name: make_block(part, weights / weights.sum(), penalty)
+            for name, part in zip(self.blocks_, np.split(features, ends, axis=1), strict=True)
+        }
+
+    def _penalty(self, training_set):
+        """Return the L2 penalty beside the mean of the loss."""
+        of_classes = 2 if len(self.classes_) == 2 else 1
+        return of_classes / self.C / training_set.total_weight
+
+    def _sort_blocks(self, prepared, present, training_set, is_scored):
+        """Sort the blocks by their scores, in descending order."""
+        self.block_scores_ = None
+        if not is_scored:
+            return
+        self.block_scores_ = {}
+        for name, block in prepared.items():
+            kept = present[name][training_set.positions]
+            self.block_scores_[name] = held_out_recall(
+                block._replace(values=block.values[kept]),
+                training_set.targets[training_set.positions][kept],
+                training_set.strata[kept],
+                None if training_set.groups is None else training_set.groups[kept],
+            )
+        names = sorted(self.blocks_, key=self.block_scores_.__getitem__, reverse=True)
+        self.blocks_ = {name: self.blocks_[name] for name in names}
+
+    def _train_linear(self, prepared, present, training_set, data):
+        """Fit linear branches by L-BFGS."""
+        root = self._init_callback_context(max_subtasks=0)
+        root.call_on_fit_task_begin(estimator=self, **data)
+        network = self._build_module().double()
+        before = self.n_iter_ if self._is_warm_start else 0
+        if before:
+            self._load_state(network)
+        rows = training_set.positions
+        targets = training_set.targets[rows].astype(np.float64)
+        training = LinearTraining(
+            network,
+            [prepared[name] for name in self.blocks_],
+            np.stack([present[name][rows] for name in self.blocks_], axis=1),
+            targets / targets.sum(),
+            self.block_loss,
+        )
+        losses = training.minimize(self.tol, self.max_iter)
+        n_iter = before + len(losses)
+        state = as_arrays(network.float())
+        self._check_finite(n_iter, losses, *state.values())
+        if self.verbose:
+            print(f"L-BFGS: {len(losses)} iterations, train_loss {losses[-1]:.4g}")
+        self.state_, self.n_iter_, self.best_score_ = state, n_iter, None
+        history = self.history_ if before else {"epoch": [], "train_loss": []}
+        self.history_ = {
+            "epoch": [*history["epoch"], *range(before + 1, n_iter + 1)],
+            "train_loss": [*history["train_loss"], *losses],
+        }
+        root.call_on_fit_task_end(
+            estimator=self, reconstruction_attributes={"state_": state}, **data
+        )
 
     def _moments(self, table, weights):
         if not self.standardize:
@@ -367,7 +533,9 @@ class HyperbolicFusionClassifier(
     def _check_warm_start(self, blocks):
         """Check that blocks and standardisation are those of the fitted network."""
         same = [np.array_equal(blocks.get(name), known) for name, known in self.blocks_.items()]
-        if list(blocks) != list(self.blocks_) or not all(same):
+        names = sorted(blocks) if self.block_scores_ else list(blocks)
+        fitted = sorted(self.blocks_) if self.block_scores_ else list(self.blocks_)
+        if names != fitted or not all(same):
             widths = {name: len(columns) for name, columns in self.blocks_.items()}
             raise ValueError(
                 "warm_start=True cannot continue with other blocks. The network was trained with "
@@ -389,16 +557,30 @@ class HyperbolicFusionClassifier(
             "block_widths": [len(columns) for columns in self.blocks_.values()],
             "n_classes": len(self.classes_),
             "fusion": self.fusion,
-            "curvature": self.curvature
-            if isinstance(self.curvature, str)
-            else float(self.curvature),
+            "curvature": self._check_curvature(),
             "head": self.head,
             "branch": self.branch,
             "branch_sizes": self._check_branch_sizes(),
-            "n_dims": int(self.n_dims),
+            "n_dims": len(self.classes_) if self.branch == "linear" else int(self.n_dims),
             "max_norm": None if self.max_norm is None else float(self.max_norm),
             "hidden_size": int(self.hidden_size),
         }
+
+    def _check_curvature(self):
+        """Return the curvature of the network, after a check that linear branches permit it."""
+        is_linear = self.branch == "linear"
+        for parameter, is_permitted in (
+            ("head", self.head == "softmax"),
+            ("curvature", self.curvature not in ("learn", "learn_each")),
+        ):
+            if is_linear and not is_permitted:
+                raise ValueError(
+                    f"{parameter}={getattr(self, parameter)!r} needs a network: set branch='mlp' "
+                    "or branch='conv'."
+                )
+        if self.curvature == "auto":
+            return 0.2 if is_linear else 1.0
+        return self.curvature if isinstance(self.curvature, str) else float(self.curvature)
 
     def _check_branch_sizes(self):
         """Return the sizes of the branches as a list of int."""

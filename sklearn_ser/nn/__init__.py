@@ -14,6 +14,7 @@ from .hrnet import VARIANTS, HRNet, pad_spectrograms
 from .hyperbolic_fusion import (
     BRANCH_SIZES,
     FUSIONS,
+    MAX_FEATURE,
     HyperbolicFusionNetwork,
 )
 from .losses import concordance_loss, distillation_loss
@@ -25,6 +26,7 @@ __all__ = [
     "BRANCH_SIZES",
     "FRAME_POOLINGS",
     "FUSIONS",
+    "MAX_FEATURE",
     "POOLINGS",
     "TEXT_FUSIONS",
     "VARIANTS",

@@ -14,7 +14,7 @@ MAX_FEATURE = 1e3
 # Number of learned curvatures. Each is initialised to 1.
 N_CURVATURES = {"learn": lambda n_blocks: 1, "learn_each": lambda n_blocks: n_blocks}
 # Sizes of the branches' hidden layers: channels of convolutions, widths of linear layers.
-BRANCH_SIZES = {"conv": (64, 128), "mlp": (256,)}
+BRANCH_SIZES = {"linear": (), "mlp": (256,), "conv": (64, 128)}
 FUSIONS = ("mobius", "concat", "sum", "gyromidpoint")
 
 
@@ -23,6 +23,7 @@ class HyperbolicFusionNetwork(nn.Module):
 
     A branch maps each block to a tangent vector at the origin of the ball. The vector is clipped
     and mapped to the ball by exp₀. The points are fused on the ball, and the result is classified.
+    A block that is all NaN is missing: its vector is zero, the neutral element of ⊕.
 
     Parameters
     ----------
@@ -40,14 +41,18 @@ class HyperbolicFusionNetwork(nn.Module):
         learns one for each block. The fusion is then computed on the ball with their geometric
         mean c: points of curvature cᵢ are multiplied by √(cᵢ/c), which preserves angles and
         ratios of distances. With "sum" and the softmax head, a single curvature has no effect
-        unless the sum is projected, because log₀ is the inverse of exp₀.
+        unless the sum is projected, because log₀ is the inverse of exp₀. With linear branches, a
+        number κ is relative to the lengths of the vectors; see `relative_curvature`.
     head : {"softmax", "mlr"}, default="softmax"
         A hidden and a linear layer on log₀ of the point, or hyperbolic multinomial logistic
         regression on the point.
-    branch : {"conv", "mlp"}, default="conv"
+    branch : {"conv", "mlp", "linear"}, default="conv"
         Convolutions along the features (kernel size 3, ReLU, max pooling by 2) and a linear layer,
         as in HYFuse, or linear layers with ReLU between them. Blocks that are too narrow for the
-        poolings (fewer than 10 features for two) are padded with zeros on the right.
+        poolings (fewer than 10 features for two) are padded with zeros on the right. "linear" is
+        one linear map without intercept to `n_classes` dimensions, and log₀ of the fused point plus
+        an intercept are the logits. There `head`, `branch_sizes`, `n_dims`, `max_norm`,
+        `hidden_size` and `dropout` have no effect.
     branch_sizes : sequence of int, optional
         Numbers of channels of the convolutions, by default (64, 128), or widths of the hidden
         layers, by default (256,).
@@ -92,11 +97,16 @@ class HyperbolicFusionNetwork(nn.Module):
         dropout=0.3,
     ):
         super().__init__()
+        self.mean_squared_norm: torch.Tensor
         if fusion not in FUSIONS:
             raise ValueError(f"fusion={fusion!r} is none of {', '.join(FUSIONS)}")
         self.block_widths = [int(width) for width in block_widths]
+        self.is_linear = branch == "linear"
+        if self.is_linear:
+            n_dims, max_norm, head = n_classes, None, "linear"
         self.fusion, self.max_norm = fusion, max_norm
-        make_branch = {"conv": _Convolutions, "mlp": _make_linear_layers}[branch]
+        makers = {"conv": _Convolutions, "mlp": _make_linear_layers, "linear": _make_linear_map}
+        make_branch = makers[branch]
         sizes = BRANCH_SIZES[branch] if branch_sizes is None else branch_sizes
         self.branches = nn.ModuleList(
             make_branch(width, sizes, n_dims) for width in self.block_widths
@@ -116,7 +126,10 @@ class HyperbolicFusionNetwork(nn.Module):
         )
         n_fused = n_dims * n_blocks if fusion == "concat" else n_dims
         self.head: nn.Module
-        if head == "mlr":
+        if self.is_linear:
+            self.head = _Intercept(n_classes)
+            self.register_buffer("mean_squared_norm", torch.zeros(()))
+        elif head == "mlr":
             self.head = _HyperbolicMLR(n_fused, n_classes, self.fixed_curvature)
         else:
             self.head = nn.Sequential(
@@ -132,7 +145,17 @@ class HyperbolicFusionNetwork(nn.Module):
 
     def curvature(self):
         """Return c of the ball of the fused points: a float, or a tensor if it is learned."""
+        if self.is_linear:
+            return self.relative_curvature(self.mean_squared_norm.item())
         return self.log_curvatures.mean().exp() if self.n_curvatures else self.fixed_curvature
+
+    def relative_curvature(self, mean_squared_norm):
+        """Compute c = κ / (1 + mean squared norm of the tangent vectors) of linear branches.
+
+        √c times the root mean square of the norms stays below √κ, so that few points get near the
+        boundary, whatever the features and the penalty.
+        """
+        return self.fixed_curvature / (1 + mean_squared_norm) if self.fixed_curvature else 0.0
 
     def parameter_groups(self):
         """Split the parameters into groups for an optimiser.
@@ -162,15 +185,12 @@ class HyperbolicFusionNetwork(nn.Module):
         -------
         logits : Tensor of shape (n_samples, n_classes)
         """
-        tangents = self._tangents(features)
+        tangents, present = self._tangents(features)
         c = self.curvature()
         with _without_autocast(features.device.type):
             if isinstance(self.head, _HyperbolicMLR):
-                return self.head(self._fuse(tangents, c), c)
-            if self.fusion == "sum" and not self.needs_projection:
-                fused = self._sum(tangents)  # equals log₀ of exp₀ of the sum
-            else:
-                fused = poincare.log0(self._fuse(tangents, c), c)
+                return self.head(self._fuse(tangents, present, c), c)
+            fused = self.fuse_tangents(tangents, present, c)
         return self.head(fused.to(tangents[0].dtype))
 
     def fuse(self, features):
@@ -181,16 +201,43 @@ class HyperbolicFusionNetwork(nn.Module):
         points : Tensor of shape (n_samples, n_dims)
             Points on the ball of `curvature()`. With "concat", vectors of n_dims for each block.
         """
-        tangents = self._tangents(features)
+        tangents, present = self._tangents(features)
         with _without_autocast(features.device.type):
-            return self._fuse(tangents, self.curvature())
+            return self._fuse(tangents, present, self.curvature())
+
+    def fuse_tangents(self, tangents, present, c):
+        """Fuse tangent vectors on the ball.
+
+        Parameters
+        ----------
+        tangents : list of Tensor of shape (n_samples, n_dims)
+            A vector of each block.
+        present : Tensor of shape (n_samples, n_blocks)
+            1 for the blocks that are present, 0 for others, whose vectors are zero.
+        c : float or Tensor
+            The ball has curvature −c.
+
+        Returns
+        -------
+        fused : Tensor of shape (n_samples, n_dims)
+            log₀ of the fused points. With "concat", n_dims for each block.
+        """
+        if self.fusion == "sum" and not self.needs_projection:
+            return self._sum(tangents)  # equals log₀ of exp₀ of the sum
+        return poincare.log0(self._fuse(tangents, present, c), c)
 
     def _tangents(self, features):
-        features = features.clamp(-MAX_FEATURE, MAX_FEATURE)
+        """Return the tangent vectors of the blocks, and which blocks are present."""
+        is_missing = features.isnan()
+        features = features.masked_fill(is_missing, 0).clamp(-MAX_FEATURE, MAX_FEATURE)
         blocks = features.split(self.block_widths, dim=1)
-        return [branch(block) for branch, block in zip(self.branches, blocks, strict=True)]
+        missing = [block.any(1) for block in is_missing.split(self.block_widths, dim=1)]
+        present = 1 - torch.stack(missing, dim=1).to(features.dtype)
+        tangents = [branch(block) for branch, block in zip(self.branches, blocks, strict=True)]
+        columns = present.to(tangents[0].dtype).split(1, dim=1)
+        return [v * column for v, column in zip(tangents, columns, strict=True)], present
 
-    def _fuse(self, tangents, c):
+    def _fuse(self, tangents, present, c):
         if self.fusion == "concat":
             return _at_least_float32(torch.cat(tangents, dim=1))
         if self.fusion == "sum":
@@ -202,7 +249,7 @@ class HyperbolicFusionNetwork(nn.Module):
             for point in others:
                 total = self._project(poincare.mobius_add(total, point, c), c)
             return total
-        return self._project(poincare.gyromidpoint(points, c=c), c)
+        return self._project(poincare.gyromidpoint(points, present, c=c), c)
 
     def _sum(self, tangents):
         return self._clip_and_scale(_at_least_float32(torch.stack(tangents, dim=1))).sum(1)
@@ -244,6 +291,17 @@ class _Convolutions(nn.Sequential):
         if self.padding:
             block = nn.functional.pad(block, (0, self.padding))
         return super().forward(block.unsqueeze(1))
+
+
+class _Intercept(nn.Module):
+    """Add an intercept to logits, after a sum over blocks if they are concatenated."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(n_classes))
+
+    def forward(self, fused):
+        return fused.unflatten(-1, (-1, len(self.bias))).sum(-2) + self.bias
 
 
 class _HyperbolicMLR(nn.Module):
@@ -288,6 +346,13 @@ def _make_linear_layers(width, sizes, n_dims):
         layers += [nn.Linear(width, size), nn.ReLU()]
         width = size
     return nn.Sequential(*layers, nn.Linear(width, n_dims))
+
+
+def _make_linear_map(width, sizes, n_dims):
+    # Draw no random numbers: the weights are zero until they are fitted.
+    linear = nn.utils.skip_init(nn.Linear, width, n_dims, bias=False)
+    nn.init.zeros_(linear.weight)
+    return linear
 
 
 def _make_ball_parameter(points, c):

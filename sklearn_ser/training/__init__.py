@@ -6,7 +6,7 @@ The training loop, and with it skorch, is imported only by `fit`.
 from ._batches import Samples, call, count_batches, to_device
 from ._classifier import TorchClassifier, encode_classes
 from ._context import TrainingContext
-from ._estimator import TorchEstimator, TrainingPlan, TrainingSet, callback_data
+from ._estimator import TorchEstimator, TrainingPlan, TrainingSet, as_arrays, callback_data
 from ._optimizers import CombinedOptimizer
 from ._regressor import TorchRegressor, encode_targets
 
@@ -19,6 +19,7 @@ __all__ = [
     "TrainingContext",
     "TrainingPlan",
     "TrainingSet",
+    "as_arrays",
     "call",
     "callback_data",
     "count_batches",

@@ -134,15 +134,21 @@ def encode_classes(estimator, X, y, sample_weight, groups):
         estimator.classes_ = classes
     groups = check_groups(groups, len(shares))
     weights = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    weights = weights / (weights.max(initial=0) or 1)  # so that no sum of them overflows
+    largest = weights.max(initial=0) or 1.0
+    weights = weights / largest  # so that no sum of them overflows
     kept = np.flatnonzero(weights)
     _check_two_classes(estimator, shares[kept])
-    targets = weighted_targets(
-        shares, weights, classes=estimator.classes_, class_weight=estimator.class_weight
-    )
+    by_class = {"classes": estimator.classes_, "class_weight": estimator.class_weight}
+    targets = weighted_targets(shares, weights, **by_class)
     _check_class_weight(estimator, targets)
-    groups = None if groups is None else groups[kept]
-    return TrainingSet(targets, kept, shares[kept].argmax(axis=1), groups), weights
+    training_set = TrainingSet(
+        targets,
+        kept,
+        strata=shares[kept].argmax(axis=1),
+        groups=None if groups is None else groups[kept],
+        total_weight=float(largest) * float(_class_weighted(shares, weights, **by_class).sum()),
+    )
+    return training_set, weights
 
 
 def _one_hot(estimator, y):
@@ -257,6 +263,13 @@ def weighted_targets(shares, weights, *, classes, class_weight):
     targets : ndarray of shape (n_recordings, n_classes), float32
         Nonzero weights have a mean of one.
     """
+    scaled = _class_weighted(shares, weights, classes=classes, class_weight=class_weight)
+    scaled /= scaled[weights > 0].mean() or 1
+    return (shares * scaled[:, np.newaxis]).astype(np.float32)
+
+
+def _class_weighted(shares, weights, *, classes, class_weight):
+    """Multiply the weight of each recording by the mean of the weights of its classes."""
     rows = np.flatnonzero(weights)
     recordings, labels = np.nonzero(shares[rows])  # a recording has a part in each of its classes
     present = np.unique(labels)
@@ -267,9 +280,7 @@ def weighted_targets(shares, weights, *, classes, class_weight):
         y=classes[labels],
         sample_weight=weights[rows][recordings] * shares[rows][recordings, labels],
     )
-    weights = weights * (shares @ factors)
-    scaled = weights / (weights[rows].mean() or 1)
-    return (shares * scaled[:, np.newaxis]).astype(np.float32)
+    return weights * (shares @ factors)
 
 
 def recall(logits, targets):

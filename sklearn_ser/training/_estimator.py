@@ -42,6 +42,8 @@ class TrainingSet(NamedTuple):
         Speakers; `early_stopping` holds out whole ones.
     balance_by : ndarray of int of shape (n_recordings,), default=None
         Classes that are spread evenly over the batches.
+    total_weight : float, default=None
+        Sum of the weights of the recordings, to which penalties are relative.
     """
 
     targets: np.ndarray
@@ -49,6 +51,7 @@ class TrainingSet(NamedTuple):
     strata: np.ndarray | None = None
     groups: np.ndarray | None = None
     balance_by: np.ndarray | None = None
+    total_weight: float | None = None
 
 
 class TrainingPlan(NamedTuple):
@@ -319,7 +322,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _split(self, training_set, seed):
         """Return the indices of the training set, and of the validation set or None."""
-        _, positions, strata, groups, _ = training_set
+        _, positions, strata, groups, *_ = training_set
         if not self.early_stopping:
             return positions, None
         try:

@@ -37,7 +37,9 @@ def test_a_model_of_the_gpu_predicts_alike_on_the_cpu(spectrograms, dtype):
 def test_a_fusion_of_the_gpu_predicts_alike_on_the_cpu(head):
     X, y = np.random.default_rng(0).normal(size=(60, 24)), np.arange(60) % 3
     X[np.arange(60), y] += 3
-    classifier = HyperbolicFusionClassifier([12, 12], head=head, device="cuda", random_state=0)
+    classifier = HyperbolicFusionClassifier(
+        [12, 12], branch="conv", head=head, device="cuda", random_state=0
+    )
     fitted = classifier.fit(X, y)
     assert fitted.score(X, y) >= 0.9
     loaded = pickle.loads(pickle.dumps(fitted)).set_params(device="cpu")

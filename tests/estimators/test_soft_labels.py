@@ -19,6 +19,7 @@ CLASSES = ["anger", "fear", "sadness"]
 FUSION = HyperbolicFusionClassifier(
     [12, 8],
     branch="mlp",
+    class_weight=None,
     branch_sizes=(16,),
     n_dims=8,
     hidden_size=8,

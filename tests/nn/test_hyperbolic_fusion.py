@@ -310,7 +310,8 @@ def test_the_ball_is_in_float32_under_autocast(fusion, head, dtype):
         tangents = _tangents(network, features)
     assert {tangent.dtype for tangent in tangents} == {dtype}
     assert points.dtype == torch.float32
-    by_hand = network._fuse([tangent.float() for tangent in tangents], network.curvature())
+    present = torch.ones(len(features), len(tangents))
+    by_hand = network._fuse([v.float() for v in tangents], present, network.curvature())
     assert torch.equal(points, by_hand)
     assert (logits - network(features)).abs().max() < 0.1
     if head == "mlr":
