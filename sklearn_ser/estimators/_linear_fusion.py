@@ -99,12 +99,23 @@ def held_out_recall(block, targets, labels, groups=None):
     else:
         for group in np.unique(groups):
             rows = np.flatnonzero(groups == group)
-            influence = block.values[rows] @ scaled[rows].T
-            errors[rows] = np.linalg.solve(np.eye(len(rows)) - influence, errors[rows])
+            errors[rows] = _hold_out(block.values[rows], scaled[rows], errors[rows])
     predicted = (shares - errors).argmax(axis=1)
     return recall_score(
         labels, predicted, labels=np.unique(labels), average="macro", sample_weight=weights[:, 0]
     )
+
+
+def _hold_out(values, scaled, errors):
+    """Return the errors of a ridge regression for rows that are left out of its training.
+
+    They solve (1 − values scaledᵀ) x = errors, by a system with as many unknowns as there are rows
+    or columns, whichever are fewer (Woodbury's identity).
+    """
+    if len(values) <= values.shape[1]:
+        return np.linalg.solve(np.eye(len(values)) - values @ scaled.T, errors)
+    system = np.eye(values.shape[1]) - scaled.T @ values
+    return errors + values @ np.linalg.solve(system, scaled.T @ errors)
 
 
 class LinearTraining:
