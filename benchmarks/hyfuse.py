@@ -18,7 +18,7 @@ from scipy.stats import t as student_t
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -36,6 +36,7 @@ LOADERS = {"emodb": load_emodb, "ravdess": load_ravdess}
 PROTOCOLS = {
     "speakers": lambda seed: GroupKFold(5, shuffle=True, random_state=seed),
     "random": lambda seed: StratifiedKFold(5, shuffle=True, random_state=seed),
+    "one speaker": lambda seed: LeaveOneGroupOut(),
 }
 # Representations in each row of the table.
 INPUTS = [
@@ -47,11 +48,26 @@ INPUTS = [
     "whisper+ge2e",
     "whisper+ge2e+lyra",
 ]
-PENALTIES = [0.003, 0.01, 0.03, 0.1, 0.3]
-SHAPES = [(0, 0), (0, 0.25), (0.2, 0.25), (0.5, 0.5)]  # curvature and block_loss
-NETWORK = {"branch": "mlp", "device": "cpu"}
+PENALTIES = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
+SHAPES = [(0, 0), (0, 0.4), (0.2, 0.4), (0.5, 0.4)]  # curvature and block_loss
 MODELS = ["logistic", "late", "mobius", "curvature 0", "searched"]
-NETWORKS = ["mobius network", "concat network"]
+# The networks of the paper and variants that differ in one parameter, not class-balanced.
+NETWORK = {"class_weight": None, "order": "given", "device": "cpu"}
+NETWORKS = {
+    "network, concat": {"fusion": "concat"},
+    "network, mobius": {},
+    "network, Euclidean sum": {"curvature": 0},
+    "network, curvature 0.1": {"curvature": 0.1},
+    "network, curvature learned": {"curvature": "learn"},
+    "network, curvature learned for each": {"curvature": "learn_each"},
+    "network, not clipped": {"max_norm": None},
+    "network, clipped at 0.3": {"max_norm": 0.3},
+    "network, sum": {"fusion": "sum"},
+    "network, gyromidpoint": {"fusion": "gyromidpoint"},
+    "network, hyperplanes": {"head": "mlr"},
+    "network, weight decay 1": {"weight_decay": 1.0},
+    "network, ten epochs": {"max_epochs": 10},
+}
 N_BINS = 10
 
 
@@ -113,18 +129,19 @@ def embed(arguments, recordings):
     return {name: embedder.fit_transform(recordings) for name, embedder in embedders.items()}
 
 
-def make_model(name, widths, seed, protocol):
-    """Return a search over the settings of a model."""
+def make_model(name, widths, seed, protocol, branch):
+    """Return a search over the settings of a model. Networks search only with `branch="mlp"`."""
     grid = {"C": PENALTIES}
     if name == "logistic":
         model = make_pipeline(SimpleImputer(), StandardScaler(), logistic())
         grid = {"logisticregression__C": PENALTIES}
     elif name == "late":
         model = LateFusion(widths)
-    elif name.endswith("network"):
-        fusion = name.split()[0]
-        model = HyperbolicFusionClassifier(widths, fusion=fusion, random_state=seed, **NETWORK)
-        grid = {"learning_rate": [3e-4, 1e-3]}
+    elif name in NETWORKS:
+        settings = {**NETWORK, "branch": branch, "random_state": seed, **NETWORKS[name]}
+        model = HyperbolicFusionClassifier(widths, **settings)
+        is_searched = branch == "mlp" and name in ("network, concat", "network, mobius")
+        grid = {"learning_rate": [3e-4, 1e-3] if is_searched else [1e-3]}
     else:
         model = HyperbolicFusionClassifier(widths)
         if name == "curvature 0":
@@ -170,7 +187,7 @@ def run(job, blocks, corpus, arguments):
         normalizer = SpeakerNormalizer()
         X[train] = normalizer.fit_transform(X[train], groups=speakers[train])
         X[test] = normalizer.transform(X[test], groups=speakers[test])
-    model = make_model(name, widths, seed, protocol)
+    model = make_model(name, widths, seed, protocol, arguments.branch)
     model.fit(X[train], y[train], groups=speakers[train])
     line = {
         "job": job,
@@ -194,6 +211,7 @@ def settings_of(arguments):
     """Return the settings that all lines of the results file share."""
     return {
         "corpus": arguments.corpus,
+        "branch": arguments.branch,
         "layers": list(arguments.layers),
         "normalize": arguments.normalize,
         "train_speakers": arguments.train_speakers,
@@ -290,13 +308,13 @@ def report(lines, corpus):
             figures += ", log-loss {:.3f}, ECE {:.3f}".format(*calibration[protocol, inputs, name])
         print(f"{', '.join(arm)}, {len(columns)} seeds: {figures}")
     for (protocol, inputs, condition, name), ours in sorted(arms.items()):
-        if "+" not in inputs or name in ("logistic", "late", "concat network"):
+        if "+" not in inputs or name in ("logistic", "late", "network, concat"):
             continue
         rivals = [(inputs, condition, rival) for rival in ("logistic", "late", "curvature 0")]
         if condition == "complete":
             rivals += [(block, condition, "logistic") for block in inputs.split("+")]
-        if name.endswith("network"):
-            rivals += [(inputs, condition, "concat network")]
+        if name in NETWORKS:
+            rivals += [(inputs, condition, "network, concat")]
         for rival in rivals:
             if (protocol, *rival) in arms and rival[2] != name:
                 difference, low, high = compare(y, speakers, ours, arms[protocol, *rival])
@@ -317,9 +335,10 @@ def main():
     parser.add_argument("--layers", nargs="+", type=int, default=[3], help="of Whisper")
     parser.add_argument("--memory", help="folder to keep embeddings in")
     parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=INPUTS)
-    parser.add_argument("--models", nargs="+", choices=MODELS + NETWORKS, default=MODELS)
+    parser.add_argument("--models", nargs="+", choices=[*MODELS, *NETWORKS], default=MODELS)
     parser.add_argument("--protocols", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--branch", choices=["mlp", "conv"], default="mlp", help="of the networks")
     parser.add_argument("--normalize", action="store_true", help="subtract the speaker's mean")
     parser.add_argument("--train-speakers", type=int, help="train on this many speakers")
     parser.add_argument("--jobs", type=int, default=-1, help="processes")
@@ -333,7 +352,8 @@ def main():
         for seed in arguments.seeds
         for inputs in arguments.inputs
         # A single representation has nothing to fuse.
-        for name in (arguments.models if "+" in inputs else ["logistic"])
+        for name in arguments.models
+        if "+" in inputs or name in ("logistic", "network, mobius")
         for fold in range(PROTOCOLS[protocol](seed).get_n_splits(groups, groups, groups))
     ]
     missing = [job for job in jobs if job not in done]

@@ -77,7 +77,7 @@ class HyperbolicFusionClassifier(
     C : float, default=0.01
         Inverse of the strength of the L2 penalty of linear branches, as in `LogisticRegression`.
         Only used if `branch` is "linear".
-    block_loss : float, default=0.25
+    block_loss : float, default=0.4
         Weight a of the mean cross-entropy of the classifiers that use one block alone, beside that
         of all blocks with weight one. The larger it is, the better are predictions for rows with
         missing blocks, and the less do the blocks complement each other. Only used if `branch` is
@@ -270,7 +270,7 @@ class HyperbolicFusionClassifier(
         order="auto",
         curvature="auto",
         C=0.01,
-        block_loss=0.25,
+        block_loss=0.4,
         tol=1e-4,
         max_iter=1000,
         head="softmax",
