@@ -369,6 +369,7 @@ class HyperbolicFusionClassifier(
         names = getattr(self, "feature_names_in_", None)
         blocks = find_blocks(self.blocks, self.n_features_in_, names)
         present = check_missing(table, blocks)
+        self._check_not_lost(present, training_set)
         if self._is_warm_start:
             self._check_warm_start(blocks)
         else:
@@ -452,6 +453,16 @@ class HyperbolicFusionClassifier(
             )
         return validate_data(self, X, dtype=_FLOATS, ensure_all_finite="allow-nan", reset=reset)
 
+    def _check_not_lost(self, present, training_set):
+        """Check that each block is present in a recording to train on."""
+        rows = training_set.positions[training_set.targets[training_set.positions].any(axis=1)]
+        for name, has_block in present.items():
+            if not has_block[rows].any():
+                raise ValueError(
+                    f"X contains NaN in block {name!r} of all recordings to train on: leave the "
+                    "block out."
+                )
+
     def _prepare_blocks(self, table, training_set):
         """Return each block of the recordings to train on, in coordinates for L-BFGS."""
         rows = training_set.positions
@@ -477,6 +488,7 @@ class HyperbolicFusionClassifier(
         self.block_scores_ = {}
         for name, block in prepared.items():
             kept = present[name][training_set.positions]
+            kept = kept & training_set.targets[training_set.positions].any(axis=1)
             self.block_scores_[name] = held_out_recall(
                 block._replace(values=block.values[kept]),
                 training_set.targets[training_set.positions][kept],
@@ -523,7 +535,7 @@ class HyperbolicFusionClassifier(
         if not self.standardize:
             return None, None
         table = table.astype(np.float64)
-        largest = np.abs(table).max(axis=0)
+        largest = np.nanmax(np.abs(table), axis=0)
         unit = np.where(largest > _LARGEST, largest, 1.0)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)

@@ -267,6 +267,19 @@ def test_scores_of_blocks_are_those_of_cross_validation(table, groups):
     assert 0.3 < found < 1
 
 
+def test_classes_without_weight_are_left_out_of_the_scores(table):
+    X, y = table
+    class_weight = {"anger": 0.0, "boredom": 1.0, "fear": 1.0, "sadness": 2.0}
+    fused = HyperbolicFusionClassifier(WIDTHS, class_weight=class_weight).fit(X, y)
+    kept = y != "anger"
+    others = HyperbolicFusionClassifier(WIDTHS, class_weight={"sadness": 2.0})
+    others.fit(X[kept], y[kept])
+    assert set(fused.predict(X)) <= {"boredom", "fear", "sadness"}
+    # Standardisation counts all recordings, so that the scores differ a little.
+    for name, score in others.block_scores_.items():
+        assert fused.block_scores_[name] == pytest.approx(score, abs=0.05)
+
+
 def test_speakers_are_held_out_for_the_scores(table):
     X, y = table
     rng = np.random.default_rng(0)
@@ -355,6 +368,27 @@ def test_nan_in_a_part_of_a_block_and_rows_without_any_block_raise(table):
             call(nothing)
         with pytest.raises(ValueError, match="infinity"):
             call(infinite)
+
+
+@pytest.mark.parametrize("branch", ["linear", "mlp"])
+def test_a_block_that_no_recording_has_raises(table, branch):
+    X, y = table
+    weights = np.ones(len(y))
+    weights[:5] = 0
+    for gaps in (without(X, 0, slice(None)), without(X, 0, slice(5, None))):
+        fused = HyperbolicFusionClassifier(WIDTHS, branch=branch)
+        with pytest.raises(
+            ValueError, match=r"block 'block0' of all recordings .* leave the block"
+        ):
+            fused.fit(gaps, y, sample_weight=weights)
+
+
+def test_huge_columns_with_missing_blocks(table):
+    X, y = table
+    gaps = without(X, 0, slice(9))
+    huge = HyperbolicFusionClassifier(WIDTHS).fit(gaps * 2.0**600, y)
+    expected = HyperbolicFusionClassifier(WIDTHS).fit(gaps, y).predict_proba(gaps)
+    np.testing.assert_allclose(huge.predict_proba(gaps * 2.0**600), expected, atol=1e-6)
 
 
 # Input and parameters
