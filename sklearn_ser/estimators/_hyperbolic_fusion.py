@@ -75,8 +75,8 @@ class HyperbolicFusionClassifier(
         linear branches and 1, as in the paper, for others. "learn" learns one curvature,
         initialised to 1, and "learn_each" one for each block; linear branches have neither.
     C : float, default=0.01
-        Inverse of the strength of the L2 penalty of linear branches, as in `LogisticRegression`.
-        Only used if `branch` is "linear".
+        Inverse of the strength of the L2 penalty of linear branches, as in `LogisticRegression`,
+        and of the ridge regressions of `block_scores_`. Networks only use it for the latter.
     block_loss : float, default=0.4
         Weight a of the mean cross-entropy of the classifiers that use one block alone, beside that
         of all blocks with weight one. The larger it is, the better are predictions for rows with

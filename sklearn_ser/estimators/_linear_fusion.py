@@ -178,10 +178,10 @@ class LinearTraining:
             callback=follow,
             options={"maxiter": max_iter, "gtol": tol, "ftol": 0},
         )
-        if found.nit >= max_iter:
+        if not found.success:
             warn(
-                f"L-BFGS did not converge in max_iter={max_iter} iterations. Raise max_iter or "
-                "tol, or lower C.",
+                f"L-BFGS stopped after {found.nit} iterations, before it converged: "
+                f"{found.message.strip(': ')}. Raise max_iter={max_iter} or tol={tol}, or lower C.",
                 ConvergenceWarning,
             )
         self._set_weights(found.x)

@@ -315,7 +315,7 @@ CHANGES = [
 CHOICES = {
     "fusion": FUSIONS,
     "head": ["softmax", "mlr"],
-    "branch": ["mlp", "conv"],
+    "branch": ["linear", "mlp", "conv"],
     "curvature": [0, 1e-6, 1.0, 10.0, "learn", "learn_each"],
     "max_norm": [1.0, 1.0, None],
     "standardize": [True, True, False],
@@ -354,6 +354,9 @@ def test_any_table_gives_finite_numbers(X, n_classes, choices):
 def assert_all_is_finite(X, y, choices):
     """Train a small classifier on a table, and check that all outputs are finite."""
     width = X.shape[1]
+    if choices["branch"] == "linear":
+        is_learned = isinstance(choices["curvature"], str)
+        choices = choices | {"head": "softmax", "curvature": 1.0 if is_learned else 0.2}
     classifier = small([width // 2, width - width // 2], max_epochs=3, **choices).fit(X, y)
     assert all(np.isfinite(values).all() for values in classifier.state_.values())
     assert np.isfinite(classifier.history_["train_loss"]).all()

@@ -199,7 +199,9 @@ def test_correlated_features_take_few_iterations(table):
 
 
 def test_too_few_iterations_warn(table):
-    with pytest.warns(ConvergenceWarning, match=r"max_iter=2 .* Raise max_iter or tol, or lower C"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"after 2 iterations, .*LIMIT.* Raise max_iter=2 or tol"
+    ):
         HyperbolicFusionClassifier(WIDTHS, max_iter=2).fit(*table)
 
 
