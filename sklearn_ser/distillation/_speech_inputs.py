@@ -259,7 +259,16 @@ def tokenize_transcripts(settings, speech):
 
 
 def predict_windows(
-    module, recordings, reader, token_ids, *, n_outputs, max_seconds, batch_size, problems
+    module,
+    recordings,
+    reader,
+    token_ids,
+    *,
+    n_outputs,
+    max_seconds,
+    batch_size,
+    problems,
+    activation=None,
 ):
     """Predict the windows of recordings, and average them by their lengths.
 
@@ -281,6 +290,8 @@ def predict_windows(
         Number of windows of a batch.
     problems : ErrorCollector
         Collects recordings that cannot be used.
+    activation : callable, default=None
+        Applied to the outputs of a batch of windows, in float64, before they are averaged.
 
     Returns
     -------
@@ -303,7 +314,8 @@ def predict_windows(
         if token_ids is not None:
             inputs |= _concatenate_tokens(token_ids, positions)
         with torch.inference_mode(), exact_convolutions():
-            outputs = call(module, to_device(inputs, device)).double().cpu().numpy()
+            outputs = call(module, to_device(inputs, device)).cpu().double()
+            outputs = (outputs if activation is None else activation(outputs)).numpy()
         weights = np.array(lengths)[:, None]
         np.add.at(sums, list(positions), weights * outputs)
         np.add.at(n_read, list(positions), weights)

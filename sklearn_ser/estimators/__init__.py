@@ -1,7 +1,7 @@
 """scikit-learn classifiers and regressors over torch networks."""
 
 from ._concordance import ConcordanceRegressor
-from ._distilled import DistilledRegressor
+from ._distilled_regressor import DistilledRegressor
 from ._emohrnet import EmoHRNetClassifier
 from ._hyperbolic_fusion import HyperbolicFusionClassifier
 

@@ -176,7 +176,7 @@ class ConcordanceRegressor(TorchRegressor):
         self._set_architecture(
             {
                 "n_features": table.shape[1],
-                "n_targets": len(self.target_names_),
+                "n_outputs": len(self.target_names_),
                 "hidden_size": int(self.hidden_size),
             }
         )

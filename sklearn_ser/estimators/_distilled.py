@@ -1,19 +1,18 @@
-"""Arousal, valence and dominance from small encoders of speech and text, trained end to end."""
+"""Base class of estimators that train encoders of speech and text end to end."""
 
 import os
+from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ser._sklearn import HasMethods, Interval, StrOptions, fit_context
+from sklearn_ser._sklearn import Interval, StrOptions
 from sklearn_ser.audio import SAMPLING_RATES, ErrorCollector
-from sklearn_ser.distillation._regressor_teacher import fit_teacher, predict_teacher
 from sklearn_ser.distillation._speech_inputs import (
     Reader,
     SpeechInputs,
@@ -28,8 +27,15 @@ from sklearn_ser.distillation._students import (
     read_speech_student,
     read_text_student,
 )
+from sklearn_ser.distillation._teacher_estimator import fit_teacher
 from sklearn_ser.nn import FRAME_POOLINGS, TEXT_FUSIONS, DistilledNetwork
-from sklearn_ser.training import TorchRegressor, callback_data, count_batches, encode_targets
+from sklearn_ser.training import (
+    TorchEstimator,
+    TrainingPlan,
+    TrainingSet,
+    callback_data,
+    count_batches,
+)
 
 from ._speech_table import concatenate_recordings, read_speech_table
 
@@ -42,182 +48,76 @@ class _Encoders(NamedTuple):
     weights: dict[str, torch.Tensor] | None
 
 
-class DistilledRegressor(TorchRegressor):
-    """Arousal, valence and dominance from small encoders of speech and text, trained end to end.
-
-    A small speech encoder, and a small text encoder if there are transcripts, are fine-tuned
-    together with a regression head to maximise the concordance correlation coefficient (CCC) [1]_.
-    A teacher regressor, such as a search over the layers of a large encoder, may provide further
-    targets.
+def parameter_constraints(base, **own):
+    """Return the constraints of the parameters of a subclass of `DistilledEstimator`.
 
     Parameters
     ----------
-    audio_model : str or path, default="ntu-spml/distilhubert"
-        Speech encoder: a hub id or a folder, such as that of
-        `~sklearn_ser.distillation.distill_encoder`. A model of the wav2vec 2.0 family
-        (DistilHuBERT, HuBERT, WavLM, wav2vec 2.0, …) or of Whisper, which is run on the
-        recording's own length.
-    text_model : str or path, default=None
-        Text encoder: a hub id, such as "distilbert-base-uncased", or a folder. If None,
-        transcripts are not used.
-    teacher : estimator, default=None
-        Regressor, pipeline or search whose predictions are learned in addition to `y`. A clone is
-        fitted on the training set; it gets all columns of a table, which a `ColumnTransformer` can
-        select. Wrap a fitted teacher in a `~sklearn.frozen.FrozenEstimator`.
-    alpha : float, default=0.5
-        Weight of the teacher in the loss, from 0 to 1; `y` has the weight ``1 - alpha``.
-    freeze : {"extractors", None}, default="extractors"
-        Part of the encoders that is not trained: "extractors" are the convolutional feature
-        extractor and the word embeddings. To train a head only, use `ConcordanceRegressor` on
-        embeddings.
-    pooling : {"mean", "attentive_statistics"}, default="mean"
-        Pooling over frames: their mean, or weighted mean and standard deviation with learned
-        weights.
-    fusion : {"concat", "cross_attention"}, default="concat"
-        Fusion of speech and text. With "cross_attention", frames attend to the tokens of the
-        transcript before pooling.
-    hidden_size : int, default=1024
-        Width of the hidden layer of the head.
-    dropout : float, default=0.5
-        Dropout rate before and after the hidden layer.
-    max_epochs : int, default=20
-        Maximum number of epochs.
-    batch_size : int, default=32
-        Number of recordings of a batch; at least 2, as the concordance is that of a batch.
-    learning_rate : float, default=0.001
-        Highest learning rate of AdamW for the head.
-    encoder_learning_rate : float, default=1e-05
-        Highest learning rate of AdamW for the encoders. Learning rates increase over a tenth of
-        the steps, and then decay to zero along half a cosine.
-    weight_decay : float, default=0.01
-        Decoupled weight decay of AdamW.
-    gradient_checkpointing : bool, default=False
-        If True, activations of the speech encoder are recomputed in the backward pass, which saves
-        memory and takes longer.
-    early_stopping : bool, default=False
-        Whether to hold out a validation set, to stop when its CCC does not improve, and to keep the
-        weights of the best epoch. If `groups` are passed to `fit`, whole speakers are held out.
-    validation_fraction : float, default=0.1
-        Fraction of the recordings, or of the speakers, to hold out with `early_stopping`.
-    n_iter_no_change : int, default=5
-        Number of epochs without improvement after which `early_stopping` stops.
-    max_duration : float, default=15.0
-        Duration in seconds. Longer recordings are cropped in training, at random in each epoch,
-        and at the centre for validation; for prediction they are cut into windows, whose
-        predictions are averaged.
-    sampling_rate : int, default=16000
-        Sampling rate of arrays that come without one, in Hz.
-    channel : int, default=None
-        Channel to use. If None, channels are averaged.
-    on_error : {"raise", "nan"}, default="raise"
-        "raise" raises an error for a recording that cannot be used. "nan" leaves such recordings
-        out of training, predicts NaN for them, and lists them in one warning.
-    local_files_only : bool, default=False
-        If True, models of a hub are only looked up on this machine.
-    device : str, default="auto"
-        Device to compute on, such as "cpu" or "cuda:1". "auto" is a CUDA GPU if there is one, else
-        the CPU.
-    dtype : {"float32", "bfloat16", "float16"}, default="float32"
-        Precision of autocast in training. Weights are kept, and predictions made, in float32.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the head's initial weights, the order of the recordings, crops and dropout.
-    warm_start : bool, default=False
-        If True, `fit` continues from the weights of the previous call, for `max_epochs` more.
-    n_jobs : int, default=None
-        Number of threads that decode recordings, as in `joblib.Parallel`, while the network
-        trains on the previous batch.
-    verbose : int, default=0
-        If nonzero, a line is printed for each epoch.
+    base : type
+        `TorchRegressor` or `TorchClassifier`.
+    **own : list
+        Constraints of further parameters.
+
+    Returns
+    -------
+    constraints : dict of str to list
+    """
+    constraints = base._parameter_constraints | DistilledEstimator._parameter_constraints | own
+    return {name: values for name, values in constraints.items() if name != "schedule"}
+
+
+@contextmanager
+def suggest(remedy, problem):
+    """Append a remedy to the message of a `ValueError` that contains a problem."""
+    try:
+        yield
+    except ValueError as error:
+        if problem not in str(error):
+            raise
+        raise ValueError(f"{str(error).rstrip('.')}. {remedy}") from error
+
+
+class EncodedTargets(NamedTuple):
+    """Targets of the recordings of `X`, and what was derived from them.
 
     Attributes
     ----------
-    target_names_ : list of str
-        Names of the columns of `y`; "target0" and so on if they have none.
-    target_mean_, target_scale_ : ndarray of shape (n_targets,)
-        Mean and standard deviation of the targets. A constant target is predicted as its constant.
-    state_ : dict of str to ndarray
-        Weights of the encoders and of the head by name. The files of the models are not needed for
-        prediction. The arrays are read-only.
-    architecture_ : dict
-        Arguments of the network: settings of the encoders, the tokenizer, sizes.
-    n_parameters_, n_trainable_parameters_ : int
-        Number of parameters of the encoders and the head, and of those that are trained.
-    teacher_ : estimator
-        The fitted teacher. Defined only if there is one.
-    history_ : dict of str to list
-        Learning curve, one entry per epoch: ``epoch``, ``learning_rate`` of the head in the last
-        step, ``train_loss``, and with `early_stopping` ``valid_loss`` and ``valid_score``.
-    n_iter_ : int
-        Number of epochs, including those before a warm start.
-    best_score_ : float or None
-        With `early_stopping`, the mean CCC on the validation set in the best epoch.
-    n_features_in_ : int
-        Number of columns of `X`. Defined only if `X` was a table of waveforms in `fit`.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of these columns, if they are all strings.
+    training_set : TrainingSet
+        Targets in the form of the loss.
+    plan : TrainingPlan
+        Seeds, and the split into a training and a validation set.
+    weights : ndarray of shape (n_recordings,)
+        Sample weights. Nonzero weights have a mean of one.
+    """
 
-    See Also
-    --------
-    sklearn_ser.distillation.distill_encoder : Distils a small encoder from the layers of a large
-        one, for `audio_model`.
-    ConcordanceRegressor : Trains a head on frozen embeddings.
-    LayerSelector : Selects the layer of a large encoder.
-    sklearn_ser.metrics.concordance_correlation_coefficient : The metric that is maximised.
+    training_set: TrainingSet
+    plan: TrainingPlan
+    weights: np.ndarray
 
-    Notes
-    -----
-    *Loss.* One minus the CCC of a batch, with population moments, summed over targets. The CCC is
-    weighted by `sample_weight`. Targets are standardised, which does not change it.
 
-    *Standardisation.* The head standardises its inputs by their mean and standard deviation over
-    the first epoch.
+class DistilledEstimator(TorchEstimator):
+    """Encoders of speech and text, trained end to end on the targets and on those of a teacher.
 
-    *Exact batches.* The prediction of a recording does not depend on its batch: convolutions
-    process one recording at a time, and attention masks padding.
+    A subclass inherits from it and from `TorchRegressor` or `TorchClassifier`, in this order,
+    calls `_fit` in `fit` and `_average_windows` in prediction, and defines
 
-    *Missing transcripts.* None, NaN and blank transcripts are replaced by a learned vector. It is
-    learned from a tenth of the transcripts, which are dropped in training, so that a model trained
-    with transcripts also predicts without them.
+    - `_n_outputs`: the number of outputs of the network, known once targets are encoded;
+    - `_encode_targets(y, sample_weight, groups, *, n_recordings, skip)`: return `EncodedTargets`;
+      `skip` are the indices of recordings that cannot be used;
+    - `_predict_teacher(X, rows, **settings)`: return the teacher's targets for some recordings, an
+      array of shape (n_rows, n_outputs);
+    - `_teacher_loss(outputs, predicted, weights)`: return the loss of a batch given the teacher's
+      targets and the sample weights;
 
-    *Decoding.* Missing files are found before training. Each epoch decodes each recording once; a
-    recording that cannot be used raises an error when it is first decoded, or is left out from then
-    on. Its targets are part of `target_mean_` and `target_scale_`. A teacher decodes the recordings
-    itself, for which its embedder's `memory` helps. With a teacher and ``on_error="nan"``, all
-    recordings are decoded once before, as the teacher is fitted on those that can be used.
+    and may define `_label_loss(outputs, targets)`, the loss of a batch in which targets of
+    recordings without labels are zero.
 
-    References
-    ----------
-    .. [1] D. de Oliveira, N. R. Prabhu, T. Gerkmann, "Leveraging Semantic Information for Efficient
-       Self-Supervised Emotion Recognition with Audio-Textual Distilled Models", Interspeech 2023,
-       arXiv 2305.19184.
-
-    Examples
-    --------
-    A small network with random weights stands in for a pretrained one:
-
-    >>> import tempfile
-    >>> import numpy as np
-    >>> from sklearn_ser import DistilledRegressor
-    >>> from transformers import HubertConfig, HubertModel
-    >>> folder = tempfile.mkdtemp()
-    >>> small = HubertConfig(
-    ...     hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-    ...     conv_dim=(16,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
-    ... )
-    >>> HubertModel(small).save_pretrained(folder)
-    >>> rng = np.random.default_rng(0)
-    >>> recordings = [volume * rng.normal(size=4000) for volume in np.linspace(0.01, 1, 8)]
-    >>> arousal_and_valence = rng.uniform(1, 7, size=(8, 2))
-    >>> regressor = DistilledRegressor(folder, max_epochs=1, random_state=0)
-    >>> regressor.fit(recordings, arousal_and_valence).predict(recordings[:3]).shape
-    (3, 2)
+    With a teacher, the targets of a recording are followed by the teacher's and its weight.
     """
 
     _parameter_constraints: dict = {
-        **{n: c for n, c in TorchRegressor._parameter_constraints.items() if n != "schedule"},
         "audio_model": [str, os.PathLike],
         "text_model": [str, os.PathLike, None],
-        "teacher": [HasMethods(["fit", "predict"]), None],
         "alpha": [Interval(Real, 0, 1, closed="both")],
         "freeze": [StrOptions({"extractors"}), None],
         "pooling": [StrOptions(set(FRAME_POOLINGS))],
@@ -234,6 +134,10 @@ class DistilledRegressor(TorchRegressor):
         "n_jobs": [Integral, None],
     }
     schedule = "cosine"
+    _warmup = 0.1
+
+    _n_outputs: int
+    teacher_: Any
 
     def __init__(
         self,
@@ -298,51 +202,18 @@ class DistilledRegressor(TorchRegressor):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @fit_context(prefer_skip_nested_validation=False)
-    @with_callbacks
-    def fit(self, X, y, sample_weight=None, groups=None, unlabeled=None):
-        """Train the encoders and the head.
-
-        Parameters
-        ----------
-        X : sequence of recordings, table of waveforms, or data frame
-            Paths, arrays, pairs ``(array, sampling_rate)`` and so on, as the embedders take them; a
-            2-D array whose rows are waveforms; or a table with a column of recordings and one of
-            transcripts. Columns are found by names such as "path" and "transcript"; those of an
-            object array are the recordings and the transcripts.
-        y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
-            Targets, such as arousal, valence and dominance, in any units.
-        sample_weight : array-like of shape (n_recordings,), default=None
-            Sample weights. Recordings of weight zero are ignored.
-        groups : array-like of shape (n_recordings,), default=None
-            Speakers. With `early_stopping`, whole speakers are held out. A teacher that takes
-            groups, such as a search, gets them too; within a pipeline, if metadata routing is
-            enabled.
-        unlabeled : sequence of recordings or table, default=None
-            Further recordings, without targets, for which the teacher's predictions are learned.
-
-        Returns
-        -------
-        self : object
-            Fitted regressor.
-
-        Raises
-        ------
-        RecordingError
-            If a recording cannot be used, unless ``on_error="nan"``.
-        ValueError
-            If targets are missing, parameters contradict each other, or training diverges.
-        """
+    def _fit(self, X, y, sample_weight, groups, unlabeled):
+        """Train; see `fit` of the subclasses."""
         self._reset()
         labelled, extra = self._read_tables(X, unlabeled)
         encoders = self._load_encoders()
         inputs = self._make_inputs(encoders, labelled, extra)
-        targets, plan = self._make_targets(inputs, y, sample_weight, groups)
+        targets = self._make_targets(inputs, y, sample_weight, groups)
         self._set_architecture(self._describe_network(encoders))
-        targets, plan = self._add_teacher(inputs, targets, plan, X, y, groups, unlabeled)
+        training_set, plan = self._add_teacher(inputs, targets, X, y, groups, unlabeled)
         self._train(
             inputs,
-            targets,
+            training_set,
             callback_data(X, y, sample_weight),
             plan=plan,
             validation_inputs=inputs.center_crop(),
@@ -352,35 +223,36 @@ class DistilledRegressor(TorchRegressor):
         self._count_parameters()
         return self
 
-    def predict(self, X):
-        """Predict the targets.
-
-        Parameters
-        ----------
-        X : sequence of recordings, table of waveforms, or data frame
-            As in `fit`. Transcripts may be missing.
-
-        Returns
-        -------
-        predictions : ndarray of shape (n_recordings,) or (n_recordings, n_targets)
-            Predictions, in the units and with the number of axes of `y`.
-        """
+    def _average_windows(self, X, activation=None):
+        """Return the outputs for each recording, averaged over its windows."""
         check_is_fitted(self, "state_")
         speech, text = read_speech_table(self, X, reset=False), self.architecture_["text"]
         token_ids = None if text is None else tokenize_transcripts(text, speech)
         module = self._fitted_module()
         front_end = module.audio.front_end
-        outputs = predict_windows(
+        return predict_windows(
             module,
             speech.recordings,
             self._reader(front_end),
             token_ids,
-            n_outputs=len(self.target_names_),
+            n_outputs=self._n_outputs,
             max_seconds=front_end.check_duration(self.max_duration),
             batch_size=self.batch_size,
             problems=ErrorCollector(self.on_error),
+            activation=activation,
         )
-        return self._scale_back(outputs)
+
+    def _encode_targets(self, y, sample_weight, groups, *, n_recordings, skip):
+        raise NotImplementedError
+
+    def _predict_teacher(self, X, rows, **settings):
+        raise NotImplementedError
+
+    def _label_loss(self, outputs, targets):
+        return super()._loss(outputs, targets)
+
+    def _teacher_loss(self, outputs, predicted, weights):
+        raise NotImplementedError
 
     def _read_tables(self, X, unlabeled):
         """Return recordings and transcripts of `X`, and of `unlabeled` or None."""
@@ -437,42 +309,35 @@ class DistilledRegressor(TorchRegressor):
     def _make_targets(self, inputs, y, sample_weight, groups):
         if self.teacher is not None and self.on_error == "nan":
             inputs.find_problems()
-        return encode_targets(
-            self,
-            y,
-            sample_weight,
-            groups,
-            n_recordings=inputs.n_labelled,
-            n_unlabeled=len(inputs) - inputs.n_labelled,
-            skip=inputs.problems.by_position,
-        )
+        n_recordings = inputs.n_labelled
+        skip = [position for position in inputs.problems.by_position if position < n_recordings]
+        return self._encode_targets(y, sample_weight, groups, n_recordings=n_recordings, skip=skip)
 
-    def _add_teacher(self, inputs, training_set, plan, X, y, groups, unlabeled):
+    def _add_teacher(self, inputs, encoded, X, y, groups, unlabeled):
         """Fit the teacher, and append its predictions to the targets.
 
         The recordings of `unlabeled` that can be used are added to the training set.
         """
         self.__dict__.pop("teacher_", None)
+        training_set, plan, weights = encoded
         if self.teacher is None:
             return training_set, plan
-        targets, kept, n_labelled = training_set.targets, training_set.positions, inputs.n_labelled
-        metadata = {"sample_weight": targets[:n_labelled, -1].astype(float), "groups": groups}
+        metadata = {"sample_weight": weights.astype(float), "groups": groups}
         self.teacher_ = fit_teacher(self.teacher, X, y, metadata, plan.training)
+        n_labelled, kept = inputs.n_labelled, training_set.positions
         usable = np.setdiff1d(np.arange(len(inputs)), list(inputs.problems.by_position))
         extra = usable[usable >= n_labelled]
-        taught = np.zeros_like(targets)
-        taught[kept, -1], taught[extra, -1] = targets[kept, -1], 1
-        n_targets = len(self.target_names_)
-        predicted = predict_teacher(self.teacher_, X, kept, n_targets)
-        taught[kept, :-1] = self._standardize(predicted)
+        taught = np.zeros((len(inputs), self._n_outputs + 1), dtype=np.float32)
+        taught[kept, :-1], taught[kept, -1] = self._predict_teacher(X, kept), weights[kept]
         if len(extra):
-            rows = extra - n_labelled
-            predicted = predict_teacher(
-                self.teacher_, unlabeled, rows, n_targets, suffix=" (of unlabeled=)"
+            taught[extra, :-1] = self._predict_teacher(
+                unlabeled, extra - n_labelled, suffix=" (of unlabeled=)"
             )
-            taught[extra, :-1] = self._standardize(predicted)
+            taught[extra, -1] = 1
+        targets = np.pad(training_set.targets, ((0, len(inputs) - n_labelled), (0, 0)))
+        is_unlabeled = np.arange(len(inputs)) >= n_labelled
         return (
-            training_set._replace(targets=np.hstack([targets, taught])),
+            training_set._replace(targets=np.hstack([targets, taught]), balance_by=is_unlabeled),
             plan._replace(training=np.concatenate([plan.training, extra])),
         )
 
@@ -482,7 +347,7 @@ class DistilledRegressor(TorchRegressor):
             "text_model": None if self.text_model is None else os.fspath(self.text_model),
             "audio": encoders.audio,
             "text": encoders.text,
-            "n_targets": len(self.target_names_),
+            "n_outputs": self._n_outputs,
             "pooling": self.pooling,
             "fusion": self.fusion,
             "hidden_size": int(self.hidden_size),
@@ -504,7 +369,7 @@ class DistilledRegressor(TorchRegressor):
         return DistilledNetwork(
             audio,
             text,
-            sizes["n_targets"],
+            sizes["n_outputs"],
             pooling=sizes["pooling"],
             fusion=sizes["fusion"],
             hidden_size=sizes["hidden_size"],
@@ -524,12 +389,13 @@ class DistilledRegressor(TorchRegressor):
         )
 
     def _loss(self, outputs, targets):
-        n_columns = outputs.shape[1] + 1
-        loss = super()._loss(outputs, targets[:, :n_columns])
-        if targets.shape[1] == n_columns:
-            return loss
-        taught = super()._loss(outputs, targets[:, n_columns:])
-        return (1 - self.alpha) * loss + self.alpha * taught
+        if self.teacher is None:
+            return super()._loss(outputs, targets)
+        n_taught = outputs.shape[1] + 1
+        targets, taught = targets[:, :-n_taught], targets[:, -n_taught:]
+        loss = self._label_loss(outputs, targets)
+        of_teacher = self._teacher_loss(outputs, taught[:, :-1], taught[:, -1])
+        return (1 - self.alpha) * loss + self.alpha * of_teacher
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -6,7 +6,7 @@ from .distilled import (
     TEXT_FUSIONS,
     DistilledNetwork,
     LayerPredictor,
-    RegressionHead,
+    PredictionHead,
     Standardization,
     make_head,
 )
@@ -17,7 +17,7 @@ from .hyperbolic_fusion import (
     MAX_FEATURE,
     HyperbolicFusionNetwork,
 )
-from .losses import concordance_loss, distillation_loss
+from .losses import concordance_loss, distillation_loss, softened_divergence
 from .pooling import POOLINGS, merge_statistics, pool_frames
 from .precision import exact_convolutions
 from .spec_augment import add_noise, crop_spectrograms, mask_spectrograms, mix_up
@@ -34,7 +34,7 @@ __all__ = [
     "HRNet",
     "HyperbolicFusionNetwork",
     "LayerPredictor",
-    "RegressionHead",
+    "PredictionHead",
     "Standardization",
     "add_noise",
     "concordance_loss",
@@ -48,4 +48,5 @@ __all__ = [
     "pad_spectrograms",
     "poincare",
     "pool_frames",
+    "softened_divergence",
 ]

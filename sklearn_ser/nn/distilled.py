@@ -1,4 +1,4 @@
-"""Regression head, network of `DistilledRegressor`, and heads that predict a teacher's layers."""
+"""Network of speech and text that is trained end to end, its head, and heads for distillation."""
 
 import math
 
@@ -67,12 +67,12 @@ class Standardization(nn.Module):
         return (vectors - self.mean) / self.scale
 
 
-def make_head(n_features, hidden_size, n_targets, *, dropout):
+def make_head(n_features, hidden_size, n_outputs, *, dropout):
     """Return a multilayer perceptron with one hidden layer, layer norm and dropout.
 
     Parameters
     ----------
-    n_features, hidden_size, n_targets : int
+    n_features, hidden_size, n_outputs : int
         Numbers of inputs, hidden units and outputs.
     dropout : float
         Dropout rate before and after the hidden layer.
@@ -87,11 +87,11 @@ def make_head(n_features, hidden_size, n_targets, *, dropout):
         nn.LayerNorm(hidden_size),
         nn.ReLU(),
         nn.Dropout(dropout),
-        nn.Linear(hidden_size, n_targets),
+        nn.Linear(hidden_size, n_outputs),
     )
 
 
-class RegressionHead(nn.Module):
+class PredictionHead(nn.Module):
     """Standardisation and a multilayer perceptron on vectors of speech, and of text.
 
     Parameters
@@ -100,7 +100,7 @@ class RegressionHead(nn.Module):
         Size of a vector of speech.
     n_text : int or None
         Size of a vector of text. If None, there is no text.
-    n_targets : int
+    n_outputs : int
         Number of outputs.
     hidden_size : int, default=1024
         Width of the hidden layer.
@@ -118,7 +118,7 @@ class RegressionHead(nn.Module):
     """
 
     def __init__(
-        self, n_audio, n_text, n_targets, *, hidden_size=1024, dropout=0.5, text_dropout=0.1
+        self, n_audio, n_text, n_outputs, *, hidden_size=1024, dropout=0.5, text_dropout=0.1
     ):
         super().__init__()
         self.text_dropout = text_dropout
@@ -128,10 +128,10 @@ class RegressionHead(nn.Module):
         self.text_scaler = Standardization(n_text or 0)
         # Standardised vector of a missing text; initially the mean of the others.
         self.no_text = nn.Parameter(torch.zeros(n_text or 0))
-        self.layers = make_head(n_audio + (n_text or 0), hidden_size, n_targets, dropout=dropout)
+        self.layers = make_head(n_audio + (n_text or 0), hidden_size, n_outputs, dropout=dropout)
 
     def forward(self, audio, text=None, has_text=None):
-        """Predict the targets.
+        """Compute the outputs.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class RegressionHead(nn.Module):
 
         Returns
         -------
-        outputs : Tensor of shape (n_recordings, n_targets)
+        outputs : Tensor of shape (n_recordings, n_outputs)
         """
         if self.training and self.n_to_fit > 0:
             self.n_to_fit -= 1
@@ -174,7 +174,7 @@ class RegressionHead(nn.Module):
 
 
 class DistilledNetwork(nn.Module):
-    """Encoders of speech and of text, pooled, fused, and a regression head.
+    """Encoders of speech and of text, pooled, fused, and a head.
 
     Parameters
     ----------
@@ -184,17 +184,17 @@ class DistilledNetwork(nn.Module):
         attribute `n_dims`.
     text : Module or None
         The same for tokens.
-    n_targets : int
+    n_outputs : int
         Number of outputs.
     pooling : {"mean", "attentive_statistics"}, default="mean"
         Pooling over frames.
     fusion : {"concat", "cross_attention"}, default="concat"
         With "cross_attention", each frame attends to the tokens before pooling.
     **head : dict
-        Parameters of `RegressionHead`.
+        Parameters of `PredictionHead`.
     """
 
-    def __init__(self, audio, text, n_targets, *, pooling="mean", fusion="concat", **head):
+    def __init__(self, audio, text, n_outputs, *, pooling="mean", fusion="concat", **head):
         super().__init__()
         self.audio, self.text = audio, text
         self.attentive = AttentiveStatistics(audio.n_dims) if pooling != "mean" else None
@@ -208,10 +208,10 @@ class DistilledNetwork(nn.Module):
                 audio.n_dims, n_heads, kdim=n_text, vdim=n_text, batch_first=True
             )
             self.norm = nn.LayerNorm(audio.n_dims)
-        self.head = RegressionHead(n_audio, n_text, n_targets, **head)
+        self.head = PredictionHead(n_audio, n_text, n_outputs, **head)
 
     def forward(self, features, lengths, token_ids=None, n_tokens=None):
-        """Predict the targets.
+        """Compute the outputs.
 
         Parameters
         ----------
@@ -226,7 +226,7 @@ class DistilledNetwork(nn.Module):
 
         Returns
         -------
-        outputs : Tensor of shape (n_recordings, n_targets)
+        outputs : Tensor of shape (n_recordings, n_outputs)
         """
         frames, n_frames = self.audio(features, lengths.tolist())
         if self.text is None:

@@ -1,4 +1,4 @@
-"""Concordance loss, and distillation loss of hidden states."""
+"""Concordance loss, and distillation losses of hidden states and of probabilities."""
 
 import torch
 from torch.nn import functional as F
@@ -62,3 +62,36 @@ def distillation_loss(predicted, hidden_states):
     """
     difference = F.l1_loss(predicted, hidden_states, reduction="none").mean(-1)
     return difference - F.logsigmoid(torch.cosine_similarity(predicted, hidden_states, dim=-1))
+
+
+def softened_divergence(logits, probabilities, weights, *, temperature):
+    """Return the Kullback-Leibler divergence from a teacher's probabilities at a temperature [1]_.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_recordings, n_classes)
+        Outputs of the student.
+    probabilities : Tensor of shape (n_recordings, n_classes)
+        Probabilities of the teacher. Each row sums to one.
+    weights : Tensor of shape (n_recordings,)
+        Sample weights.
+    temperature : float
+        Both distributions are softened by it: logits are divided, and probabilities raised to the
+        power of its inverse.
+
+    Returns
+    -------
+    loss : Tensor of shape ()
+        Weighted sum divided by the number of recordings, times the square of the temperature, so
+        that gradients have about the same size at all temperatures.
+
+    References
+    ----------
+    .. [1] G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015,
+       arXiv 1503.02531.
+    """
+    softened = probabilities ** (1 / temperature)
+    softened = softened / softened.sum(dim=1, keepdim=True)
+    predicted = F.log_softmax(logits / temperature, dim=1)
+    divergences = F.kl_div(predicted, softened, reduction="none").sum(dim=1)
+    return temperature**2 * (weights * divergences).mean()

@@ -98,7 +98,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return recall(outputs, targets)
 
 
-def encode_classes(estimator, X, y, sample_weight, groups):
+def encode_classes(estimator, X, y, sample_weight, groups, *, skip=()):
     """Validate the arguments of `fit` other than `X`, encode the classes, and set `classes_`.
 
     Parameters
@@ -106,12 +106,14 @@ def encode_classes(estimator, X, y, sample_weight, groups):
     estimator : TorchEstimator
         A classifier with the parameters `classes` and `class_weight`. With a warm start, its
         `classes_` are kept.
-    X : ndarray of shape (n_recordings, ...)
+    X : sequence of length n_recordings
         Validated inputs.
     y : array-like of shape (n_recordings,) or (n_recordings, n_classes)
         Argument of `fit`: classes, or shares of the classes.
     sample_weight, groups : array-like of shape (n_recordings,)
         Arguments of `fit`.
+    skip : sequence of int, default=()
+        Indices of recordings that cannot be used.
 
     Returns
     -------
@@ -133,9 +135,10 @@ def encode_classes(estimator, X, y, sample_weight, groups):
     else:
         estimator.classes_ = classes
     groups = check_groups(groups, len(shares))
-    weights = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weights = check_sample_weight(sample_weight, shares, dtype=np.float64, ensure_non_negative=True)
     largest = weights.max(initial=0) or 1.0
     weights = weights / largest  # so that no sum of them overflows
+    weights[list(skip)] = 0
     kept = np.flatnonzero(weights)
     _check_two_classes(estimator, shares[kept])
     by_class = {"classes": estimator.classes_, "class_weight": estimator.class_weight}

@@ -62,7 +62,7 @@ class TorchRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         return 1 - float(loss) / int(is_varied.sum())
 
 
-def encode_targets(estimator, y, sample_weight, groups, *, n_recordings, n_unlabeled=0, skip=()):
+def encode_targets(estimator, y, sample_weight, groups, *, n_recordings, skip=()):
     """Validate the arguments of `fit` other than `X`, and standardise the targets.
 
     Sets `target_names_`, and unless it is a warm start `target_mean_` and `target_scale_`.
@@ -75,15 +75,13 @@ def encode_targets(estimator, y, sample_weight, groups, *, n_recordings, n_unlab
         Arguments of `fit`.
     n_recordings : int
         Number of recordings in `X`.
-    n_unlabeled : int, default=0
-        Number of recordings that follow them and have no targets.
-    skip : container of int, default=()
+    skip : sequence of int, default=()
         Indices of recordings that cannot be used.
 
     Returns
     -------
     training_set : TrainingSet
-        With targets of shape (n_recordings + n_unlabeled, n_targets + 1).
+        With targets of shape (n_recordings, n_targets + 1).
     plan : TrainingPlan
         Seeds, and the split into a training and a validation set.
 
@@ -102,15 +100,14 @@ def encode_targets(estimator, y, sample_weight, groups, *, n_recordings, n_unlab
     groups = check_groups(groups, n_recordings)
     weights = check_sample_weight(sample_weight, values, dtype=np.float64, ensure_non_negative=True)
     weights = weights / (weights.max(initial=0) or 1)  # so that their sum cannot overflow
-    weights[[position for position in skip if position < n_recordings]] = 0
+    weights[list(skip)] = 0
     kept = np.flatnonzero(weights)
     if not len(kept):
         raise ValueError("No recording is left to train on: none can be used.")
-    targets = np.zeros((n_recordings + n_unlabeled, len(names) + 1), dtype=np.float32)
+    targets = np.zeros((n_recordings, len(names) + 1), dtype=np.float32)
     targets[kept, -1] = weights[kept] / weights[kept].mean()
     groups = groups[kept] if groups is not None and estimator.early_stopping else None
-    is_unlabeled = np.arange(len(targets)) >= n_recordings
-    training_set = TrainingSet(targets, kept, groups=groups, balance_by=is_unlabeled)
+    training_set = TrainingSet(targets, kept, groups=groups)
     plan = estimator._plan(training_set)
     estimator.target_names_, estimator._has_target_axis = names, has_axis
     if not estimator._is_warm_start:

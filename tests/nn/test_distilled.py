@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from sklearn_ser.nn import DistilledNetwork, LayerPredictor, RegressionHead, Standardization
+from sklearn_ser.nn import DistilledNetwork, LayerPredictor, PredictionHead, Standardization
 from sklearn_ser.nn.pooling import AttentiveStatistics, average_frames
 
 
@@ -129,9 +129,9 @@ def test_a_single_frame_has_a_gradient():
 
 
 def test_vectors_alone():
-    regressor = RegressionHead(4, None, 3, hidden_size=8).eval()
+    regressor = PredictionHead(4, None, 3, hidden_size=8).eval()
     assert regressor(torch.randn(5, 4)).shape == (5, 3)
-    regressor = RegressionHead(4, 2, 3, hidden_size=8).eval()
+    regressor = PredictionHead(4, 2, 3, hidden_size=8).eval()
     audio, text, has_text = torch.randn(2, 4), torch.randn(2, 2), torch.tensor([True, False])
     outputs = regressor(audio, text, has_text)
     torch.testing.assert_close(regressor(audio, text + 1, has_text)[1], outputs[1])
@@ -139,7 +139,7 @@ def test_vectors_alone():
 
 
 def test_the_head_is_standardized_by_the_first_vectors_it_is_trained_on():
-    head = RegressionHead(3, 2, 1, hidden_size=8, dropout=0.0)
+    head = PredictionHead(3, 2, 1, hidden_size=8, dropout=0.0)
     head.n_to_fit = 2
     audio, text = 5 + 2 * torch.randn(30, 3), torch.randn(30, 2) - 7
     audio[:, 2] = 3.25

@@ -102,7 +102,7 @@ def test_it_learns_what_can_be_heard(recordings, loudness, pooling):
 
 @pytest.mark.slow
 def test_it_learns_what_is_said(table, monkeypatch):
-    monkeypatch.setattr("sklearn_ser.nn.RegressionHead.drop_texts", lambda self, has_text: has_text)
+    monkeypatch.setattr("sklearn_ser.nn.PredictionHead.drop_texts", lambda self, has_text: has_text)
     y = np.array([0.0, 1.0, 0.5, 0.0] * (N // 4))
     regressor = quick(
         small_network("wavlm"),

@@ -1,4 +1,4 @@
-"""Regressors whose predictions a student learns."""
+"""Regressors and classifiers whose predictions a student learns."""
 
 from contextlib import contextmanager
 
@@ -12,6 +12,11 @@ from sklearn_ser._sklearn import BaseSearchCV, safe_indexing
 from sklearn_ser._warnings import warn
 from sklearn_ser.audio import RecordingError
 
+_NOT_FINITE = (
+    "The predictions of teacher= are not finite for some recordings: leave out those that it can't "
+    "use."
+)
+
 
 def fit_teacher(teacher, X, y, metadata, rows):
     """Clone a teacher and fit it; a `FrozenEstimator` stays as it is.
@@ -19,7 +24,7 @@ def fit_teacher(teacher, X, y, metadata, rows):
     Parameters
     ----------
     teacher : estimator
-        Regressor, or a pipeline or search that ends in one.
+        Regressor or classifier, or a pipeline or search that ends in one.
     X, y : array-like
         Arguments of `fit`.
     metadata : dict
@@ -86,11 +91,50 @@ def predict_teacher(teacher, X, rows, n_targets, *, suffix=""):
             "same targets."
         )
     if not np.isfinite(predicted).all():
-        raise ValueError(
-            "The predictions of teacher= are not finite for some recordings: leave out those "
-            "that it can't use."
-        )
+        raise ValueError(_NOT_FINITE)
     return predicted
+
+
+def predict_teacher_proba(teacher, X, rows, classes, *, suffix=""):
+    """Return the probabilities of a fitted teacher for some recordings.
+
+    Parameters
+    ----------
+    teacher : estimator
+        The fitted teacher.
+    X : array-like
+        As for `fit`.
+    rows : ndarray of int
+        Indices of the recordings.
+    classes : ndarray of shape (n_classes,)
+        Sorted classes of the student.
+    suffix : str, default=""
+        End of the messages of a `RecordingError`.
+
+    Returns
+    -------
+    probabilities : ndarray of shape (len(rows), n_classes)
+        Zero for classes that the teacher does not have.
+
+    Raises
+    ------
+    ValueError
+        If it has other classes, or its probabilities are not finite.
+    """
+    with _naming_teacher(rows, suffix):
+        predicted = np.asarray(teacher.predict_proba(safe_indexing(X, rows)), dtype=np.float64)
+        known = np.asarray(teacher.classes_)
+    new = np.setdiff1d(known, classes).tolist()
+    if new:
+        raise ValueError(
+            f"teacher= has the classes {new}, which y has not. y has {classes.tolist()}: fit the "
+            "teacher on the same classes."
+        )
+    if not np.isfinite(predicted).all():
+        raise ValueError(_NOT_FINITE)
+    probabilities = np.zeros((len(rows), len(classes)))
+    probabilities[:, np.searchsorted(classes, known)] = predicted
+    return probabilities
 
 
 @contextmanager
