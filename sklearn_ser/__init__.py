@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sklearn_ser.embedders import WhisperEmbedder as WhisperEmbedder
     from sklearn_ser.embedders import XVectorEmbedder as XVectorEmbedder
     from sklearn_ser.estimators import ConcordanceRegressor as ConcordanceRegressor
+    from sklearn_ser.estimators import DistilledClassifier as DistilledClassifier
     from sklearn_ser.estimators import DistilledRegressor as DistilledRegressor
     from sklearn_ser.estimators import EmoHRNetClassifier as EmoHRNetClassifier
     from sklearn_ser.estimators import HyperbolicFusionClassifier as HyperbolicFusionClassifier
@@ -35,6 +36,7 @@ _MODULE_OF: dict[str, str] = {
     "Codec": "sklearn_ser.backbones",
     "CodecEmbedder": "sklearn_ser.embedders",
     "ConcordanceRegressor": "sklearn_ser.estimators",
+    "DistilledClassifier": "sklearn_ser.estimators",
     "DistilledRegressor": "sklearn_ser.estimators",
     "EmbeddingStore": "sklearn_ser.store",
     "EmoHRNetClassifier": "sklearn_ser.estimators",

@@ -7,7 +7,7 @@ from sklearn_ser._sklearn import HasMethods, fit_context
 from sklearn_ser.distillation._teacher_estimator import predict_teacher
 from sklearn_ser.training import TorchRegressor, encode_targets
 
-from ._distilled import DistilledEstimator, EncodedTargets, parameter_constraints
+from ._distilled import DistilledEstimator, EncodedTargets, parameter_constraints, suggest
 
 
 class DistilledRegressor(DistilledEstimator, TorchRegressor):
@@ -128,6 +128,7 @@ class DistilledRegressor(DistilledEstimator, TorchRegressor):
     --------
     sklearn_ser.distillation.distill_encoder : Distils a small encoder from the layers of a large
         one, for `audio_model`.
+    DistilledClassifier : The same for emotions.
     ConcordanceRegressor : Trains a head on frozen embeddings.
     LayerSelector : Selects the layer of a large encoder.
     sklearn_ser.metrics.concordance_correlation_coefficient : The metric that is maximised.
@@ -242,9 +243,13 @@ class DistilledRegressor(DistilledEstimator, TorchRegressor):
         return len(self.target_names_)
 
     def _encode_targets(self, y, sample_weight, groups, *, n_recordings, skip):
-        training_set, plan = encode_targets(
-            self, y, sample_weight, groups, n_recordings=n_recordings, skip=skip
-        )
+        with suggest(
+            "To predict classes such as emotions, use DistilledClassifier.",
+            "could not convert string to float",
+        ):
+            training_set, plan = encode_targets(
+                self, y, sample_weight, groups, n_recordings=n_recordings, skip=skip
+            )
         return EncodedTargets(training_set, plan, training_set.targets[:, -1])
 
     def _predict_teacher(self, X, rows, **settings):
