@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 from sklearn_ser import (
     CodecEmbedder,
     ConcordanceRegressor,
+    DistilledClassifier,
     DistilledRegressor,
     EmoHRNetClassifier,
     HubertEmbedder,
@@ -94,18 +95,18 @@ NETWORKS = [
     ),
 ]
 # Waveforms of a few samples are padded to what the networks need: enough is left to learn from.
+DISTILLED = {
+    "audio_model": small_network("wavlm-short", later=True),
+    "freeze": None,
+    "hidden_size": 32,
+    "dropout": 0,
+    "batch_size": 20,
+    "encoder_learning_rate": 0.005,
+}
+NETWORKS.append(DistilledClassifier(max_epochs=2, learning_rate=0.02, **DISTILLED))
 REGRESSORS = [
     ConcordanceRegressor(hidden_size=32, dropout=0, max_epochs=10, learning_rate=0.01),
-    DistilledRegressor(
-        small_network("wavlm-short", later=True),
-        freeze=None,
-        hidden_size=32,
-        dropout=0,
-        max_epochs=6,
-        batch_size=20,
-        learning_rate=0.01,
-        encoder_learning_rate=0.005,
-    ),
+    DistilledRegressor(max_epochs=6, learning_rate=0.01, **DISTILLED),
 ]
 PIPELINES = [
     make_pipeline(
@@ -139,6 +140,8 @@ LEFT_OUT = [
 # weights in the loss is tested in training/test_estimator.py.
 STOCHASTIC = (
     ConcordanceRegressor,
+    DistilledClassifier,
+    DistilledClassifier,
     DistilledRegressor,
     EmoHRNetClassifier,
     HyperbolicFusionClassifier,
@@ -178,16 +181,35 @@ def test_scikit_learn(estimator, check):
 LAST_BIT = "check_methods_subset_invariance"
 
 
+def expected_failures_of_networks(estimator):
+    failures = expected_failures(estimator) | {LAST_BIT: "asks for the last bit of float32"}
+    if isinstance(estimator, DistilledClassifier):
+        # It fits a table and then lists; test_a_classifier_trains_on_rows_given_as_lists below.
+        failures["check_classifiers_train"] = "lists of recordings have no number of features"
+    return failures
+
+
 @pytest.mark.slow
 @parametrize_with_checks(
     NETWORKS + REGRESSORS,
-    expected_failed_checks=lambda estimator: (
-        expected_failures(estimator) | {LAST_BIT: "asks for the last bit of float32"}
-    ),
+    expected_failed_checks=expected_failures_of_networks,
     xfail_strict=False,
 )
 def test_scikit_learn_of_networks(estimator, check):
     check(estimator)
+
+
+class ClassifierOfTables(DistilledClassifier):
+    """Takes a list of rows as a table, which has a number of features."""
+
+    def fit(self, X, y):
+        return super().fit(np.asarray(X), y)
+
+
+@pytest.mark.slow
+def test_a_classifier_trains_on_rows_given_as_lists():
+    classifier = ClassifierOfTables(max_epochs=2, learning_rate=0.02, **DISTILLED)
+    sklearn_checks.check_classifiers_train("ClassifierOfTables", classifier)
 
 
 @pytest.mark.slow

@@ -136,7 +136,6 @@ class DistilledEstimator(TorchEstimator):
     schedule = "cosine"
     _warmup = 0.1
 
-    _n_outputs: int
     teacher_: Any
 
     def __init__(
@@ -241,6 +240,10 @@ class DistilledEstimator(TorchEstimator):
             problems=ErrorCollector(self.on_error),
             activation=activation,
         )
+
+    @property
+    def _n_outputs(self):
+        raise NotImplementedError
 
     def _encode_targets(self, y, sample_weight, groups, *, n_recordings, skip):
         raise NotImplementedError

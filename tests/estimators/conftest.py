@@ -1,7 +1,11 @@
 """Fixtures for the tests of estimators."""
 
 import numpy as np
+import pandas as pd
 import pytest
+
+# Number of the recordings.
+N = 24
 
 
 @pytest.fixture(scope="module")
@@ -13,3 +17,28 @@ def spectrograms():
     for row, label in zip(X, labels, strict=True):
         row[8 * label : 8 * label + 8] += 2
     return X, np.array(["anger", "fear", "sadness"])[labels]
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    """Return noises of increasing loudness and of any length."""
+    rng = np.random.default_rng(0)
+    loudness = np.linspace(-3, 0, N)
+    lengths = rng.integers(400, 6000, N)
+    return [
+        (10**level * rng.normal(size=length)).astype(np.float32)
+        for level, length in zip(loudness, lengths, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def speakers():
+    """Return the speaker of each recording."""
+    return np.arange(N) % 6
+
+
+@pytest.fixture(scope="module")
+def table(recordings):
+    """Return the recordings with transcripts, some of which are missing."""
+    texts = ["Leave me alone.", "I am so happy", None, "no"] * (N // 4)
+    return pd.DataFrame({"path": recordings, "transcript": texts})

@@ -52,30 +52,8 @@ def quick(audio_model=None, **parameters):
 
 
 @pytest.fixture(scope="module")
-def recordings():
-    rng = np.random.default_rng(0)
-    loudness = np.linspace(-3, 0, N)
-    lengths = rng.integers(400, 6000, N)
-    return [
-        (10**level * rng.normal(size=length)).astype(np.float32)
-        for level, length in zip(loudness, lengths, strict=True)
-    ]
-
-
-@pytest.fixture(scope="module")
 def loudness():
     return pd.DataFrame({"arousal": np.linspace(1, 7, N), "valence": np.linspace(7, 1, N)})
-
-
-@pytest.fixture(scope="module")
-def speakers():
-    return np.arange(N) % 6
-
-
-@pytest.fixture(scope="module")
-def table(recordings):
-    texts = ["Leave me alone.", "I am so happy", None, "no"] * (N // 4)
-    return pd.DataFrame({"path": recordings, "transcript": texts})
 
 
 def same_bits(one, other):

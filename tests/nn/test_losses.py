@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from sklearn_ser.metrics import concordance_correlation_coefficient
-from sklearn_ser.nn import concordance_loss, distillation_loss
+from sklearn_ser.nn import concordance_loss, distillation_loss, softened_divergence
 
 
 @pytest.fixture
@@ -66,3 +66,37 @@ def test_distillation_loss_is_l1_minus_log_sigmoid_of_the_cosine():
     np.testing.assert_allclose(distillation_loss(predicted, layer), expected, rtol=1e-5)
     perfect = distillation_loss(layer, layer)
     np.testing.assert_allclose(perfect, -F.logsigmoid(torch.ones(5)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_the_divergence_of_softened_probabilities(batch, temperature):
+    logits, of_teacher, weights = batch
+    student, teacher = (
+        torch.distributions.Categorical(logits=values / temperature)
+        for values in (logits, of_teacher)
+    )
+    divergences = torch.distributions.kl_divergence(teacher, student)
+    expected = temperature**2 * (weights * divergences).mean()
+    loss = softened_divergence(logits, of_teacher.softmax(dim=1), weights, temperature=temperature)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_gradients_of_the_divergence_at_a_high_temperature(batch):
+    # Those of half the squared difference of the centred logits, divided by their number.
+    logits, of_teacher, _ = batch
+    loss = softened_divergence(
+        logits.requires_grad_(), of_teacher.softmax(dim=1), torch.ones(20), temperature=1e4
+    )
+    (gradient,) = torch.autograd.grad(loss, logits)
+    difference = logits - of_teacher
+    expected = (difference - difference.mean(dim=1, keepdim=True)) / 3 / 20
+    torch.testing.assert_close(gradient, expected.detach(), rtol=0, atol=1e-5)
+
+
+def test_classes_that_a_teacher_excludes():
+    probabilities = torch.tensor([[0.5, 0.5, 0.0]])
+    logits = torch.zeros(1, 3, requires_grad=True)
+    loss = softened_divergence(logits, probabilities, torch.ones(1), temperature=2.0)
+    assert float(loss) == pytest.approx(4 * np.log(3 / 2), rel=1e-6)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert torch.isfinite(gradient).all()
