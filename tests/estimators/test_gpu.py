@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_ser import DistilledRegressor, EmoHRNetClassifier, HyperbolicFusionClassifier
+from sklearn_ser import (
+    DistilledClassifier,
+    DistilledRegressor,
+    EmoHRNetClassifier,
+    HyperbolicFusionClassifier,
+)
 from small_networks import small_network
 
 pytestmark = pytest.mark.gpu
@@ -47,17 +52,22 @@ def test_a_fusion_of_the_gpu_predicts_alike_on_the_cpu(head):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_a_regressor_of_the_gpu_predicts_alike_on_the_cpu(dtype):
+@pytest.mark.parametrize(
+    ("distilled", "method"),
+    [(DistilledRegressor, "predict"), (DistilledClassifier, "predict_proba")],
+)
+def test_encoders_of_the_gpu_predict_alike_on_the_cpu(distilled, method, dtype):
     rng = np.random.default_rng(0)
     y = np.linspace(-1, 1, 24)
     recordings = [10**level * rng.normal(size=rng.integers(400, 8000)) for level in y]
-    regressor = DistilledRegressor(
+    estimator = distilled(
         small_network("wavlm"), max_epochs=2, batch_size=8, dtype=dtype, device="cuda"
-    )
-    fitted = regressor.set_params(random_state=0).fit(recordings, y)
+    ).set_params(random_state=0)
+    fitted = estimator.fit(recordings, y if method == "predict" else y > 0)
     assert all(type(values) is np.ndarray for values in fitted.state_.values())
     loaded = pickle.loads(pickle.dumps(fitted)).set_params(device="cpu")
-    np.testing.assert_allclose(loaded.predict(recordings), fitted.predict(recordings), atol=1e-3)
+    expected = getattr(fitted, method)(recordings)
+    np.testing.assert_allclose(getattr(loaded, method)(recordings), expected, atol=1e-3)
 
 
 def test_global_states_of_the_gpu_are_left_alone(spectrograms):
