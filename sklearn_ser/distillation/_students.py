@@ -251,6 +251,16 @@ class TextStudent(nn.Module):
         if hasattr(self.network, "pooler"):
             self.network.pooler = None  # hidden states do not depend on it
 
+    @property
+    def blocks(self):
+        """The transformer blocks."""
+        return next(
+            module
+            for module in self.network.modules()
+            if isinstance(module, nn.ModuleList)
+            and len(module) == self.network.config.num_hidden_layers
+        )
+
     def forward(self, token_ids, n_tokens):
         """Compute the last hidden states.
 

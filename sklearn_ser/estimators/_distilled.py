@@ -28,7 +28,7 @@ from sklearn_ser.distillation._students import (
     read_text_student,
 )
 from sklearn_ser.distillation._teacher_estimator import fit_teacher
-from sklearn_ser.nn import FRAME_POOLINGS, TEXT_FUSIONS, DistilledNetwork
+from sklearn_ser.nn import FRAME_POOLINGS, TEXT_FUSIONS, DistilledNetwork, add_adapters
 from sklearn_ser.training import (
     TorchEstimator,
     TrainingPlan,
@@ -120,6 +120,9 @@ class DistilledEstimator(TorchEstimator):
         "text_model": [str, os.PathLike, None],
         "alpha": [Interval(Real, 0, 1, closed="both")],
         "freeze": [StrOptions({"extractors"}), None],
+        "n_trainable_layers": [Interval(Integral, 0, None, closed="left"), None],
+        "lora_rank": [Interval(Integral, 1, None, closed="left"), None],
+        "layer_decay": [Interval(Real, 0, 1, closed="right")],
         "pooling": [StrOptions(set(FRAME_POOLINGS))],
         "fusion": [StrOptions(set(TEXT_FUSIONS))],
         "hidden_size": [Interval(Integral, 1, None, closed="left")],
@@ -146,6 +149,9 @@ class DistilledEstimator(TorchEstimator):
         teacher=None,
         alpha=0.5,
         freeze="extractors",
+        n_trainable_layers=None,
+        lora_rank=None,
+        layer_decay=1.0,
         pooling="mean",
         fusion="concat",
         hidden_size=1024,
@@ -176,6 +182,9 @@ class DistilledEstimator(TorchEstimator):
         self.teacher = teacher
         self.alpha = alpha
         self.freeze = freeze
+        self.n_trainable_layers = n_trainable_layers
+        self.lora_rank = lora_rank
+        self.layer_decay = layer_decay
         self.pooling = pooling
         self.fusion = fusion
         self.hidden_size = hidden_size
@@ -369,6 +378,8 @@ class DistilledEstimator(TorchEstimator):
             audio.freeze_convolutions()
             if text is not None:
                 text.freeze_word_embeddings()
+        for student in filter(None, (audio, text)):
+            self._restrict_training(student)
         return DistilledNetwork(
             audio,
             text,
@@ -379,17 +390,46 @@ class DistilledEstimator(TorchEstimator):
             dropout=self.dropout,
         )
 
+    def _restrict_training(self, student):
+        """Exclude all but the last layers, or adapters in them, from training."""
+        n_trainable, blocks = self.n_trainable_layers, student.blocks
+        if n_trainable is not None:
+            if n_trainable > len(blocks):
+                raise ValueError(
+                    f"n_trainable_layers={n_trainable} is more than the {len(blocks)} layers of "
+                    "an encoder: pass at most this number, or None to train all."
+                )
+            student.requires_grad_(False)
+            blocks = blocks[len(blocks) - n_trainable :].requires_grad_(True)
+        if self.lora_rank is not None and n_trainable != 0:
+            student.requires_grad_(False)
+            add_adapters(blocks, self.lora_rank)
+
     def _optimizer(self, module):
-        groups: dict[bool, list] = {True: [], False: []}
-        for name, parameter in module.named_parameters():
+        rates: dict[torch.nn.Parameter, float] = {}
+        for student in filter(None, (module.audio, module.text)):
+            rates |= self._rates(student)
+        groups: dict[float, list] = {}
+        head: list[torch.nn.Parameter] = []
+        for parameter in module.parameters():
             if parameter.requires_grad:
-                groups[name.startswith(("audio.", "text."))].append(parameter)
-        rates = {True: self.encoder_learning_rate, False: self.learning_rate}
+                group = groups.setdefault(rates[parameter], []) if parameter in rates else head
+                group.append(parameter)
+        settings = [{"params": group, "lr": rate} for rate, group in groups.items()]
         return torch.optim.AdamW(
-            [{"params": groups[key], "lr": rates[key]} for key in groups if groups[key]],
+            [*settings, {"params": head, "lr": self.learning_rate}],
             weight_decay=self.weight_decay,
             fused=True,
         )
+
+    def _rates(self, student):
+        """Return the learning rate of each parameter of an encoder."""
+        n_blocks, highest = len(student.blocks), self.encoder_learning_rate
+        rates = dict.fromkeys(student.parameters(), highest * self.layer_decay**n_blocks)
+        for number, block in enumerate(student.blocks, 1):
+            rate = highest * self.layer_decay ** (n_blocks - number)
+            rates |= dict.fromkeys(block.parameters(), rate)
+        return rates
 
     def _loss(self, outputs, targets):
         if self.teacher is None:

@@ -56,7 +56,17 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
         loss of the teacher is not weighted by class.
     freeze : {"extractors", None}, default="extractors"
         Part of the encoders that is not trained: "extractors" are the convolutional feature
-        extractor and the word embeddings. To train a head only, use a classifier on embeddings.
+        extractor and the word embeddings.
+    n_trainable_layers : int, default=None
+        Number of the last layers of each encoder that are trained, and nothing else of it; 0 trains
+        the head only. If None, all that `freeze` leaves.
+    lora_rank : int, default=None
+        Rank of low-rank adapters (LoRA [2]_) of the queries and values of attention. If not None,
+        these are trained instead of the weights of the encoders, and are added to the weights at
+        the end. They take higher rates, such as ``encoder_learning_rate=1e-3``.
+    layer_decay : float, default=1.0
+        Factor by which the learning rate decreases from each layer of an encoder to the one below.
+        Parameters outside of the layers, such as those of the input, have the lowest rate.
     pooling : {"mean", "attentive_statistics"}, default="mean"
         Pooling over frames: their mean, or weighted mean and standard deviation with learned
         weights.
@@ -128,7 +138,8 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
     architecture_ : dict
         Arguments of the network: settings of the encoders, the tokenizer, sizes.
     n_parameters_, n_trainable_parameters_ : int
-        Number of parameters of the encoders and the head, and of those that are trained.
+        Number of parameters of the encoders, their adapters and the head, and of those that are
+        trained.
     teacher_ : estimator
         The fitted teacher. Defined only if there is one.
     history_ : dict of str to list
@@ -177,6 +188,8 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
     ----------
     .. [1] G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015,
        arXiv 1503.02531.
+    .. [2] E. J. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022,
+       arXiv 2106.09685.
 
     Examples
     --------
@@ -221,6 +234,9 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
         classes=None,
         class_weight=None,
         freeze="extractors",
+        n_trainable_layers=None,
+        lora_rank=None,
+        layer_decay=1.0,
         pooling="mean",
         fusion="concat",
         hidden_size=1024,
@@ -252,6 +268,9 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
             teacher=teacher,
             alpha=alpha,
             freeze=freeze,
+            n_trainable_layers=n_trainable_layers,
+            lora_rank=lora_rank,
+            layer_decay=layer_decay,
             pooling=pooling,
             fusion=fusion,
             hidden_size=hidden_size,

@@ -36,8 +36,17 @@ class DistilledRegressor(DistilledEstimator, TorchRegressor):
         Weight of the teacher in the loss, from 0 to 1; `y` has the weight ``1 - alpha``.
     freeze : {"extractors", None}, default="extractors"
         Part of the encoders that is not trained: "extractors" are the convolutional feature
-        extractor and the word embeddings. To train a head only, use `ConcordanceRegressor` on
-        embeddings.
+        extractor and the word embeddings.
+    n_trainable_layers : int, default=None
+        Number of the last layers of each encoder that are trained, and nothing else of it; 0 trains
+        the head only. If None, all that `freeze` leaves.
+    lora_rank : int, default=None
+        Rank of low-rank adapters (LoRA [2]_) of the queries and values of attention. If not None,
+        these are trained instead of the weights of the encoders, and are added to the weights at
+        the end. They take higher rates, such as ``encoder_learning_rate=1e-3``.
+    layer_decay : float, default=1.0
+        Factor by which the learning rate decreases from each layer of an encoder to the one below.
+        Parameters outside of the layers, such as those of the input, have the lowest rate.
     pooling : {"mean", "attentive_statistics"}, default="mean"
         Pooling over frames: their mean, or weighted mean and standard deviation with learned
         weights.
@@ -109,7 +118,8 @@ class DistilledRegressor(DistilledEstimator, TorchRegressor):
     architecture_ : dict
         Arguments of the network: settings of the encoders, the tokenizer, sizes.
     n_parameters_, n_trainable_parameters_ : int
-        Number of parameters of the encoders and the head, and of those that are trained.
+        Number of parameters of the encoders, their adapters and the head, and of those that are
+        trained.
     teacher_ : estimator
         The fitted teacher. Defined only if there is one.
     history_ : dict of str to list
@@ -159,6 +169,8 @@ class DistilledRegressor(DistilledEstimator, TorchRegressor):
     .. [1] D. de Oliveira, N. R. Prabhu, T. Gerkmann, "Leveraging Semantic Information for Efficient
        Self-Supervised Emotion Recognition with Audio-Textual Distilled Models", Interspeech 2023,
        arXiv 2305.19184.
+    .. [2] E. J. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022,
+       arXiv 2106.09685.
 
     Examples
     --------

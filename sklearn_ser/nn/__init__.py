@@ -18,6 +18,7 @@ from .hyperbolic_fusion import (
     HyperbolicFusionNetwork,
 )
 from .losses import concordance_loss, distillation_loss, softened_divergence
+from .low_rank import LowRankLinear, add_adapters
 from .pooling import POOLINGS, merge_statistics, pool_frames
 from .precision import exact_convolutions
 from .spec_augment import add_noise, crop_spectrograms, mask_spectrograms, mix_up
@@ -34,8 +35,10 @@ __all__ = [
     "HRNet",
     "HyperbolicFusionNetwork",
     "LayerPredictor",
+    "LowRankLinear",
     "PredictionHead",
     "Standardization",
+    "add_adapters",
     "add_noise",
     "concordance_loss",
     "crop_spectrograms",

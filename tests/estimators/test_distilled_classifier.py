@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.class_weight import compute_class_weight
 
 from sklearn_ser import DistilledClassifier, DistilledRegressor, RecordingError, WhisperEmbedder
+from sklearn_ser.distillation._students import read_speech_student, read_text_student
 from small_networks import small_network
 from small_text_networks import small_text_network
 
@@ -127,6 +128,91 @@ def test_probabilities_of_long_recordings_are_the_mean_over_windows(recordings, 
     long = np.concatenate(recordings)[:8000]
     windows = classifier.predict_proba(list(long.reshape(5, 1600)))
     np.testing.assert_allclose(classifier.predict_proba([long])[0], windows.mean(0), atol=5e-6)
+
+
+# What is trained
+
+
+def _changed(classifier, part, read, model):
+    """Return the names of the weights of an encoder that training has changed."""
+    return {
+        name
+        for name, before in read(model)[1].items()
+        if not np.array_equal(before, classifier.state_[f"{part}.{name}"])
+    }
+
+
+@pytest.mark.parametrize("lora_rank", [None, 2])
+def test_the_last_layers_are_trained(table, emotions, lora_rank):
+    model, text_model = small_network("wavlm"), small_text_network("bert")
+    settings = {"text_model": text_model, "encoder_learning_rate": 1e-2, "lora_rank": lora_rank}
+    last = quick(model, n_trainable_layers=1, **settings).fit(table, emotions)
+    of_audio = _changed(last, "audio", read_speech_student, model)
+    of_text = _changed(last, "text", read_text_student, text_model)
+    assert of_audio
+    assert {name.partition("layers.")[2][0] for name in of_audio} == {"2"}
+    assert len({name.partition("layer.")[2][0] for name in of_text}) == 1
+    head = quick(model, n_trainable_layers=0, **settings).fit(table, emotions)
+    assert not _changed(head, "audio", read_speech_student, model)
+    assert not _changed(head, "text", read_text_student, text_model)
+    with pytest.raises(ValueError, match=r"n_trainable_layers=9 .* layers of an encoder"):
+        quick(model, n_trainable_layers=9).fit(table, emotions)
+
+
+@pytest.mark.parametrize("name", ["wavlm", "whisper"])
+def test_adapters_change_queries_and_values_by_a_low_rank(table, emotions, name):
+    model, text_model = small_network(name), small_text_network("bert")
+    settings = {"text_model": text_model, "learning_rate": 1e-2, "encoder_learning_rate": 1e-2}
+    adapted = quick(model, lora_rank=2, **settings).fit(table, emotions)
+    whole = quick(model, **settings).fit(table, emotions)
+    assert adapted.state_.keys() == whole.state_.keys()
+    changed = set()
+    for part, read, source in (
+        ("audio", read_speech_student, model),
+        ("text", read_text_student, text_model),
+    ):
+        for key, before in read(source)[1].items():
+            difference = adapted.state_[f"{part}.{key}"] - before.numpy()
+            if difference.any():
+                changed.add(key.split(".")[-2])
+                assert np.linalg.matrix_rank(difference, tol=1e-5) == 2
+    assert changed == {"q_proj", "v_proj", "query", "value"}
+    assert adapted.n_trainable_parameters_ < whole.n_trainable_parameters_ / 2
+    # The fitted network needs no adapters.
+    expected = adapted.predict_proba(table)
+    adapted.set_params(lora_rank=None)
+    np.testing.assert_allclose(
+        pickle.loads(pickle.dumps(adapted)).predict_proba(table), expected, atol=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_adapters_go_on(recordings, emotions):
+    settings = {"lora_rank": 2, "encoder_learning_rate": 1e-2, "early_stopping": True}
+    warm = quick(warm_start=True, validation_fraction=0.3, **settings).fit(recordings, emotions)
+    before = warm.state_["audio.network.encoder.layers.0.attention.q_proj.weight"]
+    warm.fit(recordings, emotions)
+    after = warm.state_["audio.network.encoder.layers.0.attention.q_proj.weight"]
+    assert np.linalg.matrix_rank(after - before, tol=1e-6) == 2
+    assert warm.best_score_ in warm.history_["valid_score"]
+
+
+def test_lower_layers_learn_more_slowly(recordings, emotions):
+    classifier = quick(
+        small_network("wavlm"), layer_decay=0.5, learning_rate=0.1, encoder_learning_rate=1e-3
+    ).fit(recordings, emotions)
+    module = classifier._fitted_module()
+    groups = classifier._optimizer(module).param_groups
+    rate_of = {p: group["lr"] for group in groups for p in group["params"]}
+    network = module.audio.network
+    last, *_, first = [
+        {rate_of[p] for p in block.parameters()} for block in network.encoder.layers[::-1]
+    ]
+    assert (last, first) == ({1e-3}, {2.5e-4})
+    assert {rate_of[p] for p in network.feature_projection.parameters()} == {1.25e-4}
+    assert {rate_of[p] for p in module.head.parameters() if p.numel()} == {0.1}
+    assert groups[-1]["lr"] == 0.1  # that of the learning curve
+    assert classifier.history_["learning_rate"][0] > 1e-3
 
 
 # Labels
