@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sklearn_ser.estimators import DistilledRegressor as DistilledRegressor
     from sklearn_ser.estimators import EmoHRNetClassifier as EmoHRNetClassifier
     from sklearn_ser.estimators import HyperbolicFusionClassifier as HyperbolicFusionClassifier
+    from sklearn_ser.estimators import PretrainedEmotionClassifier as PretrainedEmotionClassifier
+    from sklearn_ser.estimators import PretrainedEmotionRegressor as PretrainedEmotionRegressor
     from sklearn_ser.layers import LayerSelector as LayerSelector
     from sklearn_ser.speakers import SpeakerNormalizer as SpeakerNormalizer
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
@@ -44,6 +46,8 @@ _MODULE_OF: dict[str, str] = {
     "HubertEmbedder": "sklearn_ser.embedders",
     "LayerSelector": "sklearn_ser.layers",
     "LogMelSpectrogram": "sklearn_ser.embedders",
+    "PretrainedEmotionClassifier": "sklearn_ser.estimators",
+    "PretrainedEmotionRegressor": "sklearn_ser.estimators",
     "RecordingError": "sklearn_ser.audio",
     "SpeakerNormalizer": "sklearn_ser.speakers",
     "TextEmbedder": "sklearn_ser.embedders",

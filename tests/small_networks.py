@@ -65,6 +65,67 @@ SPEAKER_NETWORKS = {
     "wav2vec2-sv": ("Wav2Vec2ForXVector", _FAMILY | _XVECTOR_HEAD, True),  # wav2vec2-base-superb-sv
     "unispeech-sat-sv": ("UniSpeechSatForXVector", _FAMILY | _XVECTOR_HEAD, False),
 }
+
+_EMOTIONS = {0: "neutral", 1: "happiness", 2: "anger", 3: "sadness"}
+_HEAD = {"classifier_proj_size": 24, "id2label": _EMOTIONS}
+_WEIGHTED = {"use_weighted_layer_sum": True}
+_DIMENSIONS = {"id2label": {0: "arousal", 1: "dominance", 2: "valence"}}
+# The same, and Whisper, with a head that classifies recordings or predicts targets.
+HEAD_NETWORKS = {
+    "hubert-er": ("HubertForSequenceClassification", _FAMILY | _HEAD, True),
+    "wav2vec2-er": (  # superb/wav2vec2-base-superb-er
+        "Wav2Vec2ForSequenceClassification",
+        _FAMILY | _HEAD | _WEIGHTED,
+        True,
+    ),
+    "hubert-large-er": (  # superb/hubert-large-superb-er
+        "HubertForSequenceClassification",
+        _FAMILY | _LARGE | _HEAD | _WEIGHTED,
+        True,
+    ),
+    "wavlm-er": ("WavLMForSequenceClassification", _FAMILY | _HEAD | _WEIGHTED, False),
+    "wavlm-large-er": ("WavLMForSequenceClassification", _FAMILY | _LARGE | _HEAD, True),
+    "unispeech-er": ("UniSpeechForSequenceClassification", _FAMILY | _HEAD, True),
+    "unispeech-sat-er": (
+        "UniSpeechSatForSequenceClassification",
+        _FAMILY | _LARGE | _HEAD | _WEIGHTED,
+        True,
+    ),
+    "data2vec-er": (
+        "Data2VecAudioForSequenceClassification",
+        NETWORKS["data2vec"][1] | _HEAD | _WEIGHTED,
+        True,
+    ),
+    "whisper-er": ("WhisperForAudioClassification", _WHISPER | _HEAD, None),
+    "whisper-weighted-er": (
+        "WhisperForAudioClassification",
+        _WHISPER | _HEAD | _WEIGHTED,
+        None,
+    ),
+    "dense-er": (
+        "Wav2Vec2ForSpeechClassification",
+        _FAMILY | {"id2label": _EMOTIONS, "pooling_mode": "max"},
+        True,
+    ),
+    "wavlm-dim": (
+        "WavLMForSequenceClassification",
+        _FAMILY | _HEAD | _DIMENSIONS | {"problem_type": "regression"},
+        True,
+    ),
+    "wavlm-valence": (
+        "WavLMForSequenceClassification",
+        _FAMILY | _HEAD | {"id2label": {0: "valence"}},
+        True,
+    ),
+    "dense-dim": (  # audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim
+        "Wav2Vec2ForSpeechClassification",
+        _FAMILY
+        | _LARGE
+        | _DIMENSIONS
+        | {"pooling_mode": "mean", "problem_type": "regression", "vocab_size": None},
+        True,
+    ),
+}
 # To be trained, often: as many frames as above, from three convolutions in place of seven.
 _SHORT = {
     "conv_dim": [16] * 3,
@@ -73,27 +134,70 @@ _SHORT = {
     "num_hidden_layers": 2,
 }
 TRAINED_NETWORKS = {"wavlm-short": ("WavLMModel", _FAMILY | _SHORT, False)}
-_ALL = NETWORKS | SPEAKER_NETWORKS | TRAINED_NETWORKS
+_ALL = NETWORKS | SPEAKER_NETWORKS | HEAD_NETWORKS | TRAINED_NETWORKS
+# Parts of the heads, which transformers initialises so that the output is near nothing.
+_HEAD_PARTS = ("projector", "tdnn", "feature_extractor", "classifier")
 
 
 def make_network(name):
     """Build one of the small networks, always with the same weights."""
     import torch
-    import transformers
 
     class_name, settings, _ = _ALL[name]
-    network_class = getattr(transformers, class_name)
+    network_class = _find_class(class_name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = network_class(network_class.config_class(**settings)).eval()
         if settings.get("use_weighted_layer_sum"):
             torch.nn.init.normal_(network.layer_weights)
-        # By transformers' default the head has no bias, and its output is near nothing.
-        for part in ("projector", "tdnn", "feature_extractor") if name in SPEAKER_NETWORKS else ():
-            for module in getattr(network, part).modules():
+        for part in _HEAD_PARTS if name in SPEAKER_NETWORKS | HEAD_NETWORKS else ():
+            for module in getattr(network, part, torch.nn.Identity()).modules():
                 if isinstance(module, torch.nn.Linear):
                     module.reset_parameters()
         return network
+
+
+def _find_class(name):
+    import transformers
+
+    if name == "Wav2Vec2ForSpeechClassification":
+        return _speech_classification_class()
+    return getattr(transformers, name)
+
+
+@functools.cache
+def _speech_classification_class():
+    """Return the class that published models with a hidden layer in the head come with."""
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2Model, Wav2Vec2PreTrainedModel
+    from transformers.modeling_outputs import SequenceClassifierOutput
+
+    class Head(torch.nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            self.dense = torch.nn.Linear(config.hidden_size, config.hidden_size)
+            self.dropout = torch.nn.Dropout(config.final_dropout)
+            self.out_proj = torch.nn.Linear(config.hidden_size, config.num_labels)
+
+        def forward(self, features):
+            hidden = self.dropout(torch.tanh(self.dense(self.dropout(features))))
+            return self.out_proj(hidden)
+
+    class Wav2Vec2ForSpeechClassification(Wav2Vec2PreTrainedModel):
+        config_class = Wav2Vec2Config
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.wav2vec2 = Wav2Vec2Model(config)
+            self.classifier = Head(config)
+            self.post_init()
+
+        def forward(self, input_values):
+            frames = self.wav2vec2(input_values).last_hidden_state
+            merge = {"mean": torch.mean, "max": torch.amax}[self.config.pooling_mode]
+            return SequenceClassifierOutput(logits=self.classifier(merge(frames, dim=1)))
+
+    return Wav2Vec2ForSpeechClassification
 
 
 def save_network(network, folder, normalize):

@@ -25,6 +25,7 @@ PACKAGES = {
             "torch",
             "transformers",
             "huggingface_hub",
+            "safetensors",
             "speechbrain",
             "encodec",
             "yaml",

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -455,8 +456,9 @@ def read_tensors(checkpoint, path):
     OSError
         If the file is damaged, or contains other objects.
     """
+    mmap = zipfile.is_zipfile(path)  # older files can't be mapped
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except UnpicklingError as error:
         # torch's own message recommends weights_only=False, which can run code.
         raise OSError(
@@ -469,6 +471,47 @@ def read_tensors(checkpoint, path):
     if not isinstance(tensors, dict):
         raise unreadable_error(checkpoint, TypeError(f"{path.name} contains no dict of weights"))
     return tensors
+
+
+def read_weights(checkpoint, pattern):
+    """Read the weights of a checkpoint whose names match a pattern.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Checkpoint in the layout `TRANSFORMERS`.
+    pattern : str
+        Regular expression that is searched in the names.
+
+    Returns
+    -------
+    weights : dict of str to Tensor
+        Empty if no name matches.
+
+    Raises
+    ------
+    OSError
+        If a file is damaged, or contains other objects.
+    """
+    weights: dict[str, torch.Tensor] = {}
+    for path in checkpoint.files:
+        if path.suffix == ".safetensors":
+            weights |= _read_safetensors(checkpoint, path, pattern)
+        elif path.suffix == ".bin":
+            tensors = read_tensors(checkpoint, path)
+            weights |= {name: x for name, x in tensors.items() if re.search(pattern, name)}
+    return weights
+
+
+def _read_safetensors(checkpoint, path, pattern):
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in list(file.keys()) if re.search(pattern, name)]
+            return {name: file.get_tensor(name) for name in names}
+    except Exception as error:  # of the file format or the disk
+        raise unreadable_error(checkpoint, error) from error
 
 
 def unreadable_error(checkpoint, error):

@@ -9,6 +9,7 @@ import torch
 from ._base import AudioBackbone
 from ._checkpoint import TEXT, TRANSFORMERS, Checkpoint, find_checkpoint, open_checkpoint
 from ._ge2e import GE2E, GE2EBackbone, find_ge2e
+from ._head import HeadBackbone
 from ._speech import SpeechBackbone
 from ._speechbrain import SPEECHBRAIN, SpeechBrainBackbone, require_speechbrain
 from ._text import TextBackbone
@@ -34,8 +35,9 @@ def load_backbone(
     ----------
     model : str or path
         Hub id or folder.
-    family : {"wav2vec2", "whisper", "speech", "speaker"}
-        Expected family; "speech" is either of the first two.
+    family : {"wav2vec2", "whisper", "speech", "speaker", "head"}
+        Expected family; "speech" is either of the first two, and "head" is either of them with a
+        classification or regression head.
     device : {"auto"} or str
         Device of the network. With "auto", a CUDA GPU is used if available, otherwise the CPU.
     dtype : {"float32", "bfloat16", "float16"}
@@ -101,6 +103,13 @@ def _choose_speech(model, find, *, only=None):
     return checkpoint, backbone_class
 
 
+def _choose_head(model, find):
+    """Find a speech encoder with a classification or regression head."""
+    checkpoint = find(model)
+    _check_model_type(checkpoint, list(SPEECH_BACKBONES))
+    return checkpoint, HeadBackbone
+
+
 def _choose_speaker(model, find):
     """Find a speaker encoder."""
     name = os.fspath(model)
@@ -134,6 +143,7 @@ _FAMILIES: dict[str, Callable[..., tuple[Checkpoint, type[AudioBackbone]]]] = {
     "whisper": partial(_choose_speech, only=WhisperBackbone),
     "speech": _choose_speech,
     "speaker": _choose_speaker,
+    "head": _choose_head,
 }
 
 
@@ -146,7 +156,7 @@ def _check_model_type(checkpoint, expected):
             else "choose another model"
         )
         raise ValueError(
-            f"{checkpoint.label} is of type {model_type!r}, and this embedder supports "
+            f"{checkpoint.label} is of type {model_type!r}, and this class supports "
             f"{', '.join(expected)}: {remedy}."
         )
 

@@ -65,7 +65,6 @@ class Wav2Vec2Backbone(SpeechBackbone):
         """Standardise a recording over its own samples if the checkpoint has `do_normalize`."""
         return self.extractor(waveform, sampling_rate=self.sampling_rate)["input_values"][0]
 
-    @torch.inference_mode()
     def encode(self, waveforms, last_layer):
         """Yield the hidden states of layers 0 to `last_layer`.
 
@@ -81,11 +80,14 @@ class Wav2Vec2Backbone(SpeechBackbone):
         hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
             Values after the last frame of a recording are undefined.
         """
-        yield from hidden_states(self.bare_network(), self.as_tensors(waveforms), last_layer)
+        return self.encode_layers(waveforms, last_layer)
 
-    def as_tensors(self, waveforms):
-        """Convert waveforms to tensors of the network's device and precision."""
-        return [torch.from_numpy(x).to(self.device, self.dtype) for x in waveforms]
+    @torch.inference_mode()
+    def encode_layers(self, waveforms, last_layer, *, final_norm=True):
+        """Yield the same, optionally without the final norm of the network's last layer."""
+        samples = [torch.from_numpy(x).to(self.device, self.dtype) for x in waveforms]
+        network = self.bare_network()
+        yield from hidden_states(network, samples, last_layer, final_norm=final_norm)
 
     def features(self, waveform):
         """Return the waveform."""

@@ -2,7 +2,7 @@
 
 import torch
 
-from ._wav2vec2 import Wav2Vec2Backbone, hidden_states
+from ._wav2vec2 import Wav2Vec2Backbone
 
 
 class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
@@ -80,10 +80,9 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         """Return the last layer, or the weighted sum of all layers if the network uses it."""
         last_layer = self.config.num_hidden_layers
         if not self.config.use_weighted_layer_sum:
-            *_, last = super().encode(waveforms, last_layer)
+            *_, last = self.encode_layers(waveforms, last_layer)
             return last
         # The sum uses the last layer before the encoder's final norm, if there is one.
-        samples = self.as_tensors(waveforms)
-        layers = hidden_states(network.base_model, samples, last_layer, final_norm=False)
+        layers = self.encode_layers(waveforms, last_layer, final_norm=False)
         weights = network.layer_weights.softmax(dim=-1)
         return sum(weight * layer for weight, layer in zip(weights, layers, strict=True))

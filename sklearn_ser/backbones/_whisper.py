@@ -130,14 +130,19 @@ class WhisperBackbone(SpeechBackbone):
 
     def bare_network(self):
         """Return the frozen pretrained encoder."""
-        encoder_alone = self.config.architectures in (["WhisperEncoder"], None)
+        network_class, part = self._network_class()
         return load_network(
-            self.checkpoint,
-            _encoder_class() if encoder_alone else import_transformers().WhisperModel,
-            device=self.device,
-            dtype=self.dtype,
-            part=None if encoder_alone else "encoder",
+            self.checkpoint, network_class, device=self.device, dtype=self.dtype, part=part
         )
+
+    def _network_class(self):
+        """Return the class to load the checkpoint with, and the name of the encoder in it."""
+        transformers = import_transformers()
+        if self.config.architectures in (["WhisperEncoder"], None):
+            return _encoder_class(), None
+        if self.config.architectures == ["WhisperForAudioClassification"]:  # has no decoder
+            return transformers.WhisperForAudioClassification, "encoder"
+        return transformers.WhisperModel, "encoder"
 
 
 def _encoder_class():

@@ -142,11 +142,7 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
 
     def _check_recordings(self, X, *, reset):
         """Return the recordings as a sequence, or as a float32 table with one per row."""
-        recordings = check_recordings(self, X, reset=reset)
-        problems = find_problems(recordings) if self.on_error == "raise" else {}
-        if problems:
-            raise RecordingError(problems)
-        return recordings
+        return check_recordings(self, X, reset=reset, on_error=self.on_error)
 
     def _resolve(self) -> ResolvedTransform:
         """Check that the parameters are consistent, and return the computation."""
@@ -199,7 +195,7 @@ def name_columns(transformer, resolved):
     return np.asarray(resolved.name_columns(), dtype=object)
 
 
-def check_recordings(estimator, X, *, reset):
+def check_recordings(estimator, X, *, reset, on_error="nan"):
     """Return recordings as a sequence, or as a float32 table with one per row.
 
     Parameters
@@ -210,11 +206,26 @@ def check_recordings(estimator, X, *, reset):
         Input of the estimator.
     reset : bool
         Whether to set these attributes. If False, a table is checked against them.
+    on_error : {"raise", "nan"}, default="nan"
+        Whether to raise an error for files that do not exist and rows that are not finite.
 
     Returns
     -------
     recordings : sequence, or ndarray of shape (n_recordings, n_samples)
+
+    Raises
+    ------
+    RecordingError
+        With ``on_error="raise"``. It lists all of these recordings.
     """
+    recordings = _read_recordings(estimator, X, reset=reset)
+    problems = find_problems(recordings) if on_error == "raise" else {}
+    if problems:
+        raise RecordingError(problems)
+    return recordings
+
+
+def _read_recordings(estimator, X, *, reset):
     if is_table(X):
         dtype = check_table(X)
         with np.errstate(over="ignore"):  # overflow is reported as non-finite samples

@@ -51,7 +51,7 @@ def find_backbone(embedder, family, **settings):
     ----------
     embedder : estimator
         Embedder with the parameters of `PRETRAINED_CONSTRAINTS`.
-    family : {"wav2vec2", "whisper", "speech", "speaker"}
+    family : {"wav2vec2", "whisper", "speech", "speaker", "head"}
         Family of the network, see `load_backbone`.
     **settings
         Additional arguments of the backbone's class.

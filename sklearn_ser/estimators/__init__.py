@@ -5,6 +5,8 @@ from ._distilled_classifier import DistilledClassifier
 from ._distilled_regressor import DistilledRegressor
 from ._emohrnet import EmoHRNetClassifier
 from ._hyperbolic_fusion import HyperbolicFusionClassifier
+from ._pretrained_classifier import PretrainedEmotionClassifier
+from ._pretrained_regressor import PretrainedEmotionRegressor
 
 __all__ = [
     "ConcordanceRegressor",
@@ -12,4 +14,6 @@ __all__ = [
     "DistilledRegressor",
     "EmoHRNetClassifier",
     "HyperbolicFusionClassifier",
+    "PretrainedEmotionClassifier",
+    "PretrainedEmotionRegressor",
 ]

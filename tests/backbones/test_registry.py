@@ -48,9 +48,9 @@ def test_default_context_of_whisper_is_the_recording():
 @pytest.mark.parametrize(
     ("family", "name", "says"),
     [
-        ("wav2vec2", "whisper", "'whisper', and this embedder supports wavlm.*use WhisperEmbedder"),
-        ("whisper", "hubert", "'hubert', and this embedder supports whisper: use HubertEmbedder"),
-        ("speaker", "hubert", "'hubert', and this embedder supports wavlm, .*use HubertEmbedder"),
+        ("wav2vec2", "whisper", "'whisper', and this class supports wavlm.*use WhisperEmbedder"),
+        ("whisper", "hubert", "'hubert', and this class supports whisper: use HubertEmbedder"),
+        ("speaker", "hubert", "'hubert', and this class supports wavlm, .*use HubertEmbedder"),
     ],
 )
 def test_the_wrong_family_names_the_right_embedder(family, name, says):
