@@ -99,6 +99,10 @@ PACKAGES = {
         },
         set(),
     ),
+    "__main__": (
+        {"audio", "backbones", "datasets", "estimators"},
+        LIGHT | {"sklearn", "tqdm"},
+    ),
 }
 # Libraries that cost seconds to import may not be imported when a module is, except these.
 HEAVY = {"torch", "torchaudio", "transformers", "speechbrain", "encodec", "geoopt", "skorch"}
