@@ -21,6 +21,8 @@ from sklearn_ser import (
     HyperbolicFusionClassifier,
     LayerSelector,
     LogMelSpectrogram,
+    PretrainedEmotionClassifier,
+    PretrainedEmotionRegressor,
     SpeakerNormalizer,
     TextEmbedder,
     WavLMEmbedder,
@@ -108,6 +110,11 @@ REGRESSORS = [
     ConcordanceRegressor(hidden_size=32, dropout=0, max_epochs=10, learning_rate=0.01),
     DistilledRegressor(max_epochs=6, learning_rate=0.01, **DISTILLED),
 ]
+# What they predict is the checkpoint's, whatever `y` is.
+PRETRAINED = [
+    PretrainedEmotionClassifier(small_network("hubert-er", later=True)),
+    PretrainedEmotionRegressor(small_network("wavlm-valence", later=True)),
+]
 PIPELINES = [
     make_pipeline(
         LogMelSpectrogram(n_mels=20, duration=0.1),
@@ -155,6 +162,32 @@ def expected_failures(estimator):
     return {EQUIVALENCE: "sample_weight is not equivalent to removing/repeating samples."}
 
 
+_IGNORES_Y = "fit ignores y, since the outputs are those of the checkpoint"
+_AS_NUMBERS = "compares predictions as numbers, and classes of a checkpoint are names"
+PRETRAINED_FAIL = {
+    PretrainedEmotionClassifier: {
+        "check_array_api_input": _AS_NUMBERS,
+        "check_classifiers_classes": _IGNORES_Y,
+        "check_classifiers_one_label": _IGNORES_Y,
+        "check_classifiers_regression_target": _IGNORES_Y,
+        "check_classifiers_train": _IGNORES_Y,
+        "check_decision_proba_consistency": "holds for two classes, and the checkpoint has four",
+        "check_fit_score_takes_y": _IGNORES_Y,
+        "check_pipeline_consistency": _IGNORES_Y,
+        "check_supervised_y_2d": _IGNORES_Y,
+        "check_supervised_y_no_nan": _IGNORES_Y,
+        "check_classifier_data_not_an_array": _AS_NUMBERS,
+        "check_estimators_pickle": _AS_NUMBERS,
+        "check_fit_idempotent": _AS_NUMBERS,
+        "check_methods_sample_order_invariance": _AS_NUMBERS,
+    },
+    PretrainedEmotionRegressor: {
+        "check_regressor_multioutput": _IGNORES_Y,
+        "check_regressors_train": _IGNORES_Y,
+        "check_supervised_y_no_nan": _IGNORES_Y,
+    },
+}
+
 slow = partial(pytest.param, marks=pytest.mark.slow)
 # As the tables' columns have no names by which to tell blocks apart.
 one_block = pytest.mark.filterwarnings("ignore:blocks='auto' finds nothing")
@@ -186,12 +219,12 @@ def expected_failures_of_networks(estimator):
     if isinstance(estimator, DistilledClassifier):
         # It fits a table and then lists; test_a_classifier_trains_on_rows_given_as_lists below.
         failures["check_classifiers_train"] = "lists of recordings have no number of features"
-    return failures
+    return failures | PRETRAINED_FAIL.get(type(estimator), {})
 
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    NETWORKS + REGRESSORS,
+    NETWORKS + REGRESSORS + PRETRAINED,
     expected_failed_checks=expected_failures_of_networks,
     xfail_strict=False,
 )
@@ -237,9 +270,14 @@ def test_scikit_learn_checks_left_out(estimator, check):
 @pytest.mark.parametrize(
     "check", [LEFT_OUT[0], slow(LEFT_OUT[-1])], ids=lambda check: check.__name__
 )
-@pytest.mark.parametrize("estimator", NETWORKS + REGRESSORS, ids=str)
+@pytest.mark.parametrize("estimator", NETWORKS + REGRESSORS + PRETRAINED[1:], ids=str)
 def test_scikit_learn_checks_left_out_of_predictors(estimator, check):
     check(type(estimator).__name__, estimator)
+
+
+def test_parameters_of_the_pretrained_classifier_are_validated():
+    # The other check scores names of emotions against numbers.
+    sklearn_checks.check_param_validation("PretrainedEmotionClassifier", PRETRAINED[0])
 
 
 class TextEmbedderOfTables(TextEmbedder):
@@ -316,6 +354,6 @@ def test_recordings_on_few(estimator, check):
 
 
 @pytest.mark.slow
-@parametrize_with_recording_checks(TWO_AXES + THREE_AXES + PIPELINES)
+@parametrize_with_recording_checks(TWO_AXES + THREE_AXES + PRETRAINED + PIPELINES)
 def test_recordings(estimator, check):
     check(estimator)

@@ -175,6 +175,11 @@ def _load_head(checkpoint, config, n_layers):
             f"predicts targets: choose a model for audio classification, or use {embedders} for "
             "its layers."
         )
+    if getattr(config, "add_adapter", False):
+        raise ValueError(
+            f"{checkpoint.label} has an adapter between encoder and head (add_adapter in its "
+            "config.json), which is not supported: choose another model."
+        )
     with torch.random.fork_rng(devices=[]):  # the random weights are replaced
         head: nn.Module
         if "classifier.dense.weight" in weights:

@@ -174,7 +174,7 @@ class PretrainedEmotionRegressor(MultiOutputMixin, RegressorMixin, PretrainedHea
             If a recording can't be used; it lists all files that can't be opened as audio.
             With ``on_error="nan"``, their rows are NaN instead, and one warning lists them.
         """
-        predictions = self._outputs(X)
+        predictions = self._outputs(X).astype(np.float64)
         return predictions[:, 0] if predictions.shape[1] == 1 else predictions
 
     def _sort(self, backbone):

@@ -301,6 +301,12 @@ def test_a_configuration_that_does_not_fit_is_named(settings, message, tmp_path)
     assert str(folder) in str(caught.value)
 
 
+def test_an_adapter_is_refused(tmp_path):
+    folder = _changed("dense-er", tmp_path, add_adapter=True)
+    with pytest.raises(ValueError, match=r"dense-er.* has an adapter"):
+        PretrainedEmotionClassifier(folder).fit(_voices(0.5))
+
+
 def test_an_unknown_pooling_is_named(tmp_path):
     folder = _changed("dense-er", tmp_path, pooling_mode="median")
     with pytest.raises(ValueError, match="pooling_mode='median', and mean, sum, max"):
