@@ -371,10 +371,7 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
             Predicted classes, of the type of `y` in `fit`. An array of objects with None for
             recordings that cannot be used, with ``on_error="nan"``.
         """
-        probabilities = self.predict_proba(X)
-        is_missing = np.isnan(probabilities[:, 0])
-        predicted = self.classes_[probabilities.argmax(axis=1)]
-        return np.where(is_missing, None, predicted) if is_missing.any() else predicted
+        return super().predict(X)
 
     @property
     def _n_outputs(self):

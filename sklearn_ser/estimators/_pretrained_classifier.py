@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
 
-from sklearn_ser.audio import RecordingError
+from sklearn_ser.training import most_probable
 
 from ._pretrained_head import PretrainedHead
 
@@ -51,9 +51,8 @@ class PretrainedEmotionClassifier(ClassifierMixin, PretrainedHead):
         recording passes through the network once across calls, processes and sessions. If None,
         nothing is cached.
     on_error : {"raise", "nan"}, default="raise"
-        What to do with unusable recordings in `predict_proba` and `decision_function`. "raise"
-        raises a `RecordingError`; "nan" returns rows of NaN and emits one warning that lists these
-        recordings. `predict` always raises the error, because there is no label for them.
+        What to do with unusable recordings. "raise" raises a `RecordingError`; "nan" emits one
+        warning that lists them, and returns rows of NaN, and None as their class.
     local_files_only : bool, default=False
         If True, only use a model that is already on this machine, without a download.
     verbose : int, default=0
@@ -210,21 +209,16 @@ class PretrainedEmotionClassifier(ClassifierMixin, PretrainedHead):
         Returns
         -------
         classes : ndarray of shape (n_recordings,)
-            Names of the emotions, as in `classes_`.
+            Names of the emotions, as in `classes_`. An array of objects with None for recordings
+            that can't be used, with ``on_error="nan"``.
 
         Raises
         ------
         RecordingError
-            If a recording can't be used; it lists all files that can't be opened as audio. Also
-            with ``on_error="nan"``, because there is no label for such a recording.
+            If a recording can't be used; it lists all files that can't be opened as audio.
+            With ``on_error="nan"``, one warning lists them instead.
         """
-        try:
-            logits = self._outputs(X, strict=True)
-        except RecordingError as error:
-            if self.on_error == "nan":
-                error.add_note("With on_error='nan', predict_proba returns rows of NaN for them.")
-            raise
-        return self.classes_[logits.argmax(axis=1)]
+        return most_probable(self.classes_, self._outputs(X))
 
     def _sort(self, backbone):
         return np.argsort(backbone.label_names)

@@ -1,7 +1,5 @@
 """Base class of the classifiers and regressors that are published checkpoints."""
 
-from copy import copy
-
 import numpy as np
 from sklearn.base import BaseEstimator
 
@@ -81,15 +79,11 @@ class PretrainedHead(BaseEstimator):
         """Return the positions of the outputs in the order of the columns."""
         raise NotImplementedError
 
-    def _outputs(self, X, *, strict=False):
-        """Return the outputs of the head in the order of the columns.
-
-        With `strict`, recordings that can't be used raise an error regardless of `on_error`.
-        """
+    def _outputs(self, X):
+        """Return the outputs of the head in the order of the columns."""
         self._validate_params()
-        estimator = copy(self).set_params(on_error="raise") if strict else self
-        resolved = estimator._resolve()
-        recordings = check_recordings(self, X, reset=False, on_error=estimator.on_error)
+        resolved = self._resolve()
+        recordings = check_recordings(self, X, reset=False, on_error=self.on_error)
         return resolved.compute(recordings)[:, self._sort(self._load_backbone())]
 
     def _resolve(self):

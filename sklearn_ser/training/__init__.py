@@ -4,7 +4,7 @@ The training loop, and with it skorch, is imported only by `fit`.
 """
 
 from ._batches import Samples, call, count_batches, to_device
-from ._classifier import TorchClassifier, encode_classes
+from ._classifier import TorchClassifier, encode_classes, most_probable
 from ._context import TrainingContext
 from ._estimator import TorchEstimator, TrainingPlan, TrainingSet, as_arrays, callback_data
 from ._optimizers import CombinedOptimizer
@@ -25,5 +25,6 @@ __all__ = [
     "count_batches",
     "encode_classes",
     "encode_targets",
+    "most_probable",
     "to_device",
 ]

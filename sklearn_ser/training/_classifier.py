@@ -59,8 +59,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         classes : ndarray of shape (n_recordings,)
             Predicted classes, of the type of `y` in `fit`.
         """
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
+        probabilities = self.predict_proba(X)
+        return most_probable(self.classes_, probabilities)
 
     def score(self, X, y, sample_weight=None):
         """Compute the accuracy of the predicted classes.
@@ -96,6 +96,26 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     def _score(self, outputs, targets):
         return recall(outputs, targets)
+
+
+def most_probable(classes, scores):
+    """Return the class with the highest score for each recording.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        The classes.
+    scores : ndarray of shape (n_recordings, n_classes)
+        Probabilities or logits. Rows of recordings that cannot be used are NaN.
+
+    Returns
+    -------
+    predicted : ndarray of shape (n_recordings,)
+        If there are rows of NaN, an array of objects, with None for these rows.
+    """
+    predicted = classes[scores.argmax(axis=1)]
+    is_missing = np.isnan(scores).any(axis=1)
+    return np.where(is_missing, None, predicted) if is_missing.any() else predicted
 
 
 def encode_classes(estimator, X, y, sample_weight, groups, *, skip=()):
