@@ -95,3 +95,12 @@ def networks_of_modules():
 def tone():
     """Return one second of a 440 Hz tone at 16 kHz."""
     return np.sin(2 * np.pi * 440 * np.arange(16000) / 16000).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def no_measurement(monkeypatch):
+    """Keep the tests independent of the processor: bfloat16 counts as twice as fast."""
+    if "torch" in sys.modules:
+        import sklearn_ser.backbones._device as device
+
+        monkeypatch.setattr(device, "bfloat16_gain", lambda name: 2.0)

@@ -19,7 +19,7 @@ PACKAGES = {
     "audio": ({"_extras", "_warnings"}, LIGHT | {"soundfile", "soxr", "pandas"}),
     "nn": (set(), LIGHT | {"torch", "geoopt"}),
     "backbones": (
-        {"_extras", "audio", "nn"},
+        {"_extras", "_warnings", "audio", "nn"},
         LIGHT
         | {
             "torch",

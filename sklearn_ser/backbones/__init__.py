@@ -5,9 +5,9 @@ from ._base import AudioBackbone, Backbone
 from ._checkpoint import quiet
 from ._codec import Codec
 from ._codec_registry import load_codec, register_codec
+from ._device import choose_device, choose_dtype
 from ._registry import (
     SPEECH_BACKBONES,
-    choose_device,
     load_backbone,
     load_speech_backbone,
     load_text_backbone,
@@ -23,6 +23,7 @@ __all__ = [
     "SpeechBackbone",
     "call_block",
     "choose_device",
+    "choose_dtype",
     "import_transformers",
     "load_backbone",
     "load_codec",

@@ -8,10 +8,10 @@ from pathlib import Path
 from ._checkpoint import TRANSFORMERS, Checkpoint, find_checkpoint, open_checkpoint
 from ._codec import Codec, CodecBackbone, fingerprint
 from ._dac import DacCodec
+from ._device import choose_device
 from ._encodec import ENCODEC, EncodecCodec, EncodecPackageCodec
 from ._lyra import LYRA, LyraCodec
 from ._mimi import MimiCodec
-from ._registry import choose_device
 from ._snac import SnacCodec, require_snac
 from ._soundstream import SOUNDSTREAM, SoundStreamCodec
 

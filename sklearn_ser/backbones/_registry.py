@@ -4,10 +4,9 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-import torch
-
 from ._base import AudioBackbone
 from ._checkpoint import TEXT, TRANSFORMERS, Checkpoint, find_checkpoint, open_checkpoint
+from ._device import choose_device, choose_dtype
 from ._ge2e import GE2E, GE2EBackbone, find_ge2e
 from ._head import HeadBackbone
 from ._speech import SpeechBackbone
@@ -40,7 +39,7 @@ def load_backbone(
         classification or regression head.
     device : {"auto"} or str
         Device of the network. With "auto", a CUDA GPU is used if available, otherwise the CPU.
-    dtype : {"float32", "bfloat16", "float16"}
+    dtype : {"auto", "float32", "bfloat16", "float16"}
         Precision of weights and arithmetic.
     revision : str, default=None
         Branch, tag or commit on the hub.
@@ -69,11 +68,12 @@ def load_backbone(
         parameter=parameter,
     )
     checkpoint, backbone_class = _FAMILIES[family](model, find)
+    device = choose_device(device)
     return open_checkpoint(
         backbone_class,
         checkpoint,
-        device=choose_device(device),
-        dtype=getattr(torch, dtype),
+        device=device,
+        dtype=choose_dtype(dtype, device),
         **settings,
     )
 
@@ -190,7 +190,7 @@ def load_text_backbone(
         Folder or hub id. The owner can be omitted, as in ``"distilbert-base-uncased"``.
     device : {"auto"} or str
         Device of the network. With "auto", a CUDA GPU is used if available, otherwise the CPU.
-    dtype : {"float32", "bfloat16", "float16"}
+    dtype : {"auto", "float32", "bfloat16", "float16"}
         Precision of weights and arithmetic.
     revision : str, default=None
         Branch, tag or commit on the hub.
@@ -222,24 +222,11 @@ def load_text_backbone(
         local_files_only=local_files_only,
         parameter=parameter,
     )
+    device = choose_device(device)
     return open_checkpoint(
         TextBackbone,
         checkpoint,
-        device=choose_device(device),
-        dtype=getattr(torch, dtype),
+        device=device,
+        dtype=choose_dtype(dtype, device),
         max_length=max_length,
     )
-
-
-def choose_device(device):
-    """Return the name of a device, and check that it is available."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device={device!r} can't be used here ({str(error).splitlines()[0]}); device='auto' "
-            "uses a GPU if available, otherwise the CPU."
-        ) from error
-    return device

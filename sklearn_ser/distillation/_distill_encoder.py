@@ -17,7 +17,7 @@ from sklearn_ser.audio import (
     is_table,
     scale_pcm,
 )
-from sklearn_ser.backbones import choose_device, load_speech_backbone
+from sklearn_ser.backbones import choose_device, choose_dtype, load_speech_backbone
 from sklearn_ser.layers import resolve_layers
 from sklearn_ser.nn import LayerPredictor, Standardization
 from sklearn_ser.training import Samples, TrainingContext
@@ -50,7 +50,7 @@ _CACHE_BYTES = 2 * 1024**3
         "on_error": [StrOptions({"raise", "nan"})],
         "local_files_only": ["boolean"],
         "device": [str],
-        "dtype": [StrOptions({"float32", "bfloat16", "float16"})],
+        "dtype": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
@@ -130,8 +130,10 @@ def distill_encoder(
     device : str, default="auto"
         Device to train on, such as "cpu" or "cuda:1". "auto" is a CUDA GPU if there is one, else
         the CPU.
-    dtype : {"float32", "bfloat16", "float16"}, default="float32"
+    dtype : {"auto", "float32", "bfloat16", "float16"}, default="float32"
         Precision of autocast in training. Weights are kept in float32.
+        "auto" is bfloat16 if this device is measured to multiply matrices at least 1.5 times as
+        fast with it, else float32; results then depend on the machine.
     random_state : int, RandomState instance or None, default=None
         Seed of the heads' weights, the order of the recordings and the crops.
     n_jobs : int, default=None
@@ -238,7 +240,7 @@ def distill_encoder(
             max_epochs=max_epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
-            dtype=getattr(torch, dtype),
+            dtype=choose_dtype(dtype, device),
             device=device,
         )
     inputs.warn_skipped()

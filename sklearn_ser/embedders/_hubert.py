@@ -50,8 +50,10 @@ class HubertEmbedder(RecordingTransformer):
     device : str, default="auto"
         Device of the network, such as "cpu", "cuda" or "cuda:1". With "auto", a CUDA GPU is used
         if available, otherwise the CPU.
-    dtype : {"float32", "bfloat16", "float16"}, default="float32"
+    dtype : {"auto", "float32", "bfloat16", "float16"}, default="float32"
         Precision of weights and arithmetic. Statistics over time and the output are float32.
+        "auto" is bfloat16 if this device is measured to multiply matrices at least 1.5 times as
+        fast with it, else float32; results then depend on the machine.
     memory : str, path, `EmbeddingStore` or `joblib.Memory`, default=None
         Folder or store that caches embeddings. Entries are found by the content of the
         recording, so each recording is embedded once across folds, candidates, processes and

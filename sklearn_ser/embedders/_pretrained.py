@@ -25,7 +25,7 @@ PRETRAINED_CONSTRAINTS: dict = {
     "local_files_only": ["boolean"],
     "verbose": ["verbose"],
 }
-PRECISION_CONSTRAINTS: dict = {"dtype": [StrOptions({"float32", "bfloat16", "float16"})]}
+PRECISION_CONSTRAINTS: dict = {"dtype": [StrOptions({"auto", "float32", "bfloat16", "float16"})]}
 LAYER_CONSTRAINTS: dict = {
     "layers": [StrOptions({"last", "all"}), Integral, "array-like"],
     "flatten": ["boolean"],

@@ -116,8 +116,10 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
     device : str, default="auto"
         Device to compute on, such as "cpu" or "cuda:1". "auto" is a CUDA GPU if there is one, else
         the CPU.
-    dtype : {"float32", "bfloat16", "float16"}, default="float32"
+    dtype : {"auto", "float32", "bfloat16", "float16"}, default="float32"
         Precision of autocast in training. Weights are kept, and predictions made, in float32.
+        "auto" is bfloat16 if this device is measured to multiply matrices at least 1.5 times as
+        fast with it, else float32; results then depend on the machine.
     random_state : int, RandomState instance or None, default=None
         Seed of the head's initial weights, the order of the recordings, crops and dropout.
     warm_start : bool, default=False

@@ -138,9 +138,11 @@ class HyperbolicFusionClassifier(
         `early_stopping` is True.
     device : str, default="auto"
         Device: "cpu", "cuda", "cuda:1" and so on. "auto" is a CUDA GPU if available, else the CPU.
-    dtype : {"float32", "bfloat16", "float16"}, default="float32"
+    dtype : {"auto", "float32", "bfloat16", "float16"}, default="float32"
         Precision of the branches in training. Weights, operations on the ball and predictions are
         always float32.
+        "auto" is bfloat16 if this device is measured to multiply matrices at least 1.5 times as
+        fast with it, else float32; results then depend on the machine.
     random_state : int, RandomState instance or None, default=None
         Determines initialisation, shuffling and dropout of networks. Pass an int for reproducible
         results on the CPU of a machine. Linear branches are deterministic.

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state, gen_batches
 
 from sklearn_ser._sklearn import Interval, StrOptions
 from sklearn_ser._warnings import warn
-from sklearn_ser.backbones import choose_device
+from sklearn_ser.backbones import choose_device, choose_dtype
 from sklearn_ser.nn import exact_convolutions
 
 from ._batches import Samples, call, take, to_device
@@ -141,7 +141,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
-        "dtype": [StrOptions({"float32", "bfloat16", "float16"})],
+        "dtype": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -315,7 +315,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             device=device,
             schedule=self.schedule,
             warmup=self._warmup,
-            dtype=getattr(torch, self.dtype),
+            dtype=choose_dtype(self.dtype, device),
             augment=self._augment and (lambda *batch: self._augment(*batch, generator)),
             score=self._score,
         )
