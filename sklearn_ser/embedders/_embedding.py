@@ -52,8 +52,8 @@ def embed_recordings(
         Cache of embeddings.
     sampling_rate, channel, on_error, n_jobs
         Parameters of the embedder.
-    progress : callable
-        Called with the number of seconds of audio that were embedded.
+    progress : Progress
+        Counts the recordings.
 
     Returns
     -------
@@ -102,6 +102,7 @@ class _Run:
         rows = np.full(shape, np.nan, dtype=np.float32)
         files = self._file_versions(recordings) if self.stored is not None else {}
         unknown = self._fill_from_known_files(rows, files)
+        self.progress.total = len(unknown)
         pending, n_seconds = {}, 0.0
         limit = _BATCHES_AHEAD * SECONDS_PER_WINDOW * self.pooler.batch_size
         for position, decoded in read_each(
@@ -165,8 +166,12 @@ class _Run:
             known = {files[p]: decoded.key for p, decoded in pending.items() if p in files}
             self.stored.store.remember_contents(known)
             for key, pooled in self.stored.load(list(positions)):
-                rows[positions.pop(key)] = pooled[self.layers]
+                same = positions.pop(key)
+                rows[same] = pooled[self.layers]
+                self.progress.update(len(same))
         groups = list(positions.values())
+        if groups:
+            self.progress.show()
         unique = [pending[group[0]] for group in groups]
         for batch in self.pooler.encode([decoded.waveform for decoded in unique], self.last_layer):
             if self.stored is not None:
@@ -174,7 +179,7 @@ class _Run:
             for index, pooled in batch.items():
                 for position in groups[index]:
                     self._fill_row(rows, position, pooled, pending[position], recordings)
-            self.progress(sum(unique[index].seconds for index in batch))
+            self.progress.update(sum(len(groups[index]) for index in batch))
 
     def _fill_row(self, rows, position, pooled, decoded, recordings):
         if np.isfinite(pooled).all():

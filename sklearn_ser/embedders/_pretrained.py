@@ -1,6 +1,7 @@
 """Shared code of the embedders that run frozen networks."""
 
 import os
+from contextlib import closing
 from functools import partial
 from numbers import Integral, Real
 
@@ -13,6 +14,7 @@ from sklearn_ser.store import EmbeddingStore, as_store
 from ._base import ResolvedTransform
 from ._embedding import embed_recordings
 from ._encoding import WindowPooler
+from ._progress import Progress
 
 # Constraints of the parameters that all embedders of frozen networks have.
 PRETRAINED_CONSTRAINTS: dict = {
@@ -138,7 +140,7 @@ def resolve_recording_embedder(embedder, choose, *, pooling="mean", window=None,
         channel=embedder.channel,
         n_jobs=embedder.n_jobs,
     )
-    return resolve_embedder(embedder, pooler, embed, unit="s of audio", **choose(backbone))
+    return resolve_embedder(embedder, pooler, embed, unit="recordings", **choose(backbone))
 
 
 def _check_window(window, backbone, model):
@@ -169,7 +171,7 @@ def resolve_embedder(
     embed : callable
         `embed_recordings` or `embed_transcripts`.
     unit : str
-        Unit of the progress bar.
+        What the progress bar counts: "recordings" or "transcripts".
     layers : list of int
         Layers to return, numbered from 0.
     prefixes : list of str
@@ -185,7 +187,7 @@ def resolve_embedder(
     """
 
     def compute(inputs):
-        with _progress_bar(type(embedder).__name__, unit, embedder.verbose) as progress:
+        with closing(Progress(type(embedder).__name__, unit, embedder.verbose)) as progress:
             rows = embed(
                 inputs,
                 pooler,
@@ -193,7 +195,7 @@ def resolve_embedder(
                 last_layer=max(layers) if last_layer is None else last_layer,
                 store=as_store(embedder.memory),
                 on_error=embedder.on_error,
-                progress=progress.update,
+                progress=progress,
             )
         return rows if has_layer_axis else rows.reshape(len(rows), -1)
 
@@ -249,14 +251,3 @@ def choose_layers(embedder, backbone):
         "prefixes": [f"{backbone.name}_layer{layer:02d}" for layer in layers],
         "has_layer_axis": not (embedder.flatten or is_single),
     }
-
-
-def _progress_bar(name, unit, verbose):
-    from tqdm.auto import tqdm
-
-    return tqdm(
-        desc=name,
-        bar_format=f"{{desc}}: {{n:.0f}} {unit} in {{elapsed}}, {{rate_noinv_fmt}}",
-        unit=f" {unit.split()[0]}",
-        disable=not verbose,
-    )

@@ -74,7 +74,8 @@ class TextEmbedder(TransformerMixin, BaseEstimator):
     local_files_only : bool, default=False
         If True, only use a model that is already on this machine, without a download.
     verbose : int, default=0
-        If 1, show a progress bar in transcripts.
+        If 1, show a progress bar while the network runs. Nothing is shown if all embeddings are
+        cached.
 
     See Also
     --------

@@ -119,8 +119,8 @@ def embed_transcripts(transcripts, pooler, *, layers, last_layer, store, on_erro
         Cache of embeddings.
     on_error : {"raise", "nan"}
         What to do with unusable transcripts.
-    progress : callable
-        Called with the number of transcripts that were embedded.
+    progress : Progress
+        Counts the transcripts.
 
     Returns
     -------
@@ -137,7 +137,9 @@ def embed_transcripts(transcripts, pooler, *, layers, last_layer, store, on_erro
     reason = "it has no tokens, and the tokenizer adds none"
     problems |= dict.fromkeys(positions.pop((), []), reason)
     stored = open_stored_layers(store, pooler, last_layer)
-    for token_ids, pooled in _load_or_encode(pooler, list(positions), last_layer, stored):
+    progress.total = sum(map(len, positions.values()))
+    encoded = _load_or_encode(pooler, list(positions), last_layer, stored, progress)
+    for token_ids, pooled in encoded:
         same = positions[token_ids]
         if np.isfinite(pooled).all():
             rows[same] = pooled[layers]
@@ -145,7 +147,7 @@ def embed_transcripts(transcripts, pooler, *, layers, last_layer, store, on_erro
             dtype = str(pooler.backbone.dtype).removeprefix("torch.")
             reason = f"the network's output for it is not finite in {dtype}; choose another dtype"
             problems |= dict.fromkeys(same, reason)
-        progress(len(same))
+        progress.update(len(same))
     report_problems(problems, on_error)
     return rows
 
@@ -165,13 +167,15 @@ def _group_by_tokens(backbone, texts):
     return by_tokens
 
 
-def _load_or_encode(pooler, token_ids, last_layer, stored):
+def _load_or_encode(pooler, token_ids, last_layer, stored, progress):
     """Yield token ids with their pooled layers, from the store or by the network."""
     by_key = {content_key(np.array(ids, dtype=np.int64)): ids for ids in token_ids}
     if stored is not None:
         for key, pooled in stored.load(list(by_key)):
             yield by_key.pop(key), pooled
     keys, unknown = list(by_key), list(by_key.values())
+    if unknown:
+        progress.show()
     for batch in pooler.encode(unknown, last_layer):
         if stored is not None:
             stored.save({keys[index]: pooled for index, pooled in batch.items()})

@@ -70,7 +70,8 @@ class WhisperEmbedder(RecordingTransformer):
     local_files_only : bool, default=False
         If True, only use a model that is already on this machine, without a download.
     verbose : int, default=0
-        If 1, show a progress bar in seconds of audio.
+        If 1, show a progress bar while the network runs. Nothing is shown if all embeddings are
+        cached.
     n_jobs : int, default=None
         Number of threads that read and decode recordings. None means 1 unless in a
         `joblib.parallel_config` context; -1 means all processors.

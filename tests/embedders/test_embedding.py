@@ -9,6 +9,7 @@ from sklearn_ser.backbones import AudioBackbone
 from sklearn_ser.backbones._checkpoint import Checkpoint
 from sklearn_ser.embedders._embedding import embed_recordings
 from sklearn_ser.embedders._encoding import WindowPooler
+from sklearn_ser.embedders._progress import Progress
 from sklearn_ser.embedders._stored_layers import open_stored_layers
 
 
@@ -32,7 +33,7 @@ def _pooler(backbone, pooling="mean"):
 
 
 def _embed(recordings, backbone, store=None, *, layers=(0,), last_layer=None, on_error="raise"):
-    progress = []
+    progress = Progress("Embedder", "recordings", verbose=False)
     rows = embed_recordings(
         recordings,
         _pooler(backbone),
@@ -43,7 +44,7 @@ def _embed(recordings, backbone, store=None, *, layers=(0,), last_layer=None, on
         channel=None,
         on_error=on_error,
         n_jobs=None,
-        progress=progress.append,
+        progress=progress,
     )
     return rows, progress
 
@@ -52,10 +53,10 @@ def _constants(*values):
     return [np.full(1600, value, dtype=np.float32) for value in values]
 
 
-def test_order_of_layers_and_progress_in_seconds():
+def test_order_of_layers():
     rows, progress = _embed(_constants(0.5, 0.25), Scaled(), layers=[2, 0])
     np.testing.assert_allclose(rows[..., 0], [[1.5, 0.5], [0.75, 0.25]])
-    assert progress == [pytest.approx(0.2)]
+    assert progress.total == progress.n_done == 2
 
 
 def test_equal_recordings_are_embedded_once_with_a_cache(tmp_path):

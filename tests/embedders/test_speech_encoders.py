@@ -431,10 +431,16 @@ def test_grid_search_in_two_processes(tmp_path):
     assert len(EmbeddingStore(tmp_path)) == 12
 
 
-def test_verbose_shows_progress_in_seconds(capfd):
-    _wavlm(verbose=1).fit_transform(_voices(1.0, 2.0))
-    assert "WavLMEmbedder: 3 s of audio" in capfd.readouterr().err
-    _wavlm().fit_transform(_voices(1.0))
+def test_verbose_shows_progress_while_the_network_runs(capfd, tmp_path):
+    recordings = _voices(1.0, 2.0, 0.5)
+    _wavlm(verbose=1, memory=tmp_path).fit_transform(recordings[:2])
+    assert "WavLMEmbedder: 100%" in (shown := capfd.readouterr().err)
+    assert "2/2 [" in shown
+    _wavlm(verbose=1, memory=tmp_path).fit_transform(recordings)
+    assert "3/3 [" in capfd.readouterr().err
+    _wavlm(verbose=1, memory=tmp_path).fit_transform(recordings)
+    assert capfd.readouterr() == ("", "")
+    _wavlm().fit_transform(recordings[:1])
     assert capfd.readouterr() == ("", "")
 
 

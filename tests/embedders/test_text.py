@@ -451,9 +451,12 @@ def test_union_of_two_models():
     ]
 
 
-def test_verbose_shows_progress_in_transcripts(capfd):
-    _bert(verbose=1).fit_transform(["a", "b", "a"])
-    assert "TextEmbedder: 3 transcripts" in capfd.readouterr().err
+def test_verbose_shows_progress_while_the_network_runs(capfd, tmp_path):
+    texts = ["a", "b", "a"]
+    _bert(verbose=1, memory=tmp_path).fit_transform(texts)
+    assert "3/3 [" in capfd.readouterr().err
+    _bert(verbose=1, memory=tmp_path).fit_transform(texts)
+    assert "TextEmbedder" not in capfd.readouterr().err
     _bert().fit_transform(["a"])
     assert "TextEmbedder" not in capfd.readouterr().err
 
