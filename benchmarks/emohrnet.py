@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
-from sklearn.model_selection import LeaveOneGroupOut, StratifiedShuffleSplit
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold, StratifiedShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -43,6 +43,7 @@ ABLATIONS = {
     "mixup": {"mixup": 0},
     "crop": {"crop": 1},
     "noise": {"noise": 0},
+    "shifts": {"n_shifts": 1},
     "schedule": {"schedule": None},
 }
 
@@ -51,7 +52,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="folder of the corpus")
     parser.add_argument("--corpus", choices=list(CORPORA), required=True)
-    parser.add_argument("--protocol", choices=["random", "speakers"], default="speakers")
+    parser.add_argument("--protocol", choices=["random", "folds", "speakers"], default="speakers")
     parser.add_argument("--results", required=True, help="file of JSON lines to add to")
     parser.add_argument("--variant", default="small-v1")
     parser.add_argument("--width", type=int)
@@ -124,6 +125,8 @@ def splits(arguments, corpus, seed):
     y = corpus.target
     if arguments.protocol == "speakers":
         folds = LeaveOneGroupOut().split(y, y, CORPORA[arguments.corpus][1](corpus))
+    elif arguments.protocol == "folds":
+        folds = StratifiedKFold(5, shuffle=True, random_state=0).split(y, y)
     else:
         folds = StratifiedShuffleSplit(1, test_size=0.2, random_state=seed).split(y, y)
     for number, (train, test) in enumerate(folds):

@@ -91,6 +91,7 @@ NETWORKS = [
         n_frequency_masks=0,
         n_time_masks=0,
         mixup=0,
+        n_shifts=1,
         max_epochs=4,
         batch_size=50,
         learning_rate=0.02,

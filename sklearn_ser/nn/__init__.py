@@ -10,7 +10,7 @@ from .distilled import (
     Standardization,
     make_head,
 )
-from .hrnet import VARIANTS, HRNet, pad_spectrograms
+from .hrnet import VARIANTS, HRNet, ShiftAverage, pad_spectrograms
 from .hyperbolic_fusion import (
     BRANCH_SIZES,
     FUSIONS,
@@ -37,6 +37,7 @@ __all__ = [
     "LayerPredictor",
     "LowRankLinear",
     "PredictionHead",
+    "ShiftAverage",
     "Standardization",
     "add_adapters",
     "add_noise",

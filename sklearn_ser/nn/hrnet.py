@@ -5,6 +5,7 @@ all branches in parallel and then *fuses* them. A *stage* is a sequence of modul
 more than the previous stage.
 """
 
+import math
 from functools import reduce
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from torch.nn import functional
 
 # Bands and frames per cell of the coarsest branch and of the head.
 STRIDE = 32
+# Shifts of `ShiftAverage` that make up the length of a spectrogram.
+_SHIFTS_PER_LENGTH = 40
 # Channels of the two convolutions that reduce the resolution of the input to a quarter.
 _STEM_CHANNELS = 64
 # Ratio of output channels to inner channels of a bottleneck.
@@ -84,6 +87,54 @@ def pad_spectrograms(spectrograms, multiple=STRIDE):
         higher = spectrograms[..., -1:, :].expand(-1, -1, bands, -1)
         spectrograms = torch.cat([spectrograms, higher], dim=-2)
     return spectrograms
+
+
+class ShiftAverage(nn.Module):
+    """Average the probabilities of a network over shifts of the spectrogram in time.
+
+    Parameters
+    ----------
+    network : Module
+        Maps spectrograms to logits.
+    n_shifts : int
+        Number of shifts, the middle one being none if it is odd. They are a fortieth of the frames
+        apart. Spectrograms with fewer than forty frames are not shifted.
+    """
+
+    def __init__(self, network, n_shifts):
+        super().__init__()
+        self.network, self.n_shifts = network, n_shifts
+
+    def forward(self, spectrograms):
+        """Return the logarithms of the mean probabilities.
+
+        Parameters
+        ----------
+        spectrograms : Tensor of shape (n_spectrograms, n_channels, n_bands, n_frames)
+            The batch.
+
+        Returns
+        -------
+        logits : Tensor of shape (n_spectrograms, n_classes)
+        """
+        step = spectrograms.shape[-1] // _SHIFTS_PER_LENGTH
+        if self.n_shifts == 1 or step == 0:
+            return self.network(spectrograms)
+        first = -(step * (self.n_shifts - 1) // 2)
+        shifted = (_shift(spectrograms, first + step * number) for number in range(self.n_shifts))
+        logarithms = [self.network(batch).log_softmax(dim=-1) for batch in shifted]
+        return torch.stack(logarithms).logsumexp(dim=0) - math.log(self.n_shifts)
+
+
+def _shift(spectrograms, n_frames):
+    """Shift spectrograms to later frames, or earlier ones, and fill the rest with silence."""
+    if n_frames == 0:
+        return spectrograms
+    silence = spectrograms.amin(dim=(-2, -1), keepdim=True)
+    silence = silence.expand(*spectrograms.shape[:-1], abs(n_frames))
+    if n_frames > 0:
+        return torch.cat([silence, spectrograms[..., :-n_frames]], dim=-1)
+    return torch.cat([spectrograms[..., -n_frames:], silence], dim=-1)
 
 
 class HRNet(nn.Module):

@@ -45,6 +45,22 @@ def test_it_learns_and_names_emotions(fitted, spectrograms):
     assert (fitted.classes_[probability.argmax(axis=1)] == fitted.predict(X)).all()
 
 
+def test_probabilities_are_averaged_over_shifts(fitted, spectrograms):
+    X = np.concatenate([spectrograms[0]] * 2, axis=2)
+    alone = clone(fitted).set_params(n_shifts=1)
+    vars(alone).update({name: v for name, v in vars(fitted).items() if name.endswith("_")})
+    step = X.shape[2] // 40
+    moved = []
+    for offset in (-2 * step, -step, 0, step, 2 * step):
+        batch = np.repeat(X.min(axis=(1, 2), keepdims=True), X.shape[1], axis=1)
+        batch = np.repeat(batch, X.shape[2], axis=2)
+        kept = X[..., max(-offset, 0) : X.shape[2] + min(-offset, 0)]
+        batch[..., max(offset, 0) : X.shape[2] + min(offset, 0)] = kept
+        moved.append(alone.predict_proba(batch))
+    assert step > 0
+    np.testing.assert_allclose(fitted.predict_proba(X), np.mean(moved, axis=0), atol=1e-6)
+
+
 def test_each_augmentation_can_be_disabled(spectrograms):
     X, _ = spectrograms
     off = {"crop": 1, "n_frequency_masks": 0, "n_time_masks": 0, "mixup": 0, "noise": 0}

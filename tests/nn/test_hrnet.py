@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from sklearn_ser.nn import HRNet, pad_spectrograms
+from sklearn_ser.nn import HRNet, ShiftAverage, pad_spectrograms
 
 # Variant, timm's name for it, and the published number of parameters in millions.
 VARIANTS = [
@@ -140,3 +140,33 @@ def test_input_is_standardised_first():
 def test_fitting_sizes_are_not_copied():
     spectrograms = torch.randn(2, 1, 32, 64)
     assert pad_spectrograms(spectrograms) is spectrograms
+
+
+@pytest.mark.parametrize(("n_shifts", "offsets"), [(1, [0]), (2, [-1, 1]), (5, [-4, -2, 0, 2, 4])])
+def test_probabilities_are_averaged_over_shifts(n_shifts, offsets):
+    spectrograms = torch.randn(3, 1, 8, 80, generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    def network(batch):
+        seen.append(batch)
+        return batch[:, 0, :3, 40] * 5
+
+    logits = ShiftAverage(network, n_shifts)(spectrograms)
+    low = spectrograms.amin(dim=(2, 3), keepdim=True)
+    for offset, batch in zip(offsets, seen, strict=True):
+        kept = slice(max(offset, 0), 80 + min(offset, 0))
+        source = slice(max(-offset, 0), 80 + min(-offset, 0))
+        assert torch.equal(batch[..., kept], spectrograms[..., source])
+        filled = torch.cat([batch[..., : kept.start], batch[..., kept.stop :]], dim=-1)
+        assert torch.equal(filled, low.expand_as(filled))
+    expected = sum(
+        (spectrograms[:, 0, :3, 40 - offset] * 5).softmax(dim=1) for offset in offsets
+    ) / len(offsets)
+    torch.testing.assert_close(logits.softmax(dim=1), expected)
+
+
+def test_short_spectrograms_are_not_shifted():
+    spectrograms = torch.randn(3, 1, 8, 39)
+    assert torch.equal(
+        ShiftAverage(lambda batch: batch[:, 0, :, 0], 5)(spectrograms), spectrograms[:, 0, :, 0]
+    )
