@@ -126,15 +126,13 @@ class ShiftAverage(nn.Module):
         return torch.stack(logarithms).logsumexp(dim=0) - math.log(self.n_shifts)
 
 
-def _shift(spectrograms, n_frames):
-    """Shift spectrograms to later frames, or earlier ones, and fill the rest with silence."""
-    if n_frames == 0:
-        return spectrograms
+def _shift(spectrograms, offset):
+    """Shift spectrograms by a number of frames, and fill the rest with silence."""
+    n_frames = spectrograms.shape[-1]
+    sources = torch.arange(n_frames, device=spectrograms.device) - offset
+    shifted = spectrograms.index_select(-1, sources.clamp(0, n_frames - 1))
     silence = spectrograms.amin(dim=(-2, -1), keepdim=True)
-    silence = silence.expand(*spectrograms.shape[:-1], abs(n_frames))
-    if n_frames > 0:
-        return torch.cat([silence, spectrograms[..., :-n_frames]], dim=-1)
-    return torch.cat([spectrograms[..., -n_frames:], silence], dim=-1)
+    return torch.where((sources >= 0) & (sources < n_frames), shifted, silence)
 
 
 class HRNet(nn.Module):
