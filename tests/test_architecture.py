@@ -17,9 +17,9 @@ PAGE = Path(__file__).parents[1] / "docs/development/architecture.md"
 LIGHT = {"numpy", "scipy", "joblib"}
 PACKAGES = {
     "audio": ({"_extras", "_warnings"}, LIGHT | {"soundfile", "soxr", "pandas"}),
-    "nn": (set(), LIGHT | {"torch", "geoopt"}),
+    "nn": ({"_forks"}, LIGHT | {"torch", "geoopt"}),
     "backbones": (
-        {"_extras", "_warnings", "audio", "nn"},
+        {"_extras", "_forks", "_warnings", "audio", "nn"},
         LIGHT
         | {
             "torch",
@@ -37,7 +37,7 @@ PACKAGES = {
         LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
     "training": (
-        {"_shares", "_sklearn", "_warnings", "backbones", "nn"},
+        {"_forks", "_shares", "_sklearn", "_warnings", "backbones", "nn"},
         LIGHT | {"sklearn", "torch", "skorch"},
     ),
     "distillation": (
@@ -75,6 +75,7 @@ PACKAGES = {
     ),
     "datasets": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
     "_extras": (set(), set()),
+    "_forks": (set(), set()),
     "_shares": (set(), LIGHT | {"sklearn"}),
     "_sklearn": (set(), {"sklearn"}),
     "_warnings": (set(), set()),

@@ -11,9 +11,10 @@ from functools import lru_cache
 from itertools import chain, zip_longest
 from pathlib import Path
 from pickle import UnpicklingError
-from threading import Lock
 
 import torch
+
+from sklearn_ser._forks import ForkSafeLock
 
 # The second is saved by transformers 5 for checkpoints with a tokenizer.
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
@@ -299,7 +300,7 @@ def _explain_missing(name, parameter, revision, reason):
 
 
 _networks: OrderedDict[tuple, torch.nn.Module] = OrderedDict()
-_networks_lock = Lock()
+_networks_lock = ForkSafeLock()
 
 
 def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", part=None):
@@ -351,7 +352,7 @@ def get_cached(key, load):
     network : torch.nn.Module
         Network in evaluation mode; shared, must not be modified.
     """
-    with _networks_lock:
+    with _networks_lock.held():
         if key not in _networks:
             _networks[key] = load().requires_grad_(False).eval()
         _networks.move_to_end(key)

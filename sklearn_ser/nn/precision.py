@@ -1,11 +1,12 @@
 """Full float32 precision on GPUs."""
 
 import contextlib
-import threading
 
 import torch
 
-_LOCK = threading.Lock()
+from sklearn_ser._forks import ForkSafeLock
+
+_LOCK = ForkSafeLock()
 _n_inside = 0
 _before = ""
 
@@ -21,14 +22,14 @@ def exact_convolutions():
     """
     global _n_inside, _before
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    with _LOCK:
+    with _LOCK.held():
         if not _n_inside:
             _before, convolutions.fp32_precision = convolutions.fp32_precision, "ieee"
         _n_inside += 1
     try:
         yield
     finally:
-        with _LOCK:
+        with _LOCK.held():
             _n_inside -= 1
             if not _n_inside:
                 convolutions.fp32_precision = _before

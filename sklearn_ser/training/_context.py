@@ -5,8 +5,10 @@ import threading
 
 import torch
 
+from sklearn_ser._forks import ForkSafeLock
+
 # Initialisation and dropout use torch's global generators, so only one thread may train at a time.
-_LOCK = threading.RLock()
+_LOCK = ForkSafeLock(threading.RLock)
 
 
 class TrainingContext:
@@ -39,7 +41,7 @@ class TrainingContext:
     def active(self):
         """Enter the context; other threads that train or build a module wait."""
         with (
-            _LOCK,
+            _LOCK.held(),
             torch.inference_mode(False),
             torch.enable_grad(),
             torch.random.fork_rng(self._gpus),
