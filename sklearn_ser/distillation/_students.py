@@ -18,6 +18,7 @@ from sklearn_ser.backbones import (
     quiet,
 )
 
+from ._length_groups import group_by_length
 from ._pruning import fit_narrow_whisper
 
 # Family of encoders -> function that fits a narrower student to the wide network by least squares.
@@ -110,7 +111,7 @@ class SpeechStudent(nn.Module):
         return self.front_end.frozen.blocks(self.network)
 
     def forward(self, features, lengths):
-        """Compute the last hidden states.
+        """Compute the last hidden states, for groups of recordings of similar length.
 
         Parameters
         ----------
@@ -127,10 +128,16 @@ class SpeechStudent(nn.Module):
             Number of frames of each recording.
         """
         pieces = features.split(lengths)
+        n_frames = [self.front_end.n_frames(length) for length in lengths]
         run = self._run_twice if self.gradient_checkpointing and self.training else call_block
-        last_layer = len(self.blocks)
-        *_, last = self.front_end.frozen.hidden_states(self.network, pieces, last_layer, run=run)
-        return last, [self.front_end.n_frames(length) for length in lengths]
+        states: list = [None] * len(pieces)
+        for rows in group_by_length(n_frames):
+            *_, last = self.front_end.frozen.hidden_states(
+                self.network, [pieces[row] for row in rows], len(self.blocks), run=run
+            )
+            for row, own in zip(rows, last, strict=True):
+                states[row] = own[: n_frames[row]]
+        return pad_sequence(states, batch_first=True), n_frames
 
     def narrow(self, model, features, *, local_files_only=False):
         """Initialise a narrower student of Whisper to approximate its teacher, by least squares.

