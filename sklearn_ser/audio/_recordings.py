@@ -491,7 +491,7 @@ def read_each(
         Number of threads, as in `joblib.Parallel`.
     positions : iterable of int, default=None
         Positions of the recordings to read; None reads all.
-    arguments : mapping of int to object, default=None
+    arguments : mapping of int to object, or ndarray, default=None
         Second argument of `function` for each position. If None, there is none.
     n_ahead : int, default=None
         Number of results to prefetch in threads, while the caller uses the previous ones. None

@@ -1,5 +1,6 @@
 """Batches of recordings and transcripts, decoded during training and prediction."""
 
+from array import array
 from copy import copy
 from itertools import groupby, islice
 
@@ -17,6 +18,8 @@ from ._students import tokenize
 # Narrow students are fitted to at most this number of recordings, each cut to so many seconds:
 # about 30 000 frames.
 _MAX_FITTED, _SECONDS_FITTED = 200, 4.0
+# Number of texts that are tokenized at once; what the tokenizer returns takes kilobytes for each.
+_N_TOKENIZED = 5000
 # Maximum number of recordings that a warning lists.
 _MAX_NAMED = 10
 
@@ -74,7 +77,7 @@ class SpeechInputs:
         Draws the crops. If None, they are taken from the centre.
     problems : ErrorCollector
         Collects recordings that cannot be used.
-    token_ids : list of list of int, default=None
+    token_ids : TokenSequences, default=None
         Tokens of each transcript, empty if it is missing.
     n_labelled : int, default=None
         Number of recordings before those of `unlabeled`, for messages. If None, all.
@@ -125,23 +128,27 @@ class SpeechInputs:
         ValueError
             If no recording can be used.
         """
-        batch_of = {int(p): number for number, split in enumerate(splits) for p in split}
-        usable = [p for p in batch_of if p not in self.problems.by_position]
-        fractions = np.full(len(usable), 0.5) if self.rng is None else self.rng.random(len(usable))
+        positions = np.concatenate([np.asarray(split, dtype=int) for split in splits])
+        # By position, in arrays: a few bytes for each recording.
+        batch_of, start_of = np.zeros(len(self), dtype=int), np.full(len(self), 0.5)
+        batch_of[positions] = np.repeat(np.arange(len(splits)), [len(split) for split in splits])
+        usable = positions[~np.isin(positions, list(self.problems.by_position))]
+        if self.rng is not None:
+            start_of[usable] = self.rng.random(len(usable))
         pieces = self._read(
             self._crop,
-            usable,
-            arguments=dict(zip(usable, fractions, strict=True)),
+            usable.tolist(),
+            arguments=start_of,
             n_ahead=max(map(len, splits), default=1),
         )
         is_empty = True
         for _, batch in groupby(pieces, key=lambda piece: batch_of[piece[0]]):
             is_empty = False
-            positions, crops = zip(*batch, strict=True)
-            yield np.array(positions), self._collate(positions, crops)
+            rows, crops = zip(*batch, strict=True)
+            yield np.array(rows), self._collate(rows, crops)
         if is_empty:
             raise ValueError(
-                f"None of the {len(batch_of)} recordings of the training set, or of the "
+                f"None of the {len(positions)} recordings of the training set, or of the "
                 "validation set of early_stopping, can be used."
             )
 
@@ -229,8 +236,29 @@ def _concatenate_tokens(token_ids, positions):
     return _concatenate("token_ids", "n_tokens", tokens)
 
 
+class TokenSequences:
+    """Sequences of tokens of any lengths, in one array: four bytes for each token.
+
+    Parameters
+    ----------
+    sequences : iterable of sequence of int
+        Tokens of each text.
+    """
+
+    def __init__(self, sequences):
+        ids, ends = array("i"), array("q", [0])
+        for sequence in sequences:
+            ids.extend(sequence)
+            ends.append(len(ids))
+        self.ids, self._ends = np.array(ids), ends
+
+    def __getitem__(self, position):
+        """Return the tokens of one text."""
+        return self.ids[self._ends[position] : self._ends[position + 1]]
+
+
 def tokenize_transcripts(settings, speech):
-    """Return the tokens of each transcript, and warn of those that are truncated.
+    """Yield the tokens of each transcript, and at the end warn of those that are truncated.
 
     Parameters
     ----------
@@ -239,23 +267,24 @@ def tokenize_transcripts(settings, speech):
     speech : tuple (recordings, transcripts)
         Recordings, and their transcripts; None for each transcript that is missing, or for all.
 
-    Returns
-    -------
-    token_ids : list of list of int
-        Tokens of each transcript, empty if it is missing.
+    Yields
+    ------
+    token_ids : list of int
+        Tokens of a transcript, empty if it is missing.
     """
     recordings, transcripts = speech
-    token_ids: list[list[int]] = [[] for _ in range(len(recordings))]
-    rows = [row for row, text in enumerate(transcripts or []) if text is not None]
-    if rows:
-        found, n_tokens = tokenize(settings, [transcripts[row] for row in rows])
-        truncated = {}
-        for row, ids, n in zip(rows, found, n_tokens, strict=True):
-            token_ids[row] = ids
-            if n > len(ids):
+    truncated = {}
+    for start in range(0, len(recordings), _N_TOKENIZED):
+        rows = range(start, min(start + _N_TOKENIZED, len(recordings)))
+        known = [row for row in rows if transcripts and transcripts[row] is not None]
+        texts = [transcripts[row] for row in known]
+        found, n_tokens = tokenize(settings, texts) if texts else ([], [])
+        tokens = dict(zip(known, found, strict=True))
+        yield from (tokens.get(row, []) for row in rows)
+        for row, n in zip(known, n_tokens, strict=True):
+            if n > len(tokens[row]):
                 truncated[row] = n
-        warn_truncated(truncated, settings["max_tokens"])
-    return token_ids
+    warn_truncated(truncated, settings["max_tokens"])
 
 
 def predict_windows(
@@ -280,7 +309,7 @@ def predict_windows(
         Recordings.
     reader : Reader
         Decodes them.
-    token_ids : list of list of int, or None
+    token_ids : TokenSequences or None
         Tokens of each transcript.
     n_outputs : int
         Number of outputs of the module.

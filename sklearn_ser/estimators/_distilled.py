@@ -16,6 +16,7 @@ from sklearn_ser.audio import SAMPLING_RATES, ErrorCollector
 from sklearn_ser.distillation._speech_inputs import (
     Reader,
     SpeechInputs,
+    TokenSequences,
     predict_windows,
     tokenize_transcripts,
 )
@@ -235,7 +236,7 @@ class DistilledEstimator(TorchEstimator):
         """Return the outputs for each recording, averaged over its windows."""
         check_is_fitted(self, "state_")
         speech, text = read_speech_table(self, X, reset=False), self.architecture_["text"]
-        token_ids = None if text is None else tokenize_transcripts(text, speech)
+        token_ids = None if text is None else TokenSequences(tokenize_transcripts(text, speech))
         module = self._fitted_module()
         front_end = module.audio.front_end
         return predict_windows(
@@ -304,7 +305,9 @@ class DistilledEstimator(TorchEstimator):
         recordings = concatenate_recordings([part.recordings for part in parts], problems)
         token_ids = None
         if encoders.text is not None:
-            token_ids = [ids for part in parts for ids in tokenize_transcripts(encoders.text, part)]
+            token_ids = TokenSequences(
+                ids for part in parts for ids in tokenize_transcripts(encoders.text, part)
+            )
         features = SpeechFeatures(encoders.audio)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         n_before = self.n_iter_ if self._is_warm_start else 0

@@ -11,9 +11,19 @@ import torch
 from sklearn_ser.audio import ErrorCollector, RecordingError
 from sklearn_ser.backbones import load_speech_backbone
 from sklearn_ser.distillation._distill_encoder import make_teacher
-from sklearn_ser.distillation._speech_inputs import Reader, SpeechInputs
-from sklearn_ser.distillation._students import SpeechFeatures, read_speech_student
+from sklearn_ser.distillation._speech_inputs import (
+    Reader,
+    SpeechInputs,
+    TokenSequences,
+    tokenize_transcripts,
+)
+from sklearn_ser.distillation._students import (
+    SpeechFeatures,
+    read_speech_student,
+    read_text_student,
+)
 from small_networks import small_network
+from small_text_networks import small_text_network
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +140,15 @@ def test_the_number_of_threads_makes_no_difference(recordings, reader, n_jobs):
 
     for one, many in zip(epoch(None), epoch(n_jobs), strict=True):
         assert torch.equal(one, many)
+
+
+def test_transcripts_are_tokenized_in_parts(monkeypatch):
+    settings, _ = read_text_student(small_text_network("bert"))
+    texts = ["Leave me alone.", None, "I am so happy", "no " * 600, None, "no"]
+    whole = list(tokenize_transcripts(settings | {"max_tokens": None}, (texts, texts)))
+    assert [len(ids) > 0 for ids in whole] == [text is not None for text in texts]
+    monkeypatch.setattr("sklearn_ser.distillation._speech_inputs._N_TOKENIZED", 2)
+    with pytest.warns(UserWarning, match=r"1 transcript\(s\) are truncated .*at position 3"):
+        tokens = TokenSequences(tokenize_transcripts(settings | {"max_tokens": 99}, (texts, texts)))
+    assert [tokens[row].tolist()[:98] for row in range(6)] == [ids[:98] for ids in whole]
+    assert list(tokenize_transcripts(settings, (texts, None))) == [[]] * 6
