@@ -38,7 +38,7 @@ PACKAGES = {
     ),
     "training": (
         {"_forks", "_shares", "_sklearn", "_warnings", "backbones", "nn"},
-        LIGHT | {"sklearn", "torch", "skorch"},
+        LIGHT | {"sklearn", "torch", "skorch", "safetensors", "tqdm"},
     ),
     "distillation": (
         {

@@ -2,6 +2,7 @@
 
 from ._columns import choose_column, list_columns
 from ._file import resolve_path
+from ._fingerprint import fingerprint_recordings
 from ._recordings import (
     ErrorCollector,
     RecordingError,
@@ -42,6 +43,7 @@ __all__ = [
     "cut_into_segments",
     "describe",
     "find_problems",
+    "fingerprint_recordings",
     "is_segment_table",
     "is_table",
     "list_columns",

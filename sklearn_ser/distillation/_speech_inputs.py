@@ -152,6 +152,21 @@ class SpeechInputs:
                 "validation set of early_stopping, can be used."
             )
 
+    def state_dict(self):
+        """Return what the next epoch depends on."""
+        return {
+            "crops": None if self.rng is None else self.rng.bit_generator.state,
+            "problems": self.problems.by_position,
+            "notes": self.problems.notes,
+        }
+
+    def load_state_dict(self, state):
+        """Continue from a state."""
+        if self.rng is not None:
+            self.rng.bit_generator.state = state["crops"]
+        self.problems.by_position |= state["problems"]
+        self.problems.notes |= state["notes"]
+
     def find_problems(self):
         """Decode all recordings once to find those that cannot be used."""
         for _ in self._read(self.reader.read, range(len(self))):
@@ -250,11 +265,11 @@ class TokenSequences:
         for sequence in sequences:
             ids.extend(sequence)
             ends.append(len(ids))
-        self.ids, self._ends = np.array(ids), ends
+        self.ids, self.ends = np.array(ids), np.array(ends)
 
     def __getitem__(self, position):
         """Return the tokens of one text."""
-        return self.ids[self._ends[position] : self._ends[position + 1]]
+        return self.ids[self.ends[position] : self.ends[position + 1]]
 
 
 def tokenize_transcripts(settings, speech):

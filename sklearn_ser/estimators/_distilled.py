@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ser._sklearn import Interval, StrOptions
-from sklearn_ser.audio import SAMPLING_RATES, ErrorCollector
+from sklearn_ser.audio import SAMPLING_RATES, ErrorCollector, fingerprint_recordings
 from sklearn_ser.distillation._speech_inputs import (
     Reader,
     SpeechInputs,
@@ -36,6 +35,7 @@ from sklearn_ser.training import (
     TrainingSet,
     callback_data,
     count_batches,
+    hash_arrays,
 )
 
 from ._speech_table import concatenate_recordings, read_speech_table
@@ -136,6 +136,7 @@ class DistilledEstimator(TorchEstimator):
         "on_error": [StrOptions({"raise", "nan"})],
         "local_files_only": ["boolean"],
         "n_jobs": [Integral, None],
+        "checkpoint": [str, os.PathLike, None],
     }
     schedule = "cosine"
     _warmup = 0.1
@@ -176,6 +177,7 @@ class DistilledEstimator(TorchEstimator):
         random_state=None,
         warm_start=False,
         n_jobs=None,
+        checkpoint=None,
         verbose=0,
     ):
         self.audio_model = audio_model
@@ -209,6 +211,7 @@ class DistilledEstimator(TorchEstimator):
         self.random_state = random_state
         self.warm_start = warm_start
         self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     def _fit(self, X, y, sample_weight, groups, unlabeled):
@@ -227,6 +230,7 @@ class DistilledEstimator(TorchEstimator):
             plan=plan,
             validation_inputs=inputs.center_crop(),
             prepare=partial(_load_pretrained, encoders.weights, self.batch_size),
+            fingerprint=partial(_fingerprint, encoders.weights, labelled, extra, inputs.token_ids),
         )
         inputs.warn_skipped()
         self._count_parameters()
@@ -309,7 +313,7 @@ class DistilledEstimator(TorchEstimator):
                 ids for part in parts for ids in tokenize_transcripts(encoders.text, part)
             )
         features = SpeechFeatures(encoders.audio)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        seed = self._draw_seed("crops")
         n_before = self.n_iter_ if self._is_warm_start else 0
         return SpeechInputs(
             recordings,
@@ -434,6 +438,9 @@ class DistilledEstimator(TorchEstimator):
             rates |= dict.fromkeys(block.parameters(), rate)
         return rates
 
+    def _end_epoch(self, module):
+        module.head.n_to_fit = 0  # also if batches of the first epoch had no usable recording
+
     def _loss(self, outputs, targets):
         if self.teacher is None:
             return super()._loss(outputs, targets)
@@ -447,6 +454,19 @@ class DistilledEstimator(TorchEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         return tags
+
+
+def _fingerprint(weights, labelled, extra, token_ids):
+    """Return what a checkpoint compares of the inputs; no file is opened."""
+    unlabeled = None if extra is None else fingerprint_recordings(extra.recordings)
+    return {
+        "recordings (or their paths, sizes or times of modification)": fingerprint_recordings(
+            labelled.recordings
+        ),
+        "unlabeled recordings": unlabeled,
+        "transcripts": None if token_ids is None else hash_arrays(token_ids.ids, token_ids.ends),
+        "pretrained weights": hash_arrays(weights),
+    }
 
 
 def _load_pretrained(weights, batch_size, module, training):

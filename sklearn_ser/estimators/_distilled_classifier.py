@@ -127,8 +127,13 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
     n_jobs : int, default=None
         Number of threads that decode recordings, as in `joblib.Parallel`, while the network
         trains on the previous batch.
+    checkpoint : str or path, default=None
+        Folder in which the state of the training is saved after each epoch, from which a `fit` that
+        was killed continues when it is called again: see the notes. It is created if it does not
+        exist.
     verbose : int, default=0
-        If nonzero, a line is printed for each epoch.
+        If nonzero, a line is printed for each epoch, and a progress bar is shown in a terminal or
+        notebook; both with the time left.
 
     Attributes
     ----------
@@ -185,6 +190,14 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
     on. A teacher decodes the recordings itself, for which its embedder's `memory` helps. With a
     teacher and ``on_error="nan"``, all recordings are decoded once before, as the teacher is fitted
     on those that can be used.
+
+    *Checkpoints.* The folder of `checkpoint` belongs to one training. `fit` continues from the last
+    complete epoch, and the result has the bits of a training without interruption (on the same
+    kind of CPU, with the same number of threads of torch). After the end, `fit` with the same
+    parameters and data returns the same result, without training. Otherwise it raises an error that
+    names what differs; files are compared by path, size and time of modification. If `random_state`
+    is not an integer, the seeds are those of the checkpoint. A teacher is fitted again. The file
+    holds arrays and JSON, no pickles.
 
     References
     ----------
@@ -262,6 +275,7 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
         random_state=None,
         warm_start=False,
         n_jobs=None,
+        checkpoint=None,
         verbose=0,
     ):
         super().__init__(
@@ -296,6 +310,7 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
             random_state=random_state,
             warm_start=warm_start,
             n_jobs=n_jobs,
+            checkpoint=checkpoint,
             verbose=verbose,
         )
         self.temperature = temperature

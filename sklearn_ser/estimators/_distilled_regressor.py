@@ -105,8 +105,13 @@ class DistilledRegressor(DistilledEstimator, TorchRegressor):
     n_jobs : int, default=None
         Number of threads that decode recordings, as in `joblib.Parallel`, while the network
         trains on the previous batch.
+    checkpoint : str or path, default=None
+        Folder in which the state of the training is saved after each epoch, from which a `fit` that
+        was killed continues when it is called again: see the notes. It is created if it does not
+        exist.
     verbose : int, default=0
-        If nonzero, a line is printed for each epoch.
+        If nonzero, a line is printed for each epoch, and a progress bar is shown in a terminal or
+        notebook; both with the time left.
 
     Attributes
     ----------
@@ -165,6 +170,14 @@ class DistilledRegressor(DistilledEstimator, TorchRegressor):
     on. Its targets are part of `target_mean_` and `target_scale_`. A teacher decodes the recordings
     itself, for which its embedder's `memory` helps. With a teacher and ``on_error="nan"``, all
     recordings are decoded once before, as the teacher is fitted on those that can be used.
+
+    *Checkpoints.* The folder of `checkpoint` belongs to one training. `fit` continues from the last
+    complete epoch, and the result has the bits of a training without interruption (on the same
+    kind of CPU, with the same number of threads of torch). After the end, `fit` with the same
+    parameters and data returns the same result, without training. Otherwise it raises an error that
+    names what differs; files are compared by path, size and time of modification. If `random_state`
+    is not an integer, the seeds are those of the checkpoint. A teacher is fitted again. The file
+    holds arrays and JSON, no pickles.
 
     References
     ----------

@@ -4,6 +4,7 @@ The training loop, and with it skorch, is imported only by `fit`.
 """
 
 from ._batches import Samples, call, count_batches, to_device
+from ._checkpoint import hash_arrays
 from ._classifier import TorchClassifier, encode_classes, most_probable
 from ._context import TrainingContext
 from ._estimator import TorchEstimator, TrainingPlan, TrainingSet, as_arrays, callback_data
@@ -25,6 +26,7 @@ __all__ = [
     "count_batches",
     "encode_classes",
     "encode_targets",
+    "hash_arrays",
     "most_probable",
     "to_device",
 ]

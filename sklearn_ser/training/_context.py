@@ -55,6 +55,15 @@ class TrainingContext:
                 for shared, own in zip(self._shared, self._own, strict=True):
                     own.set_state(shared.get_state())
 
+    def state_dict(self):
+        """Return the states of the generators."""
+        return {"generators": [own.get_state() for own in self._own]}
+
+    def load_state_dict(self, state):
+        """Set the states of the generators."""
+        for own, values in zip(self._own, state["generators"], strict=True):
+            own.set_state(values)
+
 
 @contextlib.contextmanager
 def _float32_by_default():

@@ -17,7 +17,15 @@ from sklearn_ser.backbones import choose_device, choose_dtype
 from sklearn_ser.nn import exact_convolutions
 
 from ._batches import Samples, call, take, to_device
+from ._checkpoint import (
+    Checkpoint,
+    check_parameters,
+    describe_parameters,
+    hash_arrays,
+    read_seeds,
+)
 from ._context import TrainingContext
+from ._progress import Progress
 
 # Maximum number of splits drawn by early stopping until each class is left in the training set.
 _N_DRAWS = 100
@@ -154,6 +162,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
     state_: dict[str, np.ndarray]
     history_: dict[str, list]
     n_iter_: int
+    _seeds: dict[str, int]
 
     def _build_module(self):
         raise NotImplementedError
@@ -171,6 +180,8 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     _augment: Any = None
     _warmup = 0.0
+    # A subclass that has the parameter can continue a training that was killed.
+    checkpoint: Any = None
 
     @property
     def _is_warm_start(self):
@@ -179,6 +190,8 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _reset(self):
         """Delete the weights of the previous fit, unless this one continues from them."""
+        if self.checkpoint is not None:
+            check_parameters(self)
         if not self._is_warm_start:
             self.__dict__.pop("state_", None)
         _MODULES.pop(self, None)
@@ -195,10 +208,21 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                     f"trained has {name}={fitted!r}."
                 )
 
+    def _end_epoch(self, module):
+        """Hook: change the module after an epoch (default: nothing)."""
+
+    def _draw_seed(self, name):
+        """Draw a seed from `random_state`, or return that of the training that is continued."""
+        seed = read_seeds(self.checkpoint).get(name)
+        if seed is None:
+            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        self.__dict__.setdefault("_seeds", {})[name] = seed
+        return seed
+
     def _plan(self, training_set):
         """Return the `TrainingPlan`: draw seeds, and hold out the validation set."""
         before = self.n_iter_ if self._is_warm_start else 0
-        drawn = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        drawn = self._draw_seed("training")
         *seeds, split = np.random.SeedSequence([drawn, before]).generate_state(4).tolist()
         if not self._is_warm_start:
             # A warm start holds out the same recordings; it was trained on the others before.
@@ -214,6 +238,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         plan=None,
         validation_inputs=None,
         prepare=None,
+        fingerprint=None,
     ):
         """Train the module, and set `state_`, `history_`, `n_iter_` and `best_score_`.
 
@@ -233,6 +258,9 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             ``prepare(module, training)`` is called with the newly initialised module, on the
             device, and the indices of the training set: compute input statistics, load pretrained
             weights. A warm start does not call it.
+        fingerprint : callable, default=None
+            ``fingerprint()`` returns a dict by which a checkpoint recognises the inputs: names of
+            them, for error messages, and hashes. By default arrays are hashed.
 
         Returns
         -------
@@ -240,45 +268,73 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         """
         from ._loop import train
 
-        seeds, training, validation = plan or self._plan(training_set)
+        plan = plan or self._plan(training_set)
+        seeds, training, validation = plan
         device = choose_device(self.device)
+        checkpoint = Checkpoint(self.checkpoint)
+        if self.checkpoint is not None:
+            own = {"recordings": hash_arrays(inputs)} if fingerprint is None else fingerprint()
+            checkpoint.open(self._fingerprint(training_set, plan, own))
         context = TrainingContext(seeds[0], device)
         with context.active():
             module = self._new_module().to(device)
             if self._is_warm_start:
                 self._load_state(module)
-            elif prepare is not None:
+            elif prepare is not None and not checkpoint.n_epochs:
                 prepare(module, training)
         targets, held_out = training_set.targets, None
         if validation is not None:
             scored = inputs if validation_inputs is None else validation_inputs
             held_out = Samples(scored, targets, validation)
+        generator = torch.Generator(device).manual_seed(seeds[1])
+        checkpoint.attach(augmentation=generator)
+        if hasattr(inputs, "load_state_dict"):
+            checkpoint.attach(inputs=inputs)
         root = self._init_callback_context(max_subtasks=self.max_epochs)
         root.call_on_fit_task_begin(estimator=self, **data)
-        curves = train(
-            module,
-            self._config(device, seeds[1]),
-            Samples(inputs, targets, training, training_set.balance_by),
-            held_out,
-            rng=np.random.default_rng(seeds[2]),
-            context=context,
-        )
-        self._follow(curves, module, root, data)
+        n_left = checkpoint.count_left(self.max_epochs)
+        with Progress(len(training), n_left, verbose=self.verbose) as progress:
+            curves = train(
+                module,
+                self._config(device, generator, progress.update),
+                Samples(inputs, targets, training, training_set.balance_by),
+                held_out,
+                rng=np.random.default_rng(seeds[2]),
+                context=context,
+                checkpoint=checkpoint,
+            )
+            self._follow(curves, module, root, data, checkpoint, progress)
         root.call_on_fit_task_end(
             estimator=self, reconstruction_attributes={"state_": self.state_}, **data
         )
         return self
 
-    def _follow(self, curves, module, root, data):
+    def _fingerprint(self, training_set, plan, inputs):
+        """Return what a checkpoint has in common with the training that continues it."""
+        targets, positions, _, _, balance_by, _ = training_set
+        data = {
+            "number of recordings": len(targets),
+            **inputs,
+            "targets or weights": hash_arrays(targets, positions, balance_by),
+            "recordings to train on or to hold out": hash_arrays(plan.training, plan.validation),
+            "network": hash_arrays(repr(self.architecture_)),
+        }
+        return {"parameters": describe_parameters(self), "data": data}
+
+    def _follow(self, curves, module, root, data, checkpoint, progress):
         """Run the epochs, with callbacks and early stopping, and set the fitted attributes."""
         before = self.n_iter_ if self._is_warm_start else 0
         history = {k: list(v) for k, v in self.history_.items()} if before else {}
         best, best_score, best_epoch = None, -np.inf, before
-        epochs = _announce_epochs(self, root, data)
+        if checkpoint.saved:
+            before, history = checkpoint.n_epochs, checkpoint.saved["history"]
+            best, best_score, best_epoch = checkpoint.saved["best"]
+        epoch = before
+        epochs = _announce_epochs(self, root, data, checkpoint.count_left(self.max_epochs))
         for (epoch, task), curve in zip(enumerate(epochs, before + 1), curves, strict=True):
+            self._end_epoch(module)
             _append(history, {"epoch": epoch, **curve})
-            if self.verbose:
-                print(_describe(history))
+            progress.end_epoch(history)
             self._check_finite(epoch, curve["train_loss"])
             is_last = task.call_on_fit_task_end(
                 estimator=self,
@@ -289,6 +345,12 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                 if curve["valid_score"] > best_score:
                     best, best_score, best_epoch = as_arrays(module), curve["valid_score"], epoch
                 is_last |= epoch - best_epoch >= self.n_iter_no_change
+            checkpoint.save(
+                seeds=self._seeds,
+                history=history,
+                best=(best, best_score, best_epoch),
+                is_finished=bool(is_last) or epoch == self.max_epochs,
+            )
             if is_last:
                 break
         state = as_arrays(module) if best is None else best
@@ -303,10 +365,9 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                 f"Lower learning_rate={self.learning_rate}, or look for outliers in X."
             )
 
-    def _config(self, device, seed):
+    def _config(self, device, generator, report):
         from ._loop import TrainingConfig
 
-        generator = torch.Generator(device).manual_seed(seed)
         return TrainingConfig(
             loss=self._loss,
             optimizer=self._optimizer,
@@ -318,6 +379,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             dtype=choose_dtype(self.dtype, device),
             augment=self._augment and (lambda *batch: self._augment(*batch, generator)),
             score=self._score,
+            report=report,
         )
 
     def _split(self, training_set, seed):
@@ -423,9 +485,9 @@ def callback_data(X, y, sample_weight):
     return {"X": X, "y": y, "metadata": metadata}
 
 
-def _announce_epochs(estimator, root, data):
+def _announce_epochs(estimator, root, data, n_epochs):
     """Begin each epoch's task of scikit-learn's callbacks, and yield it."""
-    for _ in range(estimator.max_epochs):
+    for _ in range(n_epochs):
         task = root.subcontext(task_name="epoch")
         task.call_on_fit_task_begin(estimator=estimator, **data)
         yield task
@@ -436,11 +498,6 @@ def _append(history, curve):
     for name in {**history, **curve}:
         column = history.setdefault(name, [np.nan] * (curve["epoch"] - 1))
         column.append(curve.get(name, np.nan))
-
-
-def _describe(history):
-    epoch, *numbers = ((name, column[-1]) for name, column in history.items())
-    return f"epoch {epoch[1]}: {', '.join(f'{name} {value:.4g}' for name, value in numbers)}"
 
 
 def as_arrays(module):

@@ -9,6 +9,7 @@ from skorch import NeuralNet
 from skorch.utils import to_tensor
 
 from ._batches import Batches
+from ._checkpoint import Checkpoint, get_weights, set_optimizer_state, set_weights
 
 
 class TrainingConfig(NamedTuple):
@@ -37,6 +38,8 @@ class TrainingConfig(NamedTuple):
         ``score(outputs, targets)`` returns the score of the validation set; higher is better.
     max_gradient : float, default=None
         Gradients are clipped to this total norm.
+    report : callable, default=None
+        ``report(n_recordings)`` is called after each step, with the size of its batch.
     """
 
     loss: Callable
@@ -50,9 +53,10 @@ class TrainingConfig(NamedTuple):
     augment: Callable | None = None
     score: Callable | None = None
     max_gradient: float | None = None
+    report: Callable | None = None
 
 
-def train(module, config, training, validation=None, *, rng, context):
+def train(module, config, training, validation=None, *, rng, context, checkpoint=None):
     """Train a module in place, and yield the losses of each epoch.
 
     Parameters
@@ -69,6 +73,9 @@ def train(module, config, training, validation=None, *, rng, context):
         Shuffles the training set.
     context : TrainingContext
         Active while an epoch is computed, but not while the caller handles its losses.
+    checkpoint : Checkpoint, default=None
+        Weights, optimizer and random generators are set to what was saved there. The caller saves
+        them.
 
     Yields
     ------
@@ -88,9 +95,12 @@ def train(module, config, training, validation=None, *, rng, context):
         config=config,
         n_batches=batches.n_batches,
     )
+    checkpoint = checkpoint or Checkpoint()
     with context.active():
         net.initialize()
-    for _ in range(config.max_epochs):
+        checkpoint.attach(net=net)
+    checkpoint.attach(order=rng, context=context)
+    for _ in range(checkpoint.count_left(config.max_epochs)):
         with context.active():
             net.history.new_epoch()
             net.run_single_epoch(batches, True, "train", net.train_step)
@@ -132,6 +142,8 @@ class Net(NeuralNet):
             step = step_fn((inputs, targets))
             total = total + step["loss"].detach() * len(targets)
             n_samples += len(targets)
+            if training and self.config.report is not None:
+                self.config.report(len(targets))
             if not training:
                 outputs.append(step["y_pred"])
                 all_targets.append(targets)
@@ -167,6 +179,22 @@ class Net(NeuralNet):
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Compute the loss of the configuration."""
         return self.config.loss(y_pred, y_true)
+
+    def state_dict(self):
+        """Return what a training needs to continue after an epoch."""
+        return {
+            "weights": get_weights(self.module_),
+            "optimizer": self.optimizer_.state_dict(),
+            "scaler": self.scaler_.state_dict(),
+            "step": self.step_,
+        }
+
+    def load_state_dict(self, state):
+        """Continue from a state."""
+        set_weights(self.module_, state["weights"])
+        set_optimizer_state(self.optimizer_, state["optimizer"])
+        self.scaler_.load_state_dict(state["scaler"])
+        self.step_ = state["step"]
 
     def _step(self):
         config = self.config
