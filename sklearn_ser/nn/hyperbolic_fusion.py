@@ -144,9 +144,9 @@ class HyperbolicFusionNetwork(nn.Module):
         return isinstance(self.head, _HyperbolicMLR) and self.head.is_riemannian
 
     def curvature(self):
-        """Return c of the ball of the fused points: a float, or a tensor if it is learned."""
+        """Return c of the ball of the fused points: a float, or a tensor if it is fitted."""
         if self.is_linear:
-            return self.relative_curvature(self.mean_squared_norm.item())
+            return self.relative_curvature(self.mean_squared_norm)
         return self.log_curvatures.mean().exp() if self.n_curvatures else self.fixed_curvature
 
     def relative_curvature(self, mean_squared_norm):
