@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sklearn_ser.estimators import HyperbolicFusionClassifier as HyperbolicFusionClassifier
     from sklearn_ser.estimators import PretrainedEmotionClassifier as PretrainedEmotionClassifier
     from sklearn_ser.estimators import PretrainedEmotionRegressor as PretrainedEmotionRegressor
+    from sklearn_ser.export import to_onnx as to_onnx
     from sklearn_ser.layers import LayerSelector as LayerSelector
     from sklearn_ser.speakers import SpeakerNormalizer as SpeakerNormalizer
     from sklearn_ser.store import EmbeddingStore as EmbeddingStore
@@ -55,6 +56,7 @@ _MODULE_OF: dict[str, str] = {
     "WhisperEmbedder": "sklearn_ser.embedders",
     "XVectorEmbedder": "sklearn_ser.embedders",
     "register_codec": "sklearn_ser.backbones",
+    "to_onnx": "sklearn_ser.export",
 }
 _SUBPACKAGES = ("datasets", "distillation", "estimator_checks", "inspection", "metrics")
 

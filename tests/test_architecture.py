@@ -63,9 +63,11 @@ PACKAGES = {
             "embedders",
             "training",
             "distillation",
+            "export",
         },
         LIGHT | {"sklearn", "torch", "geoopt"},
     ),
+    "export": ({"_extras", "layers"}, LIGHT | {"sklearn", "torch", "onnx"}),
     "speakers": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
     "metrics": ({"_shares", "_sklearn"}, LIGHT | {"sklearn", "pandas"}),
     "layers": ({"_sklearn", "metrics"}, LIGHT | {"sklearn"}),
@@ -92,6 +94,7 @@ PACKAGES = {
             "embedders",
             "estimator_checks",
             "estimators",
+            "export",
             "inspection",
             "layers",
             "metrics",
@@ -107,13 +110,14 @@ PACKAGES = {
 }
 # Libraries that cost seconds to import may not be imported when a module is, except these.
 HEAVY = {"torch", "torchaudio", "transformers", "speechbrain", "encodec", "geoopt", "skorch"}
-HEAVY |= {"matplotlib", "pandas", "polars", "pytest"}
+HEAVY |= {"matplotlib", "pandas", "polars", "pytest", "onnx"}
 MAY_BE_HEAVY_AT_IMPORT = {
     "nn": {"torch"},
     "backbones": {"torch"},
     "training": {"torch"},
     "training/_loop.py": {"torch", "skorch"},  # the module that `fit` alone imports
     "distillation": {"torch"},
+    "export": {"torch"},
     "estimators": {"torch"},
 }
 

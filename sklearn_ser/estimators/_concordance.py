@@ -6,13 +6,15 @@ import numpy as np
 from sklearn.callback import with_callbacks
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
 from sklearn_ser._sklearn import Interval, fit_context
+from sklearn_ser.export import Affine, Float32, OnnxMixin, OnnxStep
 from sklearn_ser.nn import make_head
 from sklearn_ser.training import TorchRegressor, callback_data, encode_targets
 
 
-class ConcordanceRegressor(TorchRegressor):
+class ConcordanceRegressor(OnnxMixin, TorchRegressor):
     """Multilayer perceptron trained to maximise the concordance correlation coefficient.
 
     A multi-output regressor of arousal, valence and dominance, or any other targets, on a table of
@@ -209,3 +211,15 @@ class ConcordanceRegressor(TorchRegressor):
 
     def _build_module(self):
         return make_head(**self.architecture_, dropout=self.dropout)
+
+    def _onnx_step(self):
+        check_is_fitted(self, "state_")
+        module = nn.Sequential(
+            Affine.standardize(self.mean_, self.scale_),
+            Float32(),
+            self._module_copy(),
+            Affine(self.target_scale_, self.target_mean_),
+            *([] if self._has_target_axis else [nn.Flatten(0)]),
+        )
+        shape = (self.n_features_in_,)
+        return OnnxStep(module, "features", shape, "predictions", targets=self.target_names_)

@@ -4,8 +4,11 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.callback import with_callbacks
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from sklearn_ser._sklearn import Interval, StrOptions, fit_context
+from sklearn_ser.export import Float32, OnnxMixin, OnnxStep, Probabilities
 from sklearn_ser.nn import (
     VARIANTS,
     HRNet,
@@ -20,7 +23,7 @@ from sklearn_ser.training import TorchClassifier, callback_data, encode_classes
 from ._spectrograms import check_spectrograms, moments
 
 
-class EmoHRNetClassifier(TorchClassifier):
+class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
     """Classify emotions from log-mel spectrograms with a high-resolution network (EmoHRNet).
 
     The network has parallel branches at four resolutions, which exchange features after each
@@ -321,6 +324,16 @@ class EmoHRNetClassifier(TorchClassifier):
 
     def _build_module(self):
         return HRNet(mean=self.mean_, scale=self.scale_, **self.architecture_)
+
+    def _onnx_step(self):
+        check_is_fitted(self, "state_")
+        is_table = hasattr(self, "n_features_in_")
+        shape: tuple = (self.n_features_in_,) if is_table else (self.n_bands_, None)
+        image = (1, 1, *shape) if is_table else (1, self.n_bands_)
+        module = nn.Sequential(
+            nn.Unflatten(1, image), Float32(), self._module_copy(), Probabilities()
+        )
+        return OnnxStep(module, "spectrograms", shape, "probabilities", classes=self.classes_)
 
     def _augment(self, inputs, targets, generator):
         spectrograms = inputs[:, 0]

@@ -9,9 +9,11 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import with_callbacks
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
 from sklearn_ser._sklearn import Interval, StrOptions, fit_context
 from sklearn_ser.audio import are_recordings
+from sklearn_ser.export import Affine, Float32, OnnxMixin, OnnxStep, Probabilities, Select
 from sklearn_ser.nn import (
     BRANCH_SIZES,
     FUSIONS,
@@ -31,7 +33,7 @@ from ._linear_fusion import LinearTraining, held_out_recall, make_block
 
 
 class HyperbolicFusionClassifier(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, TorchClassifier
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, OnnxMixin, TorchClassifier
 ):
     """Classify emotions by fusing representations in hyperbolic space (HYFuse).
 
@@ -611,6 +613,19 @@ class HyperbolicFusionClassifier(
 
     def _build_module(self):
         return HyperbolicFusionNetwork(dropout=self.dropout, **self.architecture_)
+
+    def _onnx_step(self):
+        check_is_fitted(self, "state_")
+        is_scaled = self.mean_ is not None
+        module = nn.Sequential(
+            *([Affine.standardize(self.mean_, self.scale_)] if is_scaled else []),
+            Select(np.concatenate(list(self.blocks_.values()))),
+            Float32(),
+            self._module_copy(),
+            Probabilities(),
+        )
+        shape = (self.n_features_in_,)
+        return OnnxStep(module, "features", shape, "probabilities", classes=self.classes_)
 
     def _optimizer(self, module):
         flat, *on_ball = module.parameter_groups()

@@ -1,6 +1,7 @@
 """Base class of the torch estimators: parameters, training, fitted weights, prediction."""
 
 import weakref
+from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -454,6 +455,10 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         module = module.to(device).eval()
         _MODULES[self] = device, dict(self.state_), module
         return module
+
+    def _module_copy(self):
+        """Return a copy of the fitted module on the CPU, in evaluation mode."""
+        return deepcopy(self._fitted_module()).cpu()
 
     def _outputs(self, inputs, method="forward"):
         """Return the outputs of a method of the module, computed batch by batch in float32."""
