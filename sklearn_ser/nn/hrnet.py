@@ -118,12 +118,15 @@ class ShiftAverage(nn.Module):
         logits : Tensor of shape (n_spectrograms, n_classes)
         """
         step = spectrograms.shape[-1] // _SHIFTS_PER_LENGTH
-        if self.n_shifts == 1 or step == 0:
+        # A graph for any number of frames has no such branch.
+        is_short = not torch.compiler.is_exporting() and step == 0
+        if self.n_shifts == 1 or is_short:
             return self.network(spectrograms)
         first = -(step * (self.n_shifts - 1) // 2)
-        shifted = (_shift(spectrograms, first + step * number) for number in range(self.n_shifts))
-        logarithms = [self.network(batch).log_softmax(dim=-1) for batch in shifted]
-        return torch.stack(logarithms).logsumexp(dim=0) - math.log(self.n_shifts)
+        shifted = [_shift(spectrograms, first + step * number) for number in range(self.n_shifts)]
+        logarithms = self.network(torch.cat(shifted)).log_softmax(dim=-1)
+        of_shifts = logarithms.unflatten(0, (self.n_shifts, -1))
+        return of_shifts.logsumexp(dim=0) - math.log(self.n_shifts)
 
 
 def _shift(spectrograms, offset):

@@ -168,7 +168,7 @@ def test_other_parameters_are_refused_before_anything_is_done(data, tmp_path, in
     with pytest.raises(ValueError, match=r"it has learning_rate=0\.01, not 0\.02; it has rand.*=0"):
         Convolutional(tmp_path, learning_rate=0.02, random_state=1).fit(None, None)
     other = Convolutional(learning_rate=0.02).fit(X, y)
-    with pytest.raises(ValueError, match="another folder, or delete '.*checkpoint.safetensors'"):
+    with pytest.raises(ValueError, match=r"another folder, or delete '.*checkpoint\.safetensors'"):
         other.set_params(checkpoint=tmp_path).fit(X, y)
     assert other.n_iter_ == 4  # the fit before is kept
     os.remove(tmp_path / FILE)
