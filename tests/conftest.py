@@ -104,3 +104,25 @@ def no_measurement(monkeypatch):
         import sklearn_ser.backbones._device as device
 
         monkeypatch.setattr(device, "bfloat16_gain", lambda name: 2.0)
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Return a function that fits an estimator, and interrupts it after some epochs."""
+    from sklearn_ser.training._checkpoint import Checkpoint
+
+    def fit(estimator, X, y, n_epochs, **arguments):
+        save, n_saved = Checkpoint.save, []
+
+        def save_and_stop(self, **state):
+            save(self, **state)
+            n_saved.append(1)
+            if len(n_saved) == n_epochs:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "save", save_and_stop)
+            with pytest.raises(KeyboardInterrupt):
+                estimator.fit(X, y, **arguments)
+
+    return fit

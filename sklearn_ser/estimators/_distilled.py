@@ -460,7 +460,7 @@ def _fingerprint(weights, labelled, extra, token_ids):
     """Return what a checkpoint compares of the inputs; no file is opened."""
     unlabeled = None if extra is None else fingerprint_recordings(extra.recordings)
     return {
-        "recordings (or their paths, sizes or times of modification)": fingerprint_recordings(
+        "recordings or their paths, sizes or times of modification": fingerprint_recordings(
             labelled.recordings
         ),
         "unlabeled recordings": unlabeled,

@@ -12,7 +12,6 @@ from sklearn.callback import with_callbacks
 from torch import nn
 
 from sklearn_ser.training import TorchClassifier, encode_classes, hash_arrays
-from sklearn_ser.training._checkpoint import Checkpoint
 from sklearn_ser.training._loop import Net
 
 FILE = "checkpoint.safetensors"
@@ -77,31 +76,6 @@ def data():
     X = rng.normal(size=(32, 2, 8, 8)).astype(np.float32)
     X[y == "b", :, 2:5] += 0.7
     return X, y
-
-
-class Interrupted(Exception):
-    """Stands for the end of the process."""
-
-
-@pytest.fixture
-def interrupt(monkeypatch):
-    """Return a function that fits an estimator, and interrupts it after some epochs."""
-
-    def fit(estimator, X, y, n_epochs, **arguments):
-        save, n_saved = Checkpoint.save, []
-
-        def save_and_stop(self, **state):
-            save(self, **state)
-            n_saved.append(1)
-            if len(n_saved) == n_epochs:
-                raise Interrupted
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Checkpoint, "save", save_and_stop)
-            with pytest.raises(Interrupted):
-                estimator.fit(X, y, **arguments)
-
-    return fit
 
 
 def assert_same(one, other):
@@ -217,11 +191,11 @@ def test_a_training_that_dies_while_it_saves_keeps_the_checkpoint_before(
 
     def write_half(tensors, path, metadata):
         path.write_bytes(b"half")
-        raise Interrupted
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("sklearn_ser.training._checkpoint.save_file", write_half)
-        with pytest.raises(Interrupted):
+        with pytest.raises(KeyboardInterrupt):
             Convolutional(tmp_path).fit(*data)
     assert sorted(os.listdir(tmp_path)) == [FILE, "checkpoint.tmp"]
     assert_same(whole, Convolutional(tmp_path).fit(*data))
