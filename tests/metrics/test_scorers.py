@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -155,12 +154,3 @@ def test_unknown_names_still_raise(table):
         GridSearchCV(LogisticRegression(), {"C": [1]}, scoring="unweighted_average").fit(X, y)
     with pytest.raises(ValueError, match=r"'scoring' parameter"):
         LayerSelector("best", scoring="unweighted_average").fit(X[:, :, np.newaxis], y)
-
-
-def test_registration_is_fast():
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        register_scorers({UAR: unweighted_average_recall_scorer})
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.05
