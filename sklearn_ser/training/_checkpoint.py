@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from sklearn_ser.backbones import choose_device
+from sklearn_ser.backbones import choose_device, choose_dtype
 
 _NAME = "checkpoint.safetensors"
 # Increased when the content of checkpoints changes.
@@ -89,7 +89,7 @@ class Checkpoint:
         self._parts |= parts
         if self.saved is not None:
             for name, part in parts.items():
-                _set_state(part, self.saved["parts"][name])
+                _set_state(part, self.saved["parts"].pop(name))  # frees the memory
 
     def save(self, **state):
         """Replace what was saved by the current state of the training.
@@ -134,7 +134,9 @@ def check_parameters(estimator):
 def describe_parameters(estimator):
     """Return the parameters of an estimator, and its class, as texts by which to compare them."""
     parameters = estimator.get_params(deep=False)
-    parameters["device"] = choose_device(estimator.device)
+    parameters["device"] = device = choose_device(estimator.device)
+    if estimator.dtype == "auto":
+        parameters["dtype"] = str(choose_dtype("auto", device)).removeprefix("torch.")
     return {"estimator": type(estimator).__name__} | {
         name: _describe(value)
         for name, value in sorted(parameters.items())
@@ -246,7 +248,7 @@ def _write(path, state):
     metadata = {"format": str(_FORMAT), "state": json.dumps(_pack(state, "", tensors))}
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, metadata)
-    with open(temporary, "rb") as file:
+    with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
 

@@ -181,7 +181,8 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     _augment: Any = None
     _warmup = 0.0
-    # A subclass that has the parameter can continue a training that was killed.
+    # A subclass that has the parameter can continue a training that was killed. Its optimizer needs
+    # a `state_dict`.
     checkpoint: Any = None
 
     @property
@@ -272,10 +273,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         plan = plan or self._plan(training_set)
         seeds, training, validation = plan
         device = choose_device(self.device)
-        checkpoint = Checkpoint(self.checkpoint)
-        if self.checkpoint is not None:
-            own = {"recordings": hash_arrays(inputs)} if fingerprint is None else fingerprint()
-            checkpoint.open(self._fingerprint(training_set, plan, own))
+        checkpoint = self._open_checkpoint(inputs, training_set, plan, fingerprint)
         context = TrainingContext(seeds[0], device)
         with context.active():
             module = self._new_module().to(device)
@@ -310,17 +308,22 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         )
         return self
 
-    def _fingerprint(self, training_set, plan, inputs):
-        """Return what a checkpoint has in common with the training that continues it."""
-        targets, positions, _, _, balance_by, _ = training_set
-        data = {
-            "number of recordings": len(targets),
-            **inputs,
-            "targets or weights": hash_arrays(targets, positions, balance_by),
-            "recordings to train on or to hold out": hash_arrays(plan.training, plan.validation),
-            "network": hash_arrays(repr(self.architecture_)),
-        }
-        return {"parameters": describe_parameters(self), "data": data}
+    def _open_checkpoint(self, inputs, training_set, plan, fingerprint):
+        """Return the `Checkpoint`; raise an error if it is that of another training."""
+        checkpoint = Checkpoint(self.checkpoint)
+        if self.checkpoint is not None:
+            targets, positions, _, _, balance_by, _ = training_set
+            own = {"recordings": hash_arrays(inputs)} if fingerprint is None else fingerprint()
+            split = hash_arrays(plan.training, plan.validation)
+            data = {
+                "number of recordings": len(targets),
+                **own,
+                "targets or weights": hash_arrays(targets, positions, balance_by),
+                "recordings to train on or to hold out": split,
+                "network": hash_arrays(repr(self.architecture_)),
+            }
+            checkpoint.open({"parameters": describe_parameters(self), "data": data})
+        return checkpoint
 
     def _follow(self, curves, module, root, data, checkpoint, progress):
         """Run the epochs, with callbacks and early stopping, and set the fitted attributes."""

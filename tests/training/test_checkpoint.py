@@ -124,6 +124,15 @@ def test_a_training_of_any_seed_continues_with_its_own(data, tmp_path, interrupt
     assert_same(continued, whole.fit(*data))
 
 
+def test_the_precision_of_auto_is_that_of_the_checkpoint(data, tmp_path, interrupt, monkeypatch):
+    interrupt(Convolutional(tmp_path, dtype="auto"), *data, 1)
+    monkeypatch.setattr("sklearn_ser.backbones._device.bfloat16_gain", lambda device: 1.0)
+    with pytest.raises(ValueError, match="it has dtype='bfloat16', not 'float32'"):
+        Convolutional(tmp_path, dtype="auto").fit(*data)
+    continued = Convolutional(tmp_path, dtype="bfloat16").fit(*data)
+    assert_same(Convolutional(dtype="bfloat16").fit(*data), continued)
+
+
 @pytest.mark.parametrize("n_iter_no_change", [1, 9])
 def test_a_finished_training_is_not_repeated(data, tmp_path, steps, n_iter_no_change):
     settings = {"n_iter_no_change": n_iter_no_change, "max_epochs": 8}
