@@ -20,7 +20,7 @@ from sklearn_ser.audio import (
 from sklearn_ser.backbones import choose_device, choose_dtype, load_speech_backbone
 from sklearn_ser.layers import resolve_layers
 from sklearn_ser.nn import LayerPredictor, Standardization
-from sklearn_ser.training import Samples, TrainingContext
+from sklearn_ser.training import Progress, Samples, TrainingContext
 
 from ._speech_inputs import Reader, SpeechInputs
 from ._students import SpeechStudent, count_parameters, read_speech_student
@@ -139,7 +139,8 @@ def distill_encoder(
     n_jobs : int, default=None
         Number of threads that decode recordings, as in `joblib.Parallel`.
     verbose : int, default=0
-        If nonzero, the loss of each epoch is printed.
+        If nonzero, the loss of each epoch is printed, and a progress bar is shown in a terminal or
+        notebook; both with the time left.
 
     Returns
     -------
@@ -363,30 +364,31 @@ def _predict_layers(student, inputs, *, seed, verbose, learning_rate, **config):
     context = TrainingContext(seed, config["device"])
     with context.active():
         module = LayerPredictor(student, teacher.backbone.n_dims, len(teacher.layers))
-    curves = train(
-        module,
-        TrainingConfig(
-            loss=lambda outputs, targets: outputs.mean(),
-            optimizer=lambda module: torch.optim.AdamW(
-                module.parameters(), learning_rate, fused=True
-            ),
-            warmup=_WARMUP,
-            max_gradient=_MAX_GRADIENT,
-            **config,
-        ),
-        Samples(inputs, np.zeros((len(inputs), 1), dtype=np.float32), np.arange(len(inputs))),
-        rng=np.random.default_rng(seed),
-        context=context,
-    )
     losses: list[float] = []
-    for curve in curves:
-        losses.append(curve["train_loss"])
-        if verbose:
-            print(f"epoch {len(losses)}: train_loss {losses[-1]:.4g}")
-        if not np.isfinite(losses[-1]):
-            raise ValueError(
-                f"The distillation loss is not finite: lower learning_rate={learning_rate}, or "
-                "look for recordings that are far louder than the others."
-            )
+    with Progress(len(inputs), config["max_epochs"], verbose=verbose) as progress:
+        curves = train(
+            module,
+            TrainingConfig(
+                loss=lambda outputs, targets: outputs.mean(),
+                optimizer=lambda module: torch.optim.AdamW(
+                    module.parameters(), learning_rate, fused=True
+                ),
+                warmup=_WARMUP,
+                max_gradient=_MAX_GRADIENT,
+                report=progress.update,
+                **config,
+            ),
+            Samples(inputs, np.zeros((len(inputs), 1), dtype=np.float32), np.arange(len(inputs))),
+            rng=np.random.default_rng(seed),
+            context=context,
+        )
+        for epoch, curve in enumerate(curves, 1):
+            losses.append(curve["train_loss"])
+            progress.end_epoch({"epoch": [epoch], "train_loss": losses})
+            if not np.isfinite(losses[-1]):
+                raise ValueError(
+                    f"The distillation loss is not finite: lower learning_rate={learning_rate}, or "
+                    "look for recordings that are far louder than the others."
+                )
     student.cpu()
     return losses

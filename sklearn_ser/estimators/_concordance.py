@@ -57,7 +57,7 @@ class ConcordanceRegressor(OnnxMixin, TorchRegressor):
     warm_start : bool, default=False
         If True, `fit` continues from the weights of the previous call, for `max_epochs` more.
     verbose : int, default=0
-        If nonzero, a line is printed for each epoch.
+        If nonzero, a line is printed for each epoch, with the time left.
 
     Attributes
     ----------

@@ -109,7 +109,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         `max_epochs` more epochs, with a new optimiser and schedule. With `early_stopping`, the
         same speakers are held out, and the best weights of the new epochs are kept.
     verbose : int, default=0
-        If positive, print a line for each epoch.
+        If positive, print a line for each epoch, with the time left.
 
     Attributes
     ----------

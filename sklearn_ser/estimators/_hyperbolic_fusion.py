@@ -154,7 +154,8 @@ class HyperbolicFusionClassifier(
         convergence. With `early_stopping`, the
         same speakers are held out, and the best weights of the new epochs are kept.
     verbose : int, default=0
-        If positive, print a line for each epoch, or after the last iteration of L-BFGS.
+        If positive, print a line for each epoch, with the time left, or after the last iteration of
+        L-BFGS.
 
     Attributes
     ----------

@@ -9,10 +9,12 @@ from ._classifier import TorchClassifier, encode_classes, most_probable
 from ._context import TrainingContext
 from ._estimator import TorchEstimator, TrainingPlan, TrainingSet, as_arrays, callback_data
 from ._optimizers import CombinedOptimizer
+from ._progress import Progress
 from ._regressor import TorchRegressor, encode_targets
 
 __all__ = [
     "CombinedOptimizer",
+    "Progress",
     "Samples",
     "TorchClassifier",
     "TorchEstimator",
