@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sklearn_ser._forks import ForkSafeLock
-from sklearn_ser.backbones import _checkpoint
+from sklearn_ser.backbones import _loading
 from sklearn_ser.nn import precision
 from sklearn_ser.training import _context
 
@@ -57,7 +57,7 @@ def test_a_fork_has_one_thread():
 
 @pytest.mark.parametrize(
     "lock",
-    [_checkpoint._networks_lock, precision._LOCK, _context._LOCK],
+    [_loading._networks_lock, precision._LOCK, _context._LOCK],
     ids=["networks", "precision", "training"],
 )
 def test_a_lock_of_another_thread_is_free_in_a_fork(lock):

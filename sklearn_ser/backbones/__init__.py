@@ -2,10 +2,10 @@
 
 from ._attention import call_block
 from ._base import AudioBackbone, Backbone
-from ._checkpoint import quiet
 from ._codec import Codec
 from ._codec_registry import load_codec, register_codec
 from ._device import choose_device, choose_dtype
+from ._loading import quiet
 from ._registry import (
     SPEECH_BACKBONES,
     load_backbone,

@@ -1,23 +1,26 @@
-"""Find checkpoints on disk or on the hub, and load their networks once and strictly."""
+"""Find checkpoints on disk or on the hub, and read their settings.
+
+Checkpoints come from others: files outside of the folder are not followed, and no file is read
+before its type and size are known.
+"""
 
 import contextlib
 import json
 import os
-import re
-import zipfile
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, zip_longest
 from pathlib import Path
-from pickle import UnpicklingError
-
-import torch
-
-from sklearn_ser._forks import ForkSafeLock
 
 # The second is saved by transformers 5 for checkpoints with a tokenizer.
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+_INDEX = ".index.json"
+# Maximum size of a configuration file, in bytes. Older ones of Whisper include a filter bank.
+_MAX_SETTINGS = 50_000_000
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, inconsistent or not supported."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Layout:
         settings = [path for pattern in self.settings for path in _glob(folder, pattern)]
         missing = [name for name in self.settings[:1] if folder / name not in settings]
         weights = self._weights_in(folder)
+        missing += [path.name for path in weights if not path.is_file()]
         if not weights:
             missing.append(" or ".join(patterns[0] for patterns in self.weights))
         if self.vocabularies and not any(
@@ -64,14 +68,86 @@ class Layout:
     def _weights_in(self, folder):
         for patterns in self.weights:
             found = sorted({path for pattern in patterns for path in _glob(folder, pattern)})
-            if any(path.suffix != ".json" for path in found):
+            index = next((folder / name for name in patterns if name.endswith(_INDEX)), None)
+            if index is not None and folder / patterns[0] in found:
+                return [folder / patterns[0]]
+            if index in found:
+                return [index, *_shards(index)]
+            if index is None and found:
                 return found
         return []
 
 
+def _shards(index):
+    """Return the files that an index of weights names; they must be in its own folder."""
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(
+        isinstance(name, str) for name in weight_map.values()
+    ):
+        raise CheckpointError(f"{index.name} has no 'weight_map' from weights to files")
+    names = sorted(set(weight_map.values()))
+    for name in names:
+        if name in {"", ".", ".."} or os.path.basename(name) != name:
+            raise CheckpointError(f"{index.name} names the file {name!r}, outside of the folder")
+    return [index.parent / name for name in names]
+
+
+def read_settings(path):
+    """Return the contents of a configuration file, of limited size.
+
+    Parameters
+    ----------
+    path : Path
+        File to read.
+
+    Returns
+    -------
+    content : bytes
+    """
+    size = path.stat().st_size
+    if size > _MAX_SETTINGS:
+        raise CheckpointError(f"{path.name} has {size:,} bytes, which can't be settings")
+    return path.read_bytes()
+
+
+def read_json(path):
+    """Return the contents of a JSON file, a dict.
+
+    Parameters
+    ----------
+    path : Path
+        File to read.
+
+    Returns
+    -------
+    settings : dict
+
+    Raises
+    ------
+    CheckpointError
+        If the file is too large, or is not a JSON object.
+    OSError
+        If the file can't be opened.
+    """
+    content = read_settings(path)
+    try:
+        settings = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path.name} is not valid JSON ({error})") from error
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{path.name} is not a JSON object")
+    return settings
+
+
 def _glob(folder, pattern):
-    """Return regular files only, since opening a named pipe would block."""
-    return [path for path in sorted(folder.glob(pattern)) if path.is_file()]
+    """Return the files that match; refuse named pipes and the like, since opening would block."""
+    if (folder / pattern).is_symlink() and not (folder / pattern).exists():
+        raise FileNotFoundError(f"{pattern} is a link to a file that does not exist")
+    paths = sorted(folder.glob(pattern))
+    for path in paths:
+        if not path.is_file():
+            raise CheckpointError(f"{path.name} is no regular file")
+    return paths
 
 
 # safetensors are preferred to the pickled format of older checkpoints.
@@ -93,10 +169,10 @@ TEXT = Layout(
     # Required, because transformers creates an empty tokenizer if there is none.
     vocabularies=(("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"), ("*.model",)),
 )
-# Maximum number of backbones and configurations to keep in memory, without weights.
-_MAX_BACKBONES = 32
-# Maximum number of networks to keep in memory; the least recently used is dropped.
-_MAX_NETWORKS = 3
+# Extensions of files with weights, in layouts with settings.
+_WEIGHTS = {".safetensors", ".bin", ".ckpt"}
+# Maximum number of configurations to keep in memory.
+_MAX_CONFIGS = 32
 
 
 @dataclass(frozen=True)
@@ -130,25 +206,51 @@ class Checkpoint:
 
     @property
     def model_type(self):
-        """The ``model_type`` in ``config.json``."""
-        return self.config.get("model_type")
+        """The ``model_type`` in ``config.json``; None if there is none."""
+        model_type = self.config.get("model_type")
+        return model_type if isinstance(model_type, str) else None
+
+    @property
+    def architecture(self):
+        """Name of the model class in ``config.json``."""
+        names = self.config.get("architectures")
+        is_named = isinstance(names, list) and names and isinstance(names[0], str)
+        return names[0] if is_named else "network without architectures"
 
     @property
     def config(self):
         """The contents of ``config.json``; shared, must not be modified."""
-        path = self.folder / "config.json"
-        try:
-            return _read_settings(path, _version_of(path))
-        except ValueError as error:
-            raise ValueError(
-                f"The config.json of {self.label} can't be read ({error}). Download the "
-                "model again."
-            ) from error
+        return self._settings("config.json")
 
     @property
-    def has_preprocessing(self):
-        """Whether the checkpoint has a preprocessor configuration."""
-        return any((self.folder / name).is_file() for name in PREPROCESSING)
+    def preprocessing(self):
+        """Settings of the feature extractor, as transformers finds them; None if there are none."""
+        files = {path.name for path in self.files}
+        if "processor_config.json" in files:
+            nested = self._settings("processor_config.json")
+            for name in ("feature_extractor", "audio_processor"):
+                if isinstance(nested.get(name), dict):
+                    return nested[name]
+        return self._settings(PREPROCESSING[0]) if PREPROCESSING[0] in files else None
+
+    def _settings(self, name):
+        path = self.folder / name
+        try:
+            return _read_settings(path, _version_of(path))
+        except (CheckpointError, OSError) as error:
+            raise self.unreadable(name, error) from error
+
+    def unreadable(self, name, error):
+        """Return an error that names a file of the checkpoint and the reason."""
+        kind = OSError if isinstance(error, OSError) else CheckpointError
+        return kind(
+            f"The {name} of {self.label} can't be read ({error}). Download the model again."
+        )
+
+    @property
+    def weights(self):
+        """The files with weights."""
+        return [path for path in self.files if path.suffix in _WEIGHTS or not self.layout.settings]
 
     @property
     def version(self):
@@ -161,38 +263,10 @@ def _version_of(path):
     return stat.st_size, stat.st_ino, stat.st_mtime_ns
 
 
-@lru_cache(maxsize=_MAX_BACKBONES)
+@lru_cache(maxsize=_MAX_CONFIGS)
 def _read_settings(path, version):
     """Return the contents of a JSON file, cached by its version."""
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(settings, dict):
-        raise ValueError("it is not a JSON object")
-    return settings
-
-
-def open_checkpoint(make, checkpoint, **settings):
-    """Return the backbone of a checkpoint, created once per process while the files are unchanged.
-
-    Parameters
-    ----------
-    make : callable
-        Class or module-level function that creates the backbone.
-    checkpoint : Checkpoint
-        Argument of `make`.
-    **settings
-        Keyword arguments of `make`; hashable.
-
-    Returns
-    -------
-    backbone : Backbone
-        Shared, must not be modified.
-    """
-    return _open(make, checkpoint, checkpoint.version, **settings)
-
-
-@lru_cache(maxsize=_MAX_BACKBONES)
-def _open(make, checkpoint, version, **settings):
-    return make(checkpoint, **settings)
+    return read_json(path)
 
 
 def find_checkpoint(
@@ -249,12 +323,18 @@ def find_checkpoint(
             f"{label}: there is no folder {os.path.abspath(name)!r}, and it is not a hub id, which "
             "has the form 'owner/name'."
         )
-    with contextlib.suppress(OSError, ValueError):  # ValueError: not a valid hub id
+    try:
         return _download(name, layouts, revision, parameter, local_files_only=True)
+    except CheckpointError:
+        raise
+    except (OSError, ValueError):  # ValueError: not a valid hub id
+        pass
     if local_files_only:
         raise OSError(_explain_missing(name, parameter, revision, "local_files_only=True"))
     try:
         return _download(name, layouts, revision, parameter, local_files_only=False)
+    except CheckpointError:
+        raise
     except Exception as error:  # of httpx, the hub's client, the disk
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise OSError(_explain_missing(name, parameter, revision, reason)) from error
@@ -282,11 +362,30 @@ def _download(name, layouts, revision, parameter, *, local_files_only):
 def _checkpoint_in(folder, layouts, name, parameter):
     missing = []
     for layout in layouts:
-        files, absent = layout.files_in(folder)
+        try:
+            files, absent = layout.files_in(folder)
+            _check_inside(folder, files)
+        except (CheckpointError, OSError) as error:
+            raise type(error)(f"{parameter}={name!r} can't be used: {error}.") from error
         if not absent:
             return Checkpoint(name, folder, files, layout, parameter)
         missing.append(f"no {' and no '.join(absent)}; it must be {layout.origin}")
     raise FileNotFoundError(f"{parameter}={name!r}: the folder has {'; or it has '.join(missing)}.")
+
+
+def _check_inside(folder, files):
+    """Refuse links that leave the folder, except those of the hub's cache to its own files."""
+    folder = folder.resolve()
+    homes = [folder]
+    if folder.parent.name == "snapshots":
+        homes.append((folder.parents[1] / "blobs").resolve())
+    for path in files:
+        target = path.resolve()
+        if not any(target.is_relative_to(home) for home in homes):
+            raise CheckpointError(
+                f"{path.name} is a link to {str(target)!r}, outside of the folder: copy the file "
+                "there, or pass the folder that has it"
+            )
 
 
 def _explain_missing(name, parameter, revision, reason):
@@ -297,283 +396,3 @@ def _explain_missing(name, parameter, revision, reason):
         "a machine with internet access and copy its cache (its location is in HF_HOME), or pass "
         f"a folder with the model: {parameter}='path/to/folder'."
     )
-
-
-_networks: OrderedDict[tuple, torch.nn.Module] = OrderedDict()
-_networks_lock = ForkSafeLock()
-
-
-def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", part=None):
-    """Load a frozen network of transformers, once per process for each device and precision.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Files of the network.
-    network_class : type
-        Model class of transformers.
-    device : str
-        Device of the network.
-    dtype : torch.dtype
-        Precision of weights and arithmetic.
-    attention : {"sdpa", "eager"} or None, default="sdpa"
-        Attention implementation of transformers. If None, transformers chooses it.
-    part : str, default=None
-        Name of the submodule to return, such as ``"encoder"``. If None, the whole network.
-
-    Returns
-    -------
-    network : torch.nn.Module
-        Network in evaluation mode; shared, must not be modified.
-
-    Raises
-    ------
-    ValueError
-        If weights are missing, unexpected or of another shape.
-    """
-    return get_cached(
-        (checkpoint.folder, checkpoint.version, network_class, part, device, dtype),
-        lambda: _load(checkpoint, network_class, dtype, attention, part).to(device),
-    )
-
-
-def get_cached(key, load):
-    """Return the network with the given key, and load it if it is not in memory.
-
-    Parameters
-    ----------
-    key : tuple
-        Cache key: path, version of the files, device, precision.
-    load : callable
-        Returns the network.
-
-    Returns
-    -------
-    network : torch.nn.Module
-        Network in evaluation mode; shared, must not be modified.
-    """
-    with _networks_lock.held():
-        if key not in _networks:
-            _networks[key] = load().requires_grad_(False).eval()
-        _networks.move_to_end(key)
-        while len(_networks) > _MAX_NETWORKS:
-            _networks.popitem(last=False)
-        return _networks[key]
-
-
-def _load(checkpoint, network_class, dtype, attention, part):
-    try:
-        with quiet(), torch.random.fork_rng(devices=[]):
-            network, info = network_class.from_pretrained(
-                checkpoint.folder,
-                dtype=dtype,
-                attn_implementation=attention,
-                local_files_only=True,
-                output_loading_info=True,
-                trust_remote_code=False,
-                weights_only=True,
-                ignore_mismatched_sizes=True,  # checked below
-            )
-    except Exception as error:  # of the file format, pickle or the disk
-        raise unreadable_error(checkpoint, error) from error
-    prefix = f"{part}." if part else ""
-    _check_state_dict(
-        checkpoint,
-        network_class.__name__,
-        missing=[
-            key
-            for key in info["missing_keys"]
-            if key.startswith(prefix) and not _IGNORED_KEYS.search(key)
-        ],
-        unexpected=[
-            key
-            for key in info["unexpected_keys"]
-            if _belongs_to(key, network)
-            and not _IGNORED_KEYS.search(key)
-            and key.removeprefix(f"{network.base_model_prefix}.").startswith(prefix)
-        ],
-        mismatched=[str(key) for key in info["mismatched_keys"]],
-        errors=info["error_msgs"],
-        remedy="Download the model again, or save it with transformers' save_pretrained.",
-    )
-    return getattr(network, part) if part else network
-
-
-def load_state_dict_strict(network, weights, checkpoint):
-    """Load a state dict into a network, with an error that names the checkpoint.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Network, modified in place.
-    weights : dict of str to Tensor
-        State dict.
-    checkpoint : Checkpoint
-        Checkpoint of the weights.
-
-    Returns
-    -------
-    network : torch.nn.Module
-        The network.
-
-    Raises
-    ------
-    ValueError
-        If weights are missing, unexpected or of another shape.
-    """
-    expected = network.state_dict()
-    _check_state_dict(
-        checkpoint,
-        type(network).__name__,
-        missing=expected.keys() - weights.keys(),
-        unexpected=weights.keys() - expected.keys(),
-        mismatched=[
-            key
-            for key in expected.keys() & weights.keys()
-            if expected[key].shape != weights[key].shape
-        ],
-        remedy="Download the model again.",
-    )
-    network.load_state_dict(weights, strict=True)
-    return network
-
-
-def read_tensors(checkpoint, path):
-    """Read a dict of tensors saved by `torch.save`, without unpickling other objects.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Checkpoint that the file belongs to.
-    path : Path
-        File to read.
-
-    Returns
-    -------
-    tensors : dict
-
-    Raises
-    ------
-    OSError
-        If the file is damaged, or contains other objects.
-    """
-    mmap = zipfile.is_zipfile(path)  # older files can't be mapped
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except UnpicklingError as error:
-        # torch's own message recommends weights_only=False, which can run code.
-        raise OSError(
-            f"The file {path.name} of {checkpoint.label} is damaged, or contains pickled objects "
-            "other than tensors, which are not loaded because they can run code. Get the file "
-            "from its original source."
-        ) from error
-    except Exception as error:  # of the file format or the disk
-        raise unreadable_error(checkpoint, error) from error
-    if not isinstance(tensors, dict):
-        raise unreadable_error(checkpoint, TypeError(f"{path.name} contains no dict of weights"))
-    return tensors
-
-
-def read_weights(checkpoint, pattern):
-    """Read the weights of a checkpoint whose names match a pattern.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Checkpoint in the layout `TRANSFORMERS`.
-    pattern : str
-        Regular expression that is searched in the names.
-
-    Returns
-    -------
-    weights : dict of str to Tensor
-        Empty if no name matches.
-
-    Raises
-    ------
-    OSError
-        If a file is damaged, or contains other objects.
-    """
-    weights: dict[str, torch.Tensor] = {}
-    for path in checkpoint.files:
-        if path.suffix == ".safetensors":
-            weights |= _read_safetensors(checkpoint, path, pattern)
-        elif path.suffix == ".bin":
-            tensors = read_tensors(checkpoint, path)
-            weights |= {name: x for name, x in tensors.items() if re.search(pattern, name)}
-    return weights
-
-
-def _read_safetensors(checkpoint, path, pattern):
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = [name for name in list(file.keys()) if re.search(pattern, name)]
-            return {name: file.get_tensor(name) for name in names}
-    except Exception as error:  # of the file format or the disk
-        raise unreadable_error(checkpoint, error) from error
-
-
-def unreadable_error(checkpoint, error):
-    """Return an OSError that names the checkpoint and the reason."""
-    return OSError(
-        f"The weights of {checkpoint.label} can't be read ({type(error).__name__}: "
-        f"{error}). Download the model again."
-    )
-
-
-def _check_state_dict(
-    checkpoint, class_name, *, missing, unexpected, mismatched, remedy, errors=()
-):
-    problems = [
-        f"{len(keys)} {what} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''})"
-        for keys, what in (
-            (missing, "missing"),
-            (unexpected, "unexpected"),
-            (mismatched, "of another shape"),
-        )
-        if keys
-    ]
-    if problems or errors:
-        raise ValueError(
-            f"The weights of {checkpoint.label} do not match {class_name}: "
-            f"{'; '.join([*problems, *errors])}. The network would be partly randomly "
-            f"initialised. {remedy}"
-        )
-
-
-# Weights that do not affect the output: the mask embedding of training, the speaker classifier of
-# x-vector models, the pooler of text encoders, and the position ids of older checkpoints.
-_IGNORED_KEYS = re.compile(
-    r"(^|\.)masked_spec_embed$|^(classifier|objective)\."
-    r"|^(\w+\.)?pooler\.|^(\w+\.)?embeddings\.position_ids$"
-)
-
-
-def _belongs_to(key, network):
-    """Return whether an unexpected weight belongs to the network and not to a head."""
-    prefix = f"{network.base_model_prefix}."
-    if key.startswith(prefix):
-        return True
-    # WavLMForXVector has a linear layer "feature_extractor" in its head, and its network has a
-    # submodule of the same name, which has no direct parameters.
-    child, *below = key.split(".")
-    module = dict(network.named_children()).get(child)
-    return module is not None and (len(below) > 1 or any(True for _ in module.parameters(False)))
-
-
-@contextlib.contextmanager
-def quiet():
-    """Silence transformers' progress bar and loading report, which is checked separately."""
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
-from ._checkpoint import TRANSFORMERS, Checkpoint, find_checkpoint, open_checkpoint
+from ._checkpoint import TRANSFORMERS, Checkpoint, find_checkpoint
 from ._codec import Codec, CodecBackbone, fingerprint
 from ._dac import DacCodec
 from ._device import choose_device
 from ._encodec import ENCODEC, EncodecCodec, EncodecPackageCodec
+from ._loading import open_checkpoint
 from ._lyra import LYRA, LyraCodec
 from ._mimi import MimiCodec
 from ._snac import SnacCodec, require_snac

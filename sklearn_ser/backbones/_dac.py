@@ -4,8 +4,9 @@ from functools import partial
 
 import torch
 
-from ._checkpoint import load_network
 from ._codec import Codec, as_input, quantize_residuals
+from ._config import make_config
+from ._loading import load_network
 from ._transformers import import_transformers
 
 
@@ -26,9 +27,7 @@ class DacCodec(Codec):
     """
 
     def __init__(self, checkpoint, *, device):
-        DacConfig = import_transformers().DacConfig
-
-        config = DacConfig.from_pretrained(checkpoint.folder)
+        config = make_config(checkpoint)
         self.files = checkpoint.files
         self.checkpoint = checkpoint
         self.device = device

@@ -7,9 +7,12 @@ import torch
 
 from sklearn_ser._extras import import_extra
 
-from ._checkpoint import Layout, get_cached, load_network, load_state_dict_strict, read_tensors
+from ._checkpoint import Layout
 from ._codec import Codec, as_input, quantize_residuals
+from ._config import make_config
+from ._loading import get_cached, load_network
 from ._transformers import import_transformers
+from ._weights import load_state_dict_strict, read_tensors
 
 # The package's checkpoints have no configuration besides their file names.
 ENCODEC = Layout(
@@ -45,7 +48,7 @@ class EncodecCodec(Codec):
         self.cuts_by_itself = self.segment is not None
 
     def _read_settings(self):
-        config = import_transformers().EncodecConfig.from_pretrained(self.checkpoint.folder)
+        config = make_config(self.checkpoint)
         self.sampling_rate = config.sampling_rate
         self.stride = config.hop_length
         self.n_dims = config.hidden_size

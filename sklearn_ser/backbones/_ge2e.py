@@ -10,7 +10,9 @@ from torch.nn import functional as F
 from sklearn_ser.audio import mel_filterbank, mel_spectrogram, sample_window
 
 from ._base import AudioBackbone
-from ._checkpoint import Layout, get_cached, load_state_dict_strict, read_tensors
+from ._checkpoint import CheckpointError, Layout
+from ._loading import get_cached
+from ._weights import check_tensors, load_state_dict_strict, read_tensors
 
 GE2E = Layout(
     settings=(),
@@ -142,9 +144,10 @@ class GE2EBackbone(AudioBackbone):
             (path,) = checkpoint.files
             saved = read_tensors(checkpoint, path)
             if not isinstance(saved.get("model_state"), dict):
-                raise ValueError(
+                raise CheckpointError(
                     f"{checkpoint.label} is not a GE2E checkpoint: it has no 'model_state'."
                 )
+            check_tensors(checkpoint, saved["model_state"])
             # The two similarity weights are only used in training.
             weights = {k: v for k, v in saved["model_state"].items() if "similarity" not in k}
             network = load_state_dict_strict(_Network(), weights, checkpoint)

@@ -1,11 +1,16 @@
 """Speech encoders with a published classification or regression head."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import nn
 
 from ._base import AudioBackbone
-from ._checkpoint import load_state_dict_strict, read_weights
+from ._checkpoint import CheckpointError
+from ._loading import build_network
 from ._wav2vec2 import Wav2Vec2Backbone
+from ._weights import read_weights
 from ._whisper import WhisperBackbone
 
 # Names of the weights of a head in a checkpoint.
@@ -165,34 +170,33 @@ class _DenseHead(nn.Module):
 
 def _load_head(checkpoint, config, n_layers):
     """Return the head of a checkpoint. Its layout is recognised by the names of its weights."""
-    architecture = (config.architectures or ["network without architectures"])[0]
+    architecture = checkpoint.architecture
     weights = read_weights(checkpoint, _HEAD_KEYS)
     if not weights or architecture.endswith(_OTHER_HEADS):
         is_whisper = config.model_type in WhisperBackbone.model_types
         embedders = "WhisperEmbedder" if is_whisper else "WavLMEmbedder or HubertEmbedder"
-        raise ValueError(
+        raise CheckpointError(
             f"{checkpoint.label} is a {architecture}, without a head that classifies recordings or "
             f"predicts targets: choose a model for audio classification, or use {embedders} for "
             "its layers."
         )
     if getattr(config, "add_adapter", False):
-        raise ValueError(
+        raise CheckpointError(
             f"{checkpoint.label} has an adapter between encoder and head (add_adapter in its "
             "config.json), which is not supported: choose another model."
         )
-    with torch.random.fork_rng(devices=[]):  # the random weights are replaced
-        head: nn.Module
-        if "classifier.dense.weight" in weights:
-            head = _DenseHead(config, _find_pooling(checkpoint, config))
-        else:
-            head = _ProjectionHead(config, n_layers)
-    return load_state_dict_strict(head, weights, checkpoint).requires_grad_(False).eval()
+    build: Callable[[], nn.Module]
+    if "classifier.dense.weight" in weights:
+        build = partial(_DenseHead, config, _find_pooling(checkpoint, config))
+    else:
+        build = partial(_ProjectionHead, config, n_layers)
+    return build_network(build, weights, checkpoint).requires_grad_(False).eval()
 
 
 def _find_pooling(checkpoint, config):
     mode = getattr(config, "pooling_mode", "mean")
     if mode not in _POOLINGS:
-        raise ValueError(
+        raise CheckpointError(
             f"The config.json of {checkpoint.label} has pooling_mode={mode!r}, and "
             f"{', '.join(_POOLINGS)} are supported."
         )
@@ -204,7 +208,7 @@ def _label_names(checkpoint, config):
     numbers = range(config.num_labels)
     names = [str(config.id2label[number]) for number in numbers if number in config.id2label]
     if len(set(names)) < config.num_labels:
-        raise ValueError(
+        raise CheckpointError(
             f"id2label in the config.json of {checkpoint.label} must give each output from 0 to "
             f"{config.num_labels - 1} a name of its own, and is {config.id2label}. Correct it as "
             "the model's authors describe the outputs."

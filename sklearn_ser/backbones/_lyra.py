@@ -7,8 +7,9 @@ import torch
 
 from sklearn_ser._extras import import_extra
 
-from ._checkpoint import Layout, unreadable_error
+from ._checkpoint import Layout
 from ._codec import Codec
+from ._weights import unreadable_error
 
 LYRA = Layout(
     settings=("soundstream_encoder.tflite",),

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from functools import partial
 
 from ._base import AudioBackbone
-from ._checkpoint import TEXT, TRANSFORMERS, Checkpoint, find_checkpoint, open_checkpoint
+from ._checkpoint import TEXT, TRANSFORMERS, Checkpoint, find_checkpoint
 from ._device import choose_device, choose_dtype
 from ._ge2e import GE2E, GE2EBackbone, find_ge2e
 from ._head import HeadBackbone
+from ._loading import open_checkpoint
 from ._speech import SpeechBackbone
 from ._speechbrain import SPEECHBRAIN, SpeechBrainBackbone, require_speechbrain
 from ._text import TextBackbone
@@ -126,7 +127,7 @@ def _choose_speaker(model, find):
         checkpoint,
         [model_type for model_type in Wav2Vec2Backbone.model_types if model_type != "hubert"],
     )
-    architecture = (checkpoint.config.get("architectures") or ["network without architectures"])[0]
+    architecture = checkpoint.architecture
     if not architecture.endswith("ForXVector"):
         raise ValueError(
             f"{checkpoint.label} is a {architecture}, without the head that returns one vector "

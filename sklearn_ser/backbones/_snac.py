@@ -3,12 +3,12 @@
 import inspect
 from functools import partial
 
-import torch
-
 from sklearn_ser._extras import import_extra
 
-from ._checkpoint import get_cached, load_state_dict_strict, read_tensors
+from ._checkpoint import CheckpointError
 from ._codec import Codec, as_input, quantize_residuals
+from ._loading import build_network, get_cached
+from ._weights import read_tensors
 
 
 def require_snac():
@@ -61,10 +61,9 @@ class SnacCodec(Codec):
         return get_cached((self.checkpoint.files, self.checkpoint.version, self.device), self._load)
 
     def _load(self):
-        with torch.random.fork_rng(devices=[]):
-            network = self._package.SNAC(**_check_config(self.checkpoint))
+        build = partial(self._package.SNAC, **_check_config(self.checkpoint))
         weights = read_tensors(self.checkpoint, self.checkpoint.folder / "pytorch_model.bin")
-        return load_state_dict_strict(network, weights, self.checkpoint).to(self.device)
+        return build_network(build, weights, self.checkpoint).to(self.device)
 
 
 def _check_config(checkpoint):
@@ -73,7 +72,7 @@ def _check_config(checkpoint):
     config = {name: parameter.default for name, parameter in known.items()} | checkpoint.config
     unknown = sorted(config.keys() - known.keys())
     if unknown:
-        raise ValueError(
+        raise CheckpointError(
             f"The config.json of {checkpoint.label} has settings that the installed snac "
             f"does not support: {', '.join(unknown)}."
         )

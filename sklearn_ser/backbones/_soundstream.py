@@ -9,8 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._checkpoint import Layout, get_cached, load_state_dict_strict, read_tensors
+from ._checkpoint import Layout
 from ._codec import Codec, as_input, quantize_residuals
+from ._loading import get_cached
+from ._weights import check_tensors, load_state_dict_strict, read_tensors
 
 SOUNDSTREAM = Layout(
     settings=(),
@@ -68,6 +70,7 @@ class SoundStreamCodec(Codec):
 
     def _load(self):
         weights = read_tensors(self.checkpoint, self.checkpoint.files[0])
+        check_tensors(self.checkpoint, weights)
         weights = {key: value for key, value in weights.items() if not key.startswith("decoder.")}
         with torch.random.fork_rng(devices=[]):
             network = SoundStreamEncoder()

@@ -7,6 +7,7 @@ import torch
 
 from ._attention import call_block
 from ._base import AudioBackbone
+from ._config import make_config, make_extractor
 from ._transformers import import_transformers
 
 
@@ -64,14 +65,12 @@ class SpeechBackbone(AudioBackbone):
 
     def __init__(self, checkpoint, *, device, dtype):
         super().__init__(checkpoint, device=device, dtype=dtype)
-        transformers = import_transformers()
-
-        config = transformers.AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
-        extractor_class = getattr(transformers, self.extractor_class)
-        if checkpoint.has_preprocessing:
-            extractor = extractor_class.from_pretrained(checkpoint.folder)
-        else:  # the default of transformers
-            extractor = extractor_class(**self._default_preprocessing(config))
+        config = make_config(checkpoint)
+        extractor = make_extractor(
+            checkpoint,
+            getattr(import_transformers(), self.extractor_class),
+            default=self._default_preprocessing(config),
+        )
         self._init_from_config(config, extractor)
 
     @classmethod

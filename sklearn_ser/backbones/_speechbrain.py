@@ -1,6 +1,7 @@
 """The x-vector and ECAPA-TDNN of SpeechBrain, without evaluation of hyperparams.yaml."""
 
 import re
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -8,7 +9,9 @@ import torch
 from sklearn_ser._extras import import_extra
 
 from ._base import AudioBackbone
-from ._checkpoint import Layout, get_cached, load_state_dict_strict, read_tensors
+from ._checkpoint import CheckpointError, Layout, read_settings
+from ._loading import build_network, get_cached
+from ._weights import read_tensors
 
 SPEECHBRAIN = Layout(
     settings=("hyperparams.yaml",),
@@ -56,6 +59,9 @@ _ARCHITECTURES = {
         "dilations",
     ),
 }
+# Limits of numbers among the settings, and of those that filter banks are computed for.
+_MAX_NUMBER = 1_000_000
+_FBANK_LIMITS = {"n_mels": 1024, "n_fft": 16384}
 # Classes that are allowed as values of settings.
 _ACTIVATIONS = {f"torch.nn.{name}": getattr(torch.nn, name) for name in ("LeakyReLU", "ReLU")}
 
@@ -94,10 +100,13 @@ class SpeechBrainBackbone(AudioBackbone):
         _, self.normalization = settings.read("mean_var_norm", [_NORMALIZATION])
         self.class_path, self.settings = settings.read("embedding_model", _ARCHITECTURES)
         if self.normalization.get("norm_type") != "sentence":
-            raise ValueError(
+            raise CheckpointError(
                 f"{checkpoint.label} normalises features by statistics of the training data "
                 "(norm_type is not 'sentence'), which is not supported."
             )
+        for name, limit in _FBANK_LIMITS.items():
+            if not 0 < self.fbank.get(name, 1) <= limit:
+                raise _settings_error(checkpoint, _FBANK, f"{name}={self.fbank[name]!r}")
         architecture = _ARCHITECTURES[self.class_path]
         self.name = architecture.name
         try:
@@ -156,12 +165,11 @@ class SpeechBrainBackbone(AudioBackbone):
         return get_cached(key, self._load)
 
     def _load(self):
-        with torch.random.fork_rng(devices=[]):
-            network = _build(self.class_path, self.settings, self.checkpoint)
-            features = _build(_FBANK, self.fbank, self.checkpoint)
-            normalization = _build(_NORMALIZATION, self.normalization, self.checkpoint)
         weights = read_tensors(self.checkpoint, self.checkpoint.files[-1])
-        load_state_dict_strict(network, weights, self.checkpoint)
+        build = partial(_build, self.class_path, self.settings, self.checkpoint)
+        network = build_network(build, weights, self.checkpoint)
+        features = _build(_FBANK, self.fbank, self.checkpoint)
+        normalization = _build(_NORMALIZATION, self.normalization, self.checkpoint)
         if hasattr(network.blocks[-2], "_get_gauss_noise"):
             network.blocks[-2] = _StatisticsPooling(network.blocks[-2].eps)
         return torch.nn.ModuleDict(
@@ -194,7 +202,7 @@ def _build(class_path, settings, checkpoint):
 
 
 def _settings_error(checkpoint, name, error):
-    return ValueError(
+    return CheckpointError(
         f"hyperparams.yaml of {checkpoint.label} has settings that {name} of the "
         f"installed SpeechBrain does not support ({error})."
     )
@@ -218,9 +226,12 @@ class Settings:
 
     def __init__(self, checkpoint):
         self.label = checkpoint.label
-        self.document = _read_without_building(checkpoint.folder / "hyperparams.yaml")
+        try:
+            self.document = _read_without_building(checkpoint.folder / "hyperparams.yaml")
+        except (CheckpointError, OSError) as error:
+            raise checkpoint.unreadable("hyperparams.yaml", error) from error
         if not isinstance(self.document, dict):
-            raise ValueError(f"hyperparams.yaml of {self.label} is not a mapping.")
+            raise CheckpointError(f"hyperparams.yaml of {self.label} is not a mapping.")
 
     def read(self, name, class_paths):
         """Return the class and the settings of an entry.
@@ -247,7 +258,7 @@ class Settings:
         tag, value = entry if isinstance(entry, _Tagged) else ("", entry)
         class_path = tag.removeprefix("!new:")
         if not tag.startswith("!new:") or class_path not in class_paths:
-            raise ValueError(
+            raise CheckpointError(
                 f"hyperparams.yaml of {self.label} builds {name!r} from "
                 f"{class_path or 'nothing'!r}; supported are {', '.join(class_paths)}."
             )
@@ -268,11 +279,13 @@ class Settings:
             return _ACTIVATIONS[value.tag.removeprefix("!name:")]
         if isinstance(value, list):
             return [self._plain(key, item) for item in value]
-        if isinstance(value, (bool, int, float, str)) or value is None:
+        if isinstance(value, (bool, str)) or value is None:
             return value
-        raise ValueError(
+        if isinstance(value, (int, float)) and abs(value) <= _MAX_NUMBER:
+            return value
+        raise CheckpointError(
             f"hyperparams.yaml of {self.label} sets {key!r} to something that is not a plain "
-            "value. The file is not evaluated: write the value itself."
+            f"value of at most {_MAX_NUMBER:,}. The file is not evaluated: write the value itself."
         )
 
 
@@ -280,7 +293,10 @@ def _read_without_building(path):
     import yaml
 
     class Loader(yaml.SafeLoader):
-        pass
+        def compose_node(self, parent, index):
+            if self.check_event(yaml.AliasEvent):  # a few lines may stand for millions of values
+                raise yaml.YAMLError("it has an alias, which is not supported")
+            return super().compose_node(parent, index)
 
     def keep(loader, tag, node):
         if isinstance(node, yaml.MappingNode):
@@ -290,8 +306,8 @@ def _read_without_building(path):
         return _Tagged(tag, loader.construct_scalar(node))
 
     Loader.add_multi_constructor("", keep)
-    with open(path, encoding="utf-8") as file:
-        try:
-            return yaml.load(file, Loader)  # a SafeLoader
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from error
+    content = read_settings(path)
+    try:
+        return yaml.load(content, Loader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"it is not valid YAML: {error}") from error

@@ -1,6 +1,7 @@
 """Text encoders with their tokenizers: BERT, DistilBERT, RoBERTa and similar networks."""
 
 from functools import cached_property, lru_cache
+from numbers import Real
 from operator import attrgetter
 from threading import get_ident
 
@@ -8,7 +9,9 @@ import numpy as np
 import torch
 
 from ._base import Backbone
-from ._checkpoint import load_network
+from ._checkpoint import CheckpointError
+from ._config import make_config
+from ._loading import load_network
 from ._transformers import import_transformers
 
 # Networks that are a plain sequence of blocks, and the location of the blocks. Only the requested
@@ -65,18 +68,21 @@ class TextBackbone(Backbone):
     """
 
     def __init__(self, checkpoint, *, device, dtype, max_length=None):
-        AutoConfig = import_transformers().AutoConfig
-
         super().__init__(checkpoint, device=device, dtype=dtype)
         self.max_length = max_length
         model_type = checkpoint.model_type
         self.class_name = _class_name(model_type)
         if self.class_name is None:
             raise _unsupported_error(checkpoint, f"{model_type!r}")
-        self.config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
+        self.config = make_config(checkpoint)
         for role in ("is_encoder_decoder", "is_decoder"):
             if getattr(self.config, role, False):
                 raise _unsupported_error(checkpoint, f"{model_type!r} with {role}=True")
+        if model_type in _POSITIONS_AFTER_PADDING and type(self.config.pad_token_id) is not int:
+            raise CheckpointError(
+                f"The config.json of {checkpoint.label} has no pad_token_id, which {model_type!r} "
+                "needs for its positions. Download the model again."
+            )
         self.name = "".join(filter(str.isalnum, model_type))
         self.n_layers = self.config.num_hidden_layers + 1
         self.n_dims = self.config.hidden_size
@@ -84,7 +90,12 @@ class TextBackbone(Backbone):
     @property
     def tokenizer(self):
         """The checkpoint's tokenizer, one per thread because truncation is part of its state."""
-        return _load_tokenizer(self.checkpoint.folder, self.checkpoint.version, get_ident())
+        try:
+            return _load_tokenizer(self.checkpoint.folder, self.checkpoint.version, get_ident())
+        except ImportError:
+            raise
+        except Exception as error:  # of the libraries, for files that they do not expect
+            raise self.checkpoint.unreadable("tokenizer", error) from error
 
     @cached_property
     def max_tokens(self):
@@ -216,7 +227,12 @@ class TextBackbone(Backbone):
 def _load_tokenizer(folder, version, thread):
     AutoTokenizer = import_transformers().AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    if not isinstance(tokenizer.model_max_length, Real):
+        raise CheckpointError(f"model_max_length is {tokenizer.model_max_length!r}, not a number")
+    return tokenizer
 
 
 def _class_name(model_type):
@@ -235,7 +251,7 @@ def _class_name(model_type):
 
 
 def _unsupported_error(checkpoint, kind):
-    return ValueError(
+    return CheckpointError(
         f"{checkpoint.label} is of type {kind}, and this embedder supports text encoders with "
         "bidirectional attention, such as BERT, DistilBERT, RoBERTa or DeBERTa: choose one of "
         "them."

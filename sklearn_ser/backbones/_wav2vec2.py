@@ -5,7 +5,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ._attention import call_block, padding_mask, use_sdpa_in_wavlm
-from ._checkpoint import load_network
+from ._loading import load_network
 from ._speech import SizeNames, SpeechBackbone
 from ._transformers import import_transformers
 

@@ -5,7 +5,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from ._attention import call_block, padding_mask
-from ._checkpoint import load_network
+from ._checkpoint import CheckpointError
+from ._loading import load_network
 from ._speech import SizeNames, SpeechBackbone
 from ._transformers import import_transformers
 
@@ -41,18 +42,19 @@ class WhisperBackbone(SpeechBackbone):
     def __init__(self, checkpoint, *, device, dtype, context="recording"):
         super().__init__(checkpoint, device=device, dtype=dtype)
         self.context = context
+        n_computed, n_taken = self.extractor.feature_size, self.config.num_mel_bins
+        if n_computed != n_taken:
+            raise CheckpointError(
+                f"The preprocessor of {checkpoint.label} computes {n_computed} mel bands "
+                f"(feature_size), and its network takes {n_taken} (num_mel_bins): use the "
+                "preprocessor_config.json that belongs to the network."
+            )
 
     def _default_preprocessing(self, config):
         return {"feature_size": config.num_mel_bins}
 
     def _init_from_config(self, config, extractor):
         super()._init_from_config(config, extractor)
-        if extractor.feature_size != config.num_mel_bins:
-            raise ValueError(
-                f"The preprocessor of this checkpoint computes {extractor.feature_size} mel bands "
-                f"(feature_size), and its network takes {config.num_mel_bins} (num_mel_bins): use "
-                "the preprocessor_config.json that belongs to the network."
-            )
         self.stride = 2 * extractor.hop_length
         self.min_samples = extractor.n_fft
         self.max_samples = config.max_source_positions * self.stride

@@ -186,9 +186,11 @@ class _Run:
             rows[position] = pooled[self.layers]
             return
         precision = str(self.pooler.backbone.dtype).removeprefix("torch.")
+        remedies = ["scale them to [-1, 1]"] if decoded.peak > 1 else []
+        remedies += ["choose dtype='float32'"] if precision != "float32" else []
         reason = UnusableRecording(
             f"the network's output for it is not finite; its samples reach {decoded.peak:.2g} "
-            f"and the precision is {precision}: scale them to [-1, 1]"
-            + (", or choose dtype='float32'" if precision != "float32" else "")
+            f"and the precision is {precision}: "
+            f"{', or '.join(remedies) or 'the network is damaged, not the recording'}"
         )
         self.problems.add(position, recordings[position], reason)

@@ -145,7 +145,8 @@ def embed_transcripts(transcripts, pooler, *, layers, last_layer, store, on_erro
             rows[same] = pooled[layers]
         else:
             dtype = str(pooler.backbone.dtype).removeprefix("torch.")
-            reason = f"the network's output for it is not finite in {dtype}; choose another dtype"
+            remedy = "the network is damaged" if dtype == "float32" else "choose dtype='float32'"
+            reason = f"the network's output for it is not finite in {dtype}: {remedy}"
             problems |= dict.fromkeys(same, reason)
         progress.update(len(same))
     report_problems(problems, on_error)

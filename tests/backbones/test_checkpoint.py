@@ -2,8 +2,6 @@
 
 import json
 import os
-import pickle
-import re
 import shutil
 from pathlib import Path
 
@@ -15,12 +13,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from sklearn_ser.backbones import load_backbone
-from sklearn_ser.backbones._checkpoint import (
-    Checkpoint,
-    find_checkpoint,
-    load_network,
-    read_tensors,
-)
+from sklearn_ser.backbones._checkpoint import Checkpoint, find_checkpoint
+from sklearn_ser.backbones._loading import load_network
+from sklearn_ser.backbones._weights import read_tensors
 from small_networks import NETWORKS, make_network, save_network, small_network
 
 
@@ -100,17 +95,6 @@ def test_older_checkpoints_are_read_without_running_their_pickle(tmp_path):
     np.testing.assert_array_equal(_last_layer(_load(folder)), expected)
 
 
-def test_pickle_with_code_raises(tmp_path):
-    folder = _copy("wavlm", tmp_path)
-    (folder / "model.safetensors").unlink()
-    ran = tmp_path / "ran"
-    torch.save({"weight": _RunsCode(str(ran))}, folder / "pytorch_model.bin")
-    with pytest.raises(OSError, match="can't be read") as caught:
-        _last_layer(_load(folder))
-    assert isinstance(caught.value.__cause__, pickle.UnpicklingError)
-    assert not ran.exists()
-
-
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
 def test_error_for_truncated_file_names_the_model(file, tmp_path):
     folder = _copy("wavlm", tmp_path)
@@ -136,14 +120,6 @@ def test_encoder_without_architectures_in_its_config(tmp_path):
     _edit_config(tmp_path, architectures=None)
     expected = _last_layer(_load(small_network("whisper"), "whisper"))
     np.testing.assert_array_equal(_last_layer(_load(tmp_path, "whisper")), expected)
-
-
-class _RunsCode:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (self.path, "w"))
 
 
 def test_missing_weights_raise(tmp_path):
@@ -209,13 +185,13 @@ def test_replaced_weights_are_loaded_anew(tmp_path):
 
 
 def test_few_networks_stay_in_memory(monkeypatch):
-    from sklearn_ser.backbones import _checkpoint
+    from sklearn_ser.backbones import _loading
 
-    monkeypatch.setattr(_checkpoint, "_networks", type(_checkpoint._networks)())
+    monkeypatch.setattr(_loading, "_networks", type(_loading._networks)())
     names = ["wavlm", "hubert", "wav2vec2", "data2vec"]
     for name in [*names, "hubert"]:
         _load(small_network(name))._network()
-    kept = [key[0].name for key in _checkpoint._networks]
+    kept = [key[0].name for key in _loading._networks]
     assert kept == ["wav2vec2", "data2vec", "hubert"]
 
 
@@ -223,9 +199,9 @@ def test_threads_load_a_network_once():
     """Two threads wait for the same load."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from sklearn_ser.backbones import _checkpoint
+    from sklearn_ser.backbones import _loading
 
-    _checkpoint._networks.clear()
+    _loading._networks.clear()
     with ThreadPoolExecutor(4) as threads:
         backbones = [_load(small_network("hubert")) for _ in range(4)]
         networks = list(threads.map(lambda backbone: backbone._network(), backbones))
@@ -346,15 +322,6 @@ def test_unknown_model_type_raises(tmp_path):
         _load(folder)
 
 
-def test_remote_code_is_not_run(tmp_path):
-    folder = _copy("wavlm", tmp_path)
-    ran = tmp_path / "ran"
-    (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: pass\n")
-    _edit_config(folder, auto_map={"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"})
-    _last_layer(_load(folder))
-    assert not ran.exists()
-
-
 def test_sharded_weights_are_one_checkpoint(tmp_path):
     network = make_network("wavlm")
     save_network(network, tmp_path, False)
@@ -426,10 +393,106 @@ def test_file_without_weights_raises(tmp_path, content, says):
     assert "torch.load" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_named_pipe_is_no_file_of_a_checkpoint(name, tmp_path):
-    folder = _copy("wavlm", tmp_path)
-    (folder / name).unlink()
-    os.mkfifo(folder / name)
-    with pytest.raises(OSError, match=re.escape(name)):
+def test_links_of_the_hub_cache_are_followed(hub_cache):
+    folder = _put_into_cache(hub_cache, "wavlm", "owner/linked")
+    blobs = folder.parents[1] / "blobs"
+    blobs.mkdir()
+    for number, path in enumerate(folder.iterdir()):
+        os.rename(path, blobs / str(number))
+        path.symlink_to(f"../../blobs/{number}")
+    expected = _last_layer(_load(small_network("wavlm")))
+    np.testing.assert_array_equal(_last_layer(_load("owner/linked")), expected)
+    np.testing.assert_array_equal(_last_layer(_load(folder)), expected)
+
+
+def test_links_of_the_hub_cache_to_other_models_raise(hub_cache):
+    folder = _put_into_cache(hub_cache, "wavlm", "owner/linked")
+    other = _put_into_cache(hub_cache, "wavlm", "owner/other")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(other / "model.safetensors")
+    with pytest.raises(ValueError, match=r"'owner/linked' can't be used: .*outside of the folder"):
+        _load("owner/linked")
+
+
+def test_a_link_to_the_folder_is_followed(tmp_path):
+    (tmp_path / "link").symlink_to(small_network("wavlm"))
+    expected = _last_layer(_load(small_network("wavlm")))
+    np.testing.assert_array_equal(_last_layer(_load(tmp_path / "link")), expected)
+
+
+def test_a_lost_file_of_the_hub_cache_raises(hub_cache):
+    folder = _put_into_cache(hub_cache, "wavlm", "owner/lost")
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "preprocessor_config.json").symlink_to("../../blobs/gone")
+    with pytest.raises(OSError, match="'owner/lost'"):
+        _load("owner/lost")
+    with pytest.raises(FileNotFoundError, match=r"preprocessor_config\.json is a link to a file"):
         _load(folder)
+
+
+def test_only_the_weights_that_transformers_reads_are_files_of_a_checkpoint(tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    for stray in ("model-00001-of-00002.safetensors", "model.safetensors.index.json"):
+        (folder / stray).write_bytes(b"stray")
+    (folder / "pytorch_model.bin").write_bytes(b"stray")
+    names = {path.name for path in find_checkpoint(folder).files}
+    assert names == {"config.json", "preprocessor_config.json", "model.safetensors"}
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "pytorch_model.bin").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no model\.safetensors or pytorch_model\.bin"):
+        find_checkpoint(folder)
+
+
+def test_files_that_may_not_be_read_are_named(tmp_path, monkeypatch):
+    """The tests may run as root, who may read all files."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    folder = _copy("wavlm", tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(OSError, match=rf"config\.json of model='{folder}'.*can't be read.*denied"):
+        _load(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_in_memory_do_not_change_with_the_file(name, tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    if name == "pytorch_model.bin":
+        torch.save(load_file(folder / "model.safetensors"), folder / name)
+        (folder / "model.safetensors").unlink()
+    network = _load(folder)._network()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    content = (folder / name).read_bytes()
+    with open(folder / name, "r+b") as file:
+        file.write(bytes(len(content)))
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0, msg=key)
+
+
+def test_weights_that_overflow_name_the_precision(tmp_path):
+    folder = _copy("wavlm", tmp_path)
+    _edit_weights(folder, lambda weights: {k: 1e6 * v for k, v in weights.items()})
+    assert _load(folder)._network() is not None
+    with pytest.raises(ValueError, match=r"not finite in float16.* choose dtype='float32'"):
+        _load(folder, dtype="float16")._network()
+
+
+def test_limits_of_size_hold_in_one_thread_only():
+    """Another thread may build a large network while a checkpoint is loaded."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sklearn_ser.backbones._loading import _size_limit
+
+    checkpoint = find_checkpoint(small_network("wavlm"))
+
+    def build():
+        with torch.device("meta"):
+            return torch.nn.Linear(10**5, 10**5)
+
+    with _size_limit(checkpoint, {}), ThreadPoolExecutor(1) as threads:
+        assert threads.submit(build).result().weight.shape == (10**5, 10**5)
+        with pytest.raises(ValueError, match="larger network"):
+            build()
+    build()

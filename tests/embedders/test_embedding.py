@@ -82,7 +82,7 @@ def test_non_finite_output_names_the_recording_and_is_not_cached(tmp_path):
             yield torch.tensor([[[torch.nan if own[0] > 0.4 else own[0]]] for own in inputs])
 
     store = EmbeddingStore(tmp_path)
-    with pytest.raises(RecordingError, match=r"Recording 1: .*not finite.*reach 0\.5.*float32"):
+    with pytest.raises(RecordingError, match=r"Recording 1: .*not finite.*reach 0\.5.*is damaged"):
         _embed(_constants(0.25, 0.5), Broken(), store)
     with pytest.warns(UserWarning, match="Recording 1"):
         rows, _ = _embed(_constants(0.25, 0.5), Broken(), store, on_error="nan")

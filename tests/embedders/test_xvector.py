@@ -170,15 +170,15 @@ def test_search_over_checkpoints_embeds_each_recording_once_per_checkpoint(ge2e,
 
 
 def test_weights_are_loaded_at_the_first_recording(model, monkeypatch):
-    from sklearn_ser.backbones import _checkpoint
+    from sklearn_ser.backbones import _loading
 
-    monkeypatch.setattr(_checkpoint, "_networks", type(_checkpoint._networks)())
+    monkeypatch.setattr(_loading, "_networks", type(_loading._networks)())
     embedder = clone(XVectorEmbedder(model)).fit(_voices(0.4))
     embedder.get_feature_names_out()
-    assert not _checkpoint._networks
+    assert not _loading._networks
     embedder.transform(_voices(0.4))
     clone(embedder).transform(_voices(0.4))
-    assert len(_checkpoint._networks) == 1
+    assert len(_loading._networks) == 1
 
 
 def test_pickles_carry_no_weights(model):
