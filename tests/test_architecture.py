@@ -33,11 +33,11 @@ PACKAGES = {
     ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (
-        {"_sklearn", "_warnings", "audio", "nn", "backbones", "store", "layers"},
+        {"_pickles", "_sklearn", "_warnings", "audio", "nn", "backbones", "store", "layers"},
         LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
     "training": (
-        {"_forks", "_shares", "_sklearn", "_warnings", "backbones", "nn"},
+        {"_forks", "_pickles", "_shares", "_sklearn", "_warnings", "backbones", "nn"},
         LIGHT | {"sklearn", "torch", "skorch", "safetensors", "tqdm"},
     ),
     "distillation": (
@@ -55,6 +55,7 @@ PACKAGES = {
     ),
     "estimators": (
         {
+            "_pickles",
             "_sklearn",
             "_warnings",
             "audio",
@@ -68,9 +69,9 @@ PACKAGES = {
         LIGHT | {"sklearn", "torch", "geoopt"},
     ),
     "export": ({"_extras", "layers"}, LIGHT | {"sklearn", "torch", "onnx"}),
-    "speakers": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
+    "speakers": ({"_pickles", "_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
     "metrics": ({"_shares", "_sklearn"}, LIGHT | {"sklearn", "pandas"}),
-    "layers": ({"_sklearn", "metrics"}, LIGHT | {"sklearn"}),
+    "layers": ({"_pickles", "_sklearn", "metrics"}, LIGHT | {"sklearn"}),
     "inspection": (
         {"_extras", "_sklearn", "audio", "nn", "layers", "estimators", "metrics"},
         LIGHT | {"sklearn", "matplotlib", "torch"},
@@ -78,6 +79,7 @@ PACKAGES = {
     "datasets": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
     "_extras": (set(), set()),
     "_forks": (set(), set()),
+    "_pickles": (set(), {"sklearn"}),
     "_shares": (set(), LIGHT | {"sklearn"}),
     "_sklearn": (set(), {"sklearn"}),
     "_warnings": (set(), set()),

@@ -5,9 +5,10 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import validate_data
 
+from sklearn_ser._pickles import Estimator
 from sklearn_ser._sklearn import (
     Interval,
     StrOptions,
@@ -44,7 +45,7 @@ class ResolvedTransform(NamedTuple):
     two_axes_remedy: str
 
 
-class RecordingTransformer(TransformerMixin, BaseEstimator):
+class RecordingTransformer(TransformerMixin, Estimator):
     """Stateless transformer over recordings.
 
     A subclass has the parameters constrained here and defines `_resolve()`, which checks that the

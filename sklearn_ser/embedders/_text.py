@@ -2,8 +2,9 @@
 
 from numbers import Integral
 
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 
+from sklearn_ser._pickles import Estimator
 from sklearn_ser._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
 from sklearn_ser.store import as_store
 
@@ -20,7 +21,7 @@ from ._text_embedding import TOKEN_POOLINGS, TokenPooler, embed_transcripts
 from ._transcripts import as_transcripts, find_problems, report_problems
 
 
-class TextEmbedder(TransformerMixin, BaseEstimator):
+class TextEmbedder(TransformerMixin, Estimator):
     """Layers of a frozen text encoder, pooled over tokens.
 
     For each transcript and layer, the hidden states are summarised by their mean or maximum over

@@ -1,8 +1,8 @@
 """Base class of the classifiers and regressors that are published checkpoints."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
+from sklearn_ser._pickles import Estimator
 from sklearn_ser._sklearn import fit_context
 from sklearn_ser.embedders._base import RecordingTransformer, check_recordings
 from sklearn_ser.embedders._pretrained import (
@@ -20,7 +20,7 @@ _TASKS = {
 }
 
 
-class PretrainedHead(BaseEstimator):
+class PretrainedHead(Estimator):
     """A published network with its head, which needs no `fit`.
 
     A subclass sets `_task`, the task of its checkpoints, and `_names_attribute`, the name of the

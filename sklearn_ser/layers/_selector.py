@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn import get_config
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import GroupKFold
@@ -15,6 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 import sklearn_ser.metrics  # noqa: F401 - registers the names of its scorers
+from sklearn_ser._pickles import Estimator
 from sklearn_ser._sklearn import (
     HasMethods,
     Interval,
@@ -36,7 +37,7 @@ from ._scores import (
 from ._weights import correlations, learn_weights, standardization, weighted_sum
 
 
-class LayerSelector(TransformerMixin, BaseEstimator):
+class LayerSelector(TransformerMixin, Estimator):
     """Reduce the layers of a network to one vector per recording.
 
     The layers of a speech network encode different information, and the last layer is rarely the

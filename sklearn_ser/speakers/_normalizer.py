@@ -3,12 +3,13 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from sklearn_ser._pickles import Estimator
 from sklearn_ser._sklearn import (
     HasMethods,
     Interval,
@@ -33,7 +34,7 @@ _THREE_AXES = "The output of SpeakerNormalizer has three axes, and"
 _REMEDY = "Use flatten=True of the embedder"
 
 
-class SpeakerNormalizer(TransformerMixin, BaseEstimator):
+class SpeakerNormalizer(TransformerMixin, Estimator):
     """Remove the level of each speaker from embeddings, layers or spectrograms.
 
     The speaker accounts for about as much of the variance of embeddings as the emotion does. The

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state, gen_batches
 
+from sklearn_ser._pickles import Estimator
 from sklearn_ser._sklearn import Interval, StrOptions
 from sklearn_ser._warnings import warn
 from sklearn_ser.backbones import choose_device, choose_dtype
@@ -81,7 +81,7 @@ class TrainingPlan(NamedTuple):
     validation: np.ndarray | None
 
 
-class TorchEstimator(CallbackSupportMixin, BaseEstimator):
+class TorchEstimator(CallbackSupportMixin, Estimator):
     """Estimator whose `fit` trains a torch module and stores its weights as arrays.
 
     A subclass has the parameters that are constrained here, and may have others. Its `fit`,
@@ -196,6 +196,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             check_parameters(self)
         if not self._is_warm_start:
             self.__dict__.pop("state_", None)
+            self._forget_version()
         _MODULES.pop(self, None)
 
     def _set_architecture(self, architecture):
@@ -451,8 +452,13 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         return module if is_current and kept_device == device else None
 
     def _keep_module(self, device):
-        module = self._new_module()
-        self._load_state(module)
+        try:
+            module = self._new_module()
+            self._load_state(module)
+        except (AttributeError, LookupError, TypeError, RuntimeError) as error:
+            if self._is_of_other_version:
+                raise self._unreadable_state_error(error) from error
+            raise
         for values in self.state_.values():
             values.setflags(write=False)
         module = module.to(device).eval()
