@@ -50,10 +50,14 @@ class StoredLayers:
             Pooled layers, including `last_layer`.
         """
         for start in range(0, len(keys), _ENTRIES_AT_ONCE):
-            found = self.store.load(self.namespace, keys[start : start + _ENTRIES_AT_ONCE])
-            for key, pooled in found.items():
-                if len(pooled) > self.last_layer and pooled.shape[1:] == (self.n_columns,):
+            some = keys[start : start + _ENTRIES_AT_ONCE]
+            for key, pooled in self.store.load(self.namespace, some, self._is_possible).items():
+                if len(pooled) > self.last_layer:
                     yield key, pooled
+
+    def _is_possible(self, array):
+        """Return whether an entry may be the network's: others were not saved by this package."""
+        return array.ndim == 2 and array.shape[1] == self.n_columns and np.isfinite(array).all()
 
     def save(self, pooled):
         """Cache the finite entries of a batch.

@@ -50,9 +50,10 @@ _TABLES = (
 _PAGE_BYTES = 16384
 
 # Timeouts for locks, in seconds. Transactions take milliseconds, so that only a stopped process
-# holds a lock for long. After a first timeout, later calls wait for a shorter time.
-_TIMEOUT = 60.0
-_TIMEOUT_AFTER_FAILURE = 1.0
+# holds a lock for long. After a first timeout, later calls wait for a shorter time: there may be
+# one for each batch.
+_TIMEOUT = 10.0
+_TIMEOUT_AFTER_FAILURE = 0.1
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -95,7 +96,9 @@ def read(location, work):
     except _FAILURES as error:
         if _is_damage(error):
             _set_aside(location, identity, error)
-        elif _has_code(error, _BUSY) or not _read_unlocked(location, work):
+        elif _has_code(error, _BUSY):
+            _warn_locked(location)
+        elif not _read_unlocked(location, work):
             _warn_unreadable(location, error)
 
 
@@ -141,15 +144,13 @@ def write(location, work, *, silent=False):
             if not _is_damage(error) or not _set_aside(location, identity, error):
                 raise
             _write(location, work)
+    except RecursionError:
+        _warn_unwritable(location, "it is in too many folders", silent)
     except (OSError, _OtherLayoutError, *_FAILURES) as error:
-        reason = _reason(location, error)
-        if not silent:
-            warn_once(
-                location,
-                "not writable",
-                f"Embeddings can't be kept in {location!r} ({reason}). The results are correct, "
-                "but have to be computed again next time.",
-            )
+        if _has_code(error, _BUSY):
+            _warn_locked(location, silent)
+        else:
+            _warn_unwritable(location, error, silent)
 
 
 def _write(location, work):
@@ -239,7 +240,7 @@ def _set_aside(location, identity, error):
             location,
             "unreadable",
             f"The embeddings kept in {location!r} are damaged ({error}), and can't be set aside "
-            f"({_reason(location, obstacle)}). They are computed again.",
+            f"({obstacle}). They are computed again.",
         )
         return False
     warn_once(
@@ -283,20 +284,34 @@ def _has_code(error, codes):
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
 
 
-def _reason(location, error):
-    if _has_code(error, _BUSY):
-        _timed_out.add(location)
-        return "another process keeps it locked"
-    return str(error)
-
-
 def _warn_unreadable(location, error):
     warn_once(
         location,
         "unreadable",
-        f"The embeddings kept in {location!r} can't be read ({_reason(location, error)}). They "
-        "are computed again.",
+        f"The embeddings kept in {location!r} can't be read ({error}). They are computed again.",
     )
+
+
+def _warn_unwritable(location, error, silent):
+    if not silent:
+        warn_once(
+            location,
+            "not writable",
+            f"Embeddings can't be kept in {location!r} ({error}). The results are correct, but "
+            "have to be computed again next time.",
+        )
+
+
+def _warn_locked(location, silent=False):
+    """Warn once for reading and writing, and wait for a shorter time from now on."""
+    _timed_out.add(location)
+    if not silent:
+        warn_once(
+            location,
+            "locked",
+            f"Another process keeps the embeddings in {location!r} locked. The results are "
+            "correct, but are computed again, and may not be kept.",
+        )
 
 
 def warn_once(location, kind, message):

@@ -82,6 +82,8 @@ class EmbeddingStore:
                 f"max_bytes is {max_bytes!r}; a number of bytes of at least 0, or None, is "
                 "expected."
             )
+        if "\0" in os.fsdecode(location):
+            raise ValueError(f"location is {location!r}; a path can't have NUL characters.")
         self.location = location
         self.max_bytes = max_bytes
 
@@ -90,7 +92,7 @@ class EmbeddingStore:
         limit = "" if self.max_bytes is None else f", max_bytes={self.max_bytes!r}"
         return f"{type(self).__name__}({os.fspath(self.location)!r}{limit})"
 
-    def load(self, namespace, keys):
+    def load(self, namespace, keys, check=None):
         """Load the arrays that are found and not damaged.
 
         Parameters
@@ -99,6 +101,9 @@ class EmbeddingStore:
             Identifier of the network and of all settings that affect its output.
         keys : sequence of str
             Keys of the contents, such as those of `content_key`.
+        check : callable, default=None
+            Function of an array that returns whether it is possible. Others are treated as
+            damaged: they are deleted.
 
         Returns
         -------
@@ -110,7 +115,7 @@ class EmbeddingStore:
         def find(connection):
             for key in dict.fromkeys(keys):
                 try:
-                    array = _load_entry(connection, namespace, key)
+                    array = _load_entry(connection, namespace, key, check)
                 except _DamagedEntryError:
                     damaged.add(key)
                 else:
@@ -119,7 +124,7 @@ class EmbeddingStore:
 
         _database.read(self._folder, find)
         if damaged:
-            self._delete_damaged(namespace, damaged)
+            self._delete_damaged(namespace, damaged, check)
         if arrays and self.max_bytes is not None:
             record_use = partial(_record_use, namespace=namespace, keys=arrays)
             _database.write(self._folder, record_use, silent=True)
@@ -243,12 +248,12 @@ class EmbeddingStore:
     def _folder(self):
         return os.path.abspath(os.fsdecode(self.location))
 
-    def _delete_damaged(self, namespace, keys):
+    def _delete_damaged(self, namespace, keys, check):
         def delete(connection):
             for key in keys:
                 try:
                     # Another process may have replaced it in the meantime.
-                    _load_entry(connection, namespace, key)
+                    _load_entry(connection, namespace, key, check)
                 except _DamagedEntryError as error:
                     _delete_entries(connection, [error.id])
 
@@ -284,8 +289,8 @@ def _checksum(namespace, key, shape, data):
     return checksum
 
 
-def _load_entry(connection, namespace, key):
-    """Return an array, or None if there is none; raise if it is damaged."""
+def _load_entry(connection, namespace, key, check):
+    """Return an array, or None if there is none; raise if it is damaged or fails a check."""
     row = connection.execute(
         "SELECT entries.id, n_bytes, shape, checksum, data FROM entries "
         "LEFT JOIN arrays ON arrays.id = entries.id WHERE content = ? AND network = ?",
@@ -298,8 +303,14 @@ def _load_entry(connection, namespace, key):
         raise _DamagedEntryError(id_)
     if _checksum(namespace, key, shape, data) != checksum:
         raise _DamagedEntryError(id_)
-    array = np.frombuffer(data, dtype="<f4").reshape(np.frombuffer(shape, dtype="<i8"))
-    return array.astype(np.float32, copy=False)
+    try:
+        sizes = np.frombuffer(shape, dtype="<i8")
+        array = np.frombuffer(data, dtype="<f4").reshape(sizes).astype(np.float32, copy=False)
+    except ValueError as error:  # of a forged entry, whose checksum is right
+        raise _DamagedEntryError(id_) from error
+    if (sizes < 0).any() or (check is not None and not check(array)):
+        raise _DamagedEntryError(id_)
+    return array
 
 
 def _save_entry(connection, namespace, key, packed, use):

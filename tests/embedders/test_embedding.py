@@ -11,6 +11,7 @@ from sklearn_ser.embedders._embedding import embed_recordings
 from sklearn_ser.embedders._encoding import WindowPooler
 from sklearn_ser.embedders._progress import Progress
 from sklearn_ser.embedders._stored_layers import open_stored_layers
+from sklearn_ser.store import content_key
 
 
 class Scaled(AudioBackbone):
@@ -67,6 +68,31 @@ def test_equal_recordings_are_embedded_once_with_a_cache(tmp_path):
     rows, _ = _embed(recordings, backbone, EmbeddingStore(tmp_path))
     assert backbone.seen == [(3, 0), (2, 0)]
     np.testing.assert_allclose(rows[:, 0, 0], [0.5, 0.25, 0.5])
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        np.float32(0.5),
+        np.zeros(3),
+        np.zeros((3, 2)),
+        np.zeros((3, 1, 1)),
+        np.full((3, 1), np.nan),
+        [[0.0], [0.0], [np.inf]],
+    ],
+    ids=["0-d", "1-d", "wide", "3-d", "NaN", "infinity"],
+)
+def test_an_entry_that_no_network_gave_is_damaged_and_replaced(forged, tmp_path):
+    backbone, store = Scaled(), EmbeddingStore(tmp_path)
+    stored = open_stored_layers(store, _pooler(backbone), 2)
+    key = content_key(_constants(0.5)[0])
+    store.save(stored.namespace, {key: np.asarray(forged)})
+    with pytest.warns(UserWarning, match="1 of the embeddings kept in .* are damaged"):
+        rows, _ = _embed(_constants(0.5), backbone, store, layers=[0, 2])
+    np.testing.assert_allclose(rows[0, :, 0], [0.5, 1.5])
+    rows, _ = _embed(_constants(0.5), backbone, store, layers=[0, 2])
+    np.testing.assert_allclose(rows[0, :, 0], [0.5, 1.5])
+    assert backbone.seen == [(1, 2)]
 
 
 def test_missing_deeper_layers_are_recomputed(tmp_path):

@@ -227,6 +227,16 @@ def test_an_invalid_limit_raises(max_bytes):
 def test_an_invalid_location_raises():
     with pytest.raises(TypeError, match="location is of type NoneType"):
         EmbeddingStore(None)
+    for location in ("a\0b", Path("a\0b")):
+        with pytest.raises(ValueError, match="can't have NUL characters"):
+            as_store(location)
+
+
+@pytest.mark.parametrize("depth", [1500, 5000])
+def test_a_location_in_too_many_folders_raises_no_error(tmp_path, depth):
+    store = EmbeddingStore(f"{tmp_path}{'/a' * depth}")
+    assert_not_saved_with_one_warning(store)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_special_characters_in_names(tmp_path):
@@ -377,6 +387,47 @@ def test_a_damaged_entry_warns_once_and_is_replaced(store, damage):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_same(store.load(NAMESPACE, ["a"]), {})
+
+
+def forge(store, shape, data):
+    """Replace the array of "b" by another one, with a correct checksum."""
+    shape = np.array(shape, "<i8").tobytes() if isinstance(shape, tuple) else shape
+    checksum = store_module._checksum(NAMESPACE, "b", shape, data)
+    change(store, "UPDATE entries SET n_bytes = ? WHERE id = 2", len(data))
+    change(store, "REPLACE INTO arrays VALUES (2, ?, ?, ?)", shape, checksum, data)
+
+
+FORGERIES = {
+    "too many values": ((3, 100), bytes(400)),
+    "too few values": ((3,), bytes(400)),
+    "a negative size": ((-1,), bytes(400)),
+    "two negative sizes": ((-5, -20), bytes(400)),
+    "sizes that overflow": ((2**62, 4), b""),
+    "half a size": (b"1234", bytes(400)),
+    "half a value": ((100,), bytes(402)),
+    "many axes": ((1,) * 100, bytes(4)),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
+def test_a_forged_entry_is_damaged(store, forgery):
+    arrays = make("a", "b")
+    store.save(NAMESPACE, arrays)
+    forge(store, *forgery)
+    with warns_once("1 of the embeddings kept in .* are damaged"):
+        assert_same(store.load(NAMESPACE, ["a", "b"]), {"a": arrays["a"]})
+    store.save(NAMESPACE, arrays)
+    assert_same(store.load(NAMESPACE, ["a", "b"]), arrays)
+
+
+def test_an_entry_that_fails_a_check_is_damaged(store):
+    arrays = make("a", "b")
+    store.save(NAMESPACE, arrays | {"b": arrays["b"][:, :7]})
+    with warns_once("1 of the embeddings kept in .* are damaged"):
+        found = store.load(NAMESPACE, ["a", "b"], lambda array: array.shape[1] == 768)
+    assert_same(found, {"a": arrays["a"]})
+    store.save(NAMESPACE, arrays)  # also if the other one was larger
+    assert_same(store.load(NAMESPACE, ["a", "b"]), arrays)
 
 
 def test_an_entry_repaired_by_another_process_is_kept(store, monkeypatch):
@@ -632,18 +683,23 @@ def test_a_lock_that_is_never_released_raises_no_error(store, monkeypatch):
     with closing(sqlite3.connect(path_of(store), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
-        with pytest.warns(UserWarning, match=r"can't be kept in .*another process keeps it locked"):
+        # One warning for reading and writing.
+        with warns_once(r"Another process keeps the embeddings in .*store' locked"):
             store.save(NAMESPACE, make("b"))
-        waited = time.monotonic() - began
-        assert waited >= 0.5
-        # After the first timeout, later calls wait for a shorter time.
-        with pytest.warns(UserWarning, match=r"can't be read \(another process keeps it locked"):
+            waited = time.monotonic() - began
+            # After the first timeout, later calls wait for a shorter time.
             assert store.load(NAMESPACE, ["a"]) == {}
-        store.save(NAMESPACE, make("b"))
+            store.save(NAMESPACE, make("b"))
+        assert waited >= 0.5
         assert time.monotonic() - began < waited + 0.4
     store.save(NAMESPACE, make("b"))
     assert_same(store.load(NAMESPACE, ["a", "b"]), make("a", "b"))
     assert not database._timed_out
+
+
+def test_a_lock_costs_seconds():
+    n_batches = 30
+    assert database._TIMEOUT + n_batches * database._TIMEOUT_AFTER_FAILURE <= 15
 
 
 def test_a_lock_that_is_released_is_waited_for(store, quiet):
