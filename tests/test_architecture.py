@@ -37,7 +37,7 @@ PACKAGES = {
         LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
     "training": (
-        {"_forks", "_pickles", "_shares", "_sklearn", "_warnings", "backbones", "nn"},
+        {"_forks", "_pickles", "_shares", "_sklearn", "_targets", "_warnings", "backbones", "nn"},
         LIGHT | {"sklearn", "torch", "skorch", "safetensors", "tqdm"},
     ),
     "distillation": (
@@ -70,8 +70,8 @@ PACKAGES = {
     ),
     "export": ({"_extras", "layers"}, LIGHT | {"sklearn", "torch", "onnx"}),
     "speakers": ({"_pickles", "_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
-    "metrics": ({"_shares", "_sklearn"}, LIGHT | {"sklearn", "pandas"}),
-    "layers": ({"_pickles", "_sklearn", "metrics"}, LIGHT | {"sklearn"}),
+    "metrics": ({"_shares", "_sklearn", "_targets"}, LIGHT | {"sklearn", "pandas"}),
+    "layers": ({"_pickles", "_sklearn", "_targets", "metrics"}, LIGHT | {"sklearn"}),
     "inspection": (
         {"_extras", "_sklearn", "audio", "nn", "layers", "estimators", "metrics"},
         LIGHT | {"sklearn", "matplotlib", "torch"},
@@ -81,6 +81,7 @@ PACKAGES = {
     "_forks": (set(), set()),
     "_pickles": (set(), {"sklearn"}),
     "_shares": (set(), LIGHT | {"sklearn"}),
+    "_targets": (set(), LIGHT),
     "_sklearn": (set(), {"sklearn"}),
     "_warnings": (set(), set()),
     "estimator_checks": (

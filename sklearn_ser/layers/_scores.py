@@ -19,6 +19,8 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_ser._targets import check_labels, check_not_missing
+
 # By kind of target: the usual metric of the field, and the default of scikit-learn.
 DEFAULT_SCORING = {"classes": "balanced_accuracy", "continuous": "r2"}
 _DEFAULT_N_SPLITS = 5
@@ -40,6 +42,8 @@ def split_targets(y, estimator):
     names : list of str or None
         Names of the targets; None if `y` is 1-D.
     """
+    if y is not None:
+        check_not_missing(y, "y")
     targets = check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=estimator)
     if targets.ndim == 1:
         return [_infer_dtype(targets)], None
@@ -49,12 +53,16 @@ def split_targets(y, estimator):
 
 def _infer_dtype(column):
     """Convert a column of objects, such as from a data frame of mixed types, to its dtype."""
-    return np.asarray(column.tolist()) if column.dtype == object else column
+    if column.dtype == object:
+        check_labels(column, "y")
+        return np.asarray(column.tolist())
+    return column
 
 
 def kind_of_target(column, target_type):
     """Return "classes" or "continuous"; raise for other targets and for a single class."""
-    found = type_of_target(column, input_name="y")
+    with np.errstate(invalid="ignore"):  # numbers beyond the integers
+        found = type_of_target(column, input_name="y")
     if target_type == "continuous" or (target_type == "auto" and found == "continuous"):
         if not np.issubdtype(column.dtype, np.number):
             raise ValueError(f"target_type='continuous', but y has dtype {column.dtype}.")
@@ -143,6 +151,7 @@ def find_best_layer(scores):
     means = np.mean(scores, axis=1)
     if np.isnan(means).all():
         raise ValueError(
-            "The scores of all layers are NaN: choose another scoring, or larger folds."
+            "The scores of all layers are NaN: choose another scoring, larger folds, or another "
+            "unit if y has numbers above 1e150."
         )
     return int(np.nanargmax(means))

@@ -13,6 +13,8 @@ from scipy.special import log_softmax, softmax
 from sklearn.preprocessing import LabelBinarizer, StandardScaler, scale
 from sklearn.utils import gen_batches
 
+from sklearn_ser._targets import scale_columns
+
 # Number of values in a batch of rows: 4 MiB in float64, about the size of a processor's cache.
 _BATCH_VALUES = 2**19
 # Number of corrections of L-BFGS. The default of 10 needs up to four times as many iterations if
@@ -105,7 +107,8 @@ def one_hot(labels):
 
 def standardize_target(values):
     """Scale a target to zero mean and unit variance, as one column."""
-    return scale(np.asarray(values, dtype=np.float64))[:, np.newaxis]
+    values = np.asarray(values, dtype=np.float64)[:, np.newaxis]
+    return scale(*scale_columns(values))
 
 
 # Encoding and loss of each kind of target.

@@ -5,6 +5,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sklearn_ser._sklearn import check_sample_weight
+from sklearn_ser._targets import check_labels
 
 
 def unweighted_average_recall(y_true, y_pred, *, sample_weight=None):
@@ -51,6 +52,8 @@ def unweighted_average_recall(y_true, y_pred, *, sample_weight=None):
     check_consistent_length(y_true, y_pred, sample_weight)
     if not len(y_true):
         raise ValueError("y_true is empty, so that no recall is defined.")
+    check_labels(y_true, "y_true")
+    check_labels(y_pred, "y_pred")
     unique_labels(y_true, y_pred)  # raises for text and numbers together, NaN and continuous values
     weights = check_sample_weight(sample_weight, y_true, dtype=np.float64)
     classes, codes = np.unique(y_true, return_inverse=True)

@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_ser._sklearn import Interval, validate_params
+from sklearn_ser._targets import check_not_missing
 
 SHARED_CONSTRAINTS = {
     "metric": [callable],
@@ -167,12 +168,7 @@ def paired_difference(
 
 def _bootstrap_speakers(statistic, groups, confidence_level, n_resamples, random_state):
     """Return the percentile interval of a function of the indices of recordings."""
-    nameless = [n for n, group in enumerate(groups) if group is None or group != group]
-    if nameless:
-        raise ValueError(
-            f"groups is missing for {len(nameless)} recordings, the first at position "
-            f"{nameless[0]}: leave them out, or name their speakers."
-        )
+    check_not_missing(groups, "groups", "leave them out, or name their speakers")
     speakers, speaker_indices = np.unique(np.asarray(groups), return_inverse=True)
     if len(speakers) < 2:
         raise ValueError(

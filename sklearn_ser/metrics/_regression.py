@@ -7,6 +7,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_array, check_consistent_length
 
 from sklearn_ser._sklearn import StrOptions, check_sample_weight, validate_params
+from sklearn_ser._targets import check_numbers, scale_columns
 
 
 @validate_params(
@@ -80,8 +81,12 @@ def concordance_correlation_coefficient(
     ... ).round(3)
     array([0.96, 0.  ])
     """
+    check_numbers(y_true, "y_true")
+    check_numbers(y_pred, "y_pred")
     true, predicted = (
-        check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
+        check_array(
+            values, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name=name
+        )
         for name, values in (("y_true", y_true), ("y_pred", y_pred))
     )
     check_consistent_length(true, predicted, sample_weight)
@@ -109,10 +114,12 @@ def concordance_correlation_coefficient(
 
 
 def _coefficients(true, predicted, weights):
+    true, predicted = scale_columns(true, predicted)  # the coefficient does not depend on the unit
     # Subtract one recording: this avoids cancellation for large values, and constants become zero.
     reference = np.argmax(weights)
     difference = true[reference] - predicted[reference]
     true, predicted = true - true[reference], predicted - predicted[reference]
+    true, predicted, (difference,) = scale_columns(true, predicted, difference[np.newaxis])
 
     def average(values):
         return np.average(values, axis=0, weights=weights)

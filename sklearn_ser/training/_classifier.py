@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from sklearn_ser._shares import is_soft, read_shares
 from sklearn_ser._sklearn import StrOptions, check_sample_weight, check_y
+from sklearn_ser._targets import binary_exponent, check_labels, check_not_missing
 
 from ._estimator import TorchEstimator, TrainingSet
 
@@ -81,6 +82,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             the most votes, each of them counts as 1/m, as if the tie were broken at random.
         """
         if not is_soft(y):
+            check_labels(y, "y")
             return super().score(X, y, sample_weight)
         names, shares = _named_shares(self, y)
         has_most_votes = shares == shares.max(axis=1, keepdims=True)
@@ -147,6 +149,7 @@ def encode_classes(estimator, X, y, sample_weight, groups, *, skip=()):
     ValueError
         If fewer than two classes have a weight above zero, or a warm start has new classes.
     """
+    _check_class_weight(estimator.class_weight)
     read = _named_shares if is_soft(y) else _one_hot
     classes, shares = read(estimator, y)
     check_consistent_length(X, shares)
@@ -159,23 +162,29 @@ def encode_classes(estimator, X, y, sample_weight, groups, *, skip=()):
     largest = weights.max(initial=0) or 1.0
     weights = weights / largest  # so that no sum of them overflows
     weights[list(skip)] = 0
+    weights[weights.astype(np.float32) == 0] = 0
     kept = np.flatnonzero(weights)
     _check_two_classes(estimator, shares[kept])
     by_class = {"classes": estimator.classes_, "class_weight": estimator.class_weight}
     targets = weighted_targets(shares, weights, **by_class)
-    _check_class_weight(estimator, targets)
+    if np.count_nonzero(targets.any(axis=0)) < 2:
+        raise ValueError(
+            f"class_weight={estimator.class_weight!r} must be above zero for at least two classes, "
+            "also in float32 and relative to the largest."
+        )
     training_set = TrainingSet(
         targets,
         kept,
         strata=shares[kept].argmax(axis=1),
         groups=None if groups is None else groups[kept],
-        total_weight=float(largest) * float(_class_weighted(shares, weights, **by_class).sum()),
+        total_weight=_total_weight(largest, _class_weighted(shares, weights, **by_class)),
     )
     return training_set, weights
 
 
 def _one_hot(estimator, y):
     """Return the sorted classes of a target with one axis, and a share of one for each."""
+    check_labels(y, "y")
     y = check_y(y, estimator=estimator)
     check_classification_targets(y)
     classes, labels = np.unique(y, return_inverse=True)
@@ -185,6 +194,8 @@ def _one_hot(estimator, y):
 def _named_shares(estimator, y):
     """Return the sorted classes of a target with two axes, and the shares of each."""
     shares, names = read_shares(y)
+    if estimator.classes is not None:
+        check_labels(estimator.classes, "classes")
     given = None if estimator.classes is None else np.asarray(estimator.classes)
     if given is None and names is None:
         raise ValueError(
@@ -218,12 +229,7 @@ def check_groups(groups, n_recordings):
         raise ValueError(
             f"groups names the speakers of {len(groups)} recordings, and X has {n_recordings}."
         )
-    nameless = np.flatnonzero([group is None or group != group for group in groups])
-    if len(nameless):
-        raise ValueError(
-            f"groups is missing for {len(nameless)} of {n_recordings} recordings, the first at "
-            f"position {nameless[0]}: leave them out, or name their speakers."
-        )
+    check_not_missing(groups, "groups", "leave them out, or name their speakers")
     return np.unique(groups, return_inverse=True)[1]
 
 
@@ -250,13 +256,19 @@ def _check_two_classes(estimator, shares):
         )
 
 
-def _check_class_weight(estimator, targets):
-    given = estimator.class_weight
-    is_negative = isinstance(given, dict) and min(given.values(), default=0) < 0
-    if is_negative or np.count_nonzero(targets.any(axis=0)) < 2:
-        raise ValueError(
-            f"class_weight={given!r} must be non-negative, and above zero for at least two classes."
-        )
+def _check_class_weight(class_weight):
+    largest = float(np.finfo(np.float64).max)
+    for name, weight in class_weight.items() if isinstance(class_weight, dict) else ():
+        if not isinstance(weight, (int, float, np.number)) or not 0 <= weight <= largest:
+            raise ValueError(
+                f"class_weight={class_weight!r} has the weight {weight!r} for the class {name!r}; "
+                "weights must be non-negative numbers, and finite."
+            )
+
+
+def _total_weight(largest, weights):
+    with np.errstate(over="ignore"):  # infinity leaves no penalty, as does a number near it
+        return float(largest) * float(weights.sum())
 
 
 def weighted_targets(shares, weights, *, classes, class_weight):
@@ -287,6 +299,7 @@ def weighted_targets(shares, weights, *, classes, class_weight):
         Nonzero weights have a mean of one.
     """
     scaled = _class_weighted(shares, weights, classes=classes, class_weight=class_weight)
+    scaled = np.ldexp(scaled, -binary_exponent(scaled))  # so that their sum does not overflow
     scaled /= scaled[weights > 0].mean() or 1
     return (shares * scaled[:, np.newaxis]).astype(np.float32)
 

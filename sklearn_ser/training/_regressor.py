@@ -5,10 +5,12 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_ser._sklearn import Interval, check_sample_weight
+from sklearn_ser._targets import binary_exponent, check_numbers, scale_columns
 from sklearn_ser.nn import concordance_loss
 
 from ._classifier import check_groups
@@ -34,12 +36,38 @@ class TorchRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
     target_scale_: np.ndarray
     _has_target_axis: bool
 
+    def score(self, X, y, sample_weight=None):
+        """Compute the coefficient of determination R² of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_recordings, ...)
+            As in `fit`.
+        y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+            Targets, in any unit.
+        sample_weight : array-like of shape (n_recordings,), default=None
+            Weights of the recordings.
+
+        Returns
+        -------
+        r2 : float
+            Mean over the targets, at most 1.
+        """
+        true, predicted = read_targets(y, len(X))[0], self.predict(X)
+        scaled = scale_columns(true, predicted.reshape(len(predicted), -1))
+        return r2_score(*scaled, sample_weight=sample_weight)
+
     def _standardize(self, y):
-        return (y - self.target_mean_) / np.where(self.target_scale_ > 0, self.target_scale_, 1)
+        # Halves, whose difference does not overflow.
+        scale = np.where(self.target_scale_ > 0, self.target_scale_, 2)
+        return (y / 2 - self.target_mean_ / 2) / (scale / 2)
 
     def _scale_back(self, outputs):
         """Return predictions in the units and with the number of axes of `y`."""
-        predictions = outputs.astype(np.float64) * self.target_scale_ + self.target_mean_
+        largest = np.finfo(np.float64).max
+        with np.errstate(over="ignore"):
+            predictions = outputs.astype(np.float64) * self.target_scale_ + self.target_mean_
+        predictions = predictions.clip(-largest, largest)
         return predictions if self._has_target_axis else predictions[:, 0]
 
     def _loss(self, outputs, targets):
@@ -101,7 +129,7 @@ def encode_targets(estimator, y, sample_weight, groups, *, n_recordings, skip=()
     weights = check_sample_weight(sample_weight, values, dtype=np.float64, ensure_non_negative=True)
     weights = weights / (weights.max(initial=0) or 1)  # so that their sum cannot overflow
     weights[list(skip)] = 0
-    kept = np.flatnonzero(weights)
+    kept = np.flatnonzero(weights.astype(np.float32))
     if not len(kept):
         raise ValueError("No recording is left to train on: none can be used.")
     targets = np.zeros((n_recordings, len(names) + 1), dtype=np.float32)
@@ -139,25 +167,20 @@ def read_targets(y, n_recordings):
     Raises
     ------
     ValueError
-        If targets are missing.
+        If targets are missing, infinite or no numbers.
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None.")
     names = getattr(y, "columns", None)
     if names is None and getattr(y, "name", None) not in (None, ""):  # "" in polars
         names = [y.name]
+    check_numbers(y, "y")
     values = check_array(
         y, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name="y"
     )
     check_consistent_length(values, range(n_recordings))
     has_axis = values.ndim == 2
     values = values.reshape(len(values), -1)
-    missing = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(missing):
-        raise ValueError(
-            f"Input y contains NaN or infinity for {len(missing)} recordings, the first at "
-            f"position {missing[0]}: leave them out of X and y."
-        )
     if names is None:
         names = [f"target{number}" for number in range(values.shape[1])]
     return values, [str(name) for name in names], has_axis
@@ -179,6 +202,9 @@ def moments(y, weights):
         The scale of a constant target is 0.
     """
     is_constant = (y == y[0]).all(axis=0)
-    mean = np.where(is_constant, y[0], np.average(y, axis=0, weights=weights))
-    variance = np.average((y - mean) ** 2, axis=0, weights=weights)
-    return mean, np.where(is_constant, 0.0, np.sqrt(variance))
+    exponent = binary_exponent(y)
+    scaled = np.ldexp(y, -exponent)
+    mean = np.average(scaled, axis=0, weights=weights)
+    variance = np.average((scaled - mean) ** 2, axis=0, weights=weights)
+    scale = np.ldexp(np.sqrt(variance), exponent)
+    return np.where(is_constant, y[0], np.ldexp(mean, exponent)), np.where(is_constant, 0.0, scale)

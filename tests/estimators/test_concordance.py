@@ -119,7 +119,7 @@ def test_missing_values_are_named(problem):
     X, y = problem
     with pytest.raises(ValueError, match="Input X contains NaN"):
         quick().fit(X.mask(X > 1), y)
-    with pytest.raises(ValueError, match="Input y contains NaN or infinity for 1 recordings"):
+    with pytest.raises(ValueError, match="y is missing for 1 of 120"):
         quick().fit(X, y.mask(y == y.max().max()))
 
 

@@ -306,7 +306,7 @@ def test_units_of_targets_make_no_difference(recordings, loudness):
 def test_missing_targets_are_named(recordings, loudness):
     y = loudness.copy()
     y.iloc[3, 1] = np.nan
-    with pytest.raises(ValueError, match=r"NaN .* for 1 recordings, the first at position 3"):
+    with pytest.raises(ValueError, match=r"y is missing for 1 of 24 .*position 3"):
         quick().fit(recordings, y)
 
 

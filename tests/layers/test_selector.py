@@ -545,7 +545,7 @@ def test_targets_may_come_in_any_table(layers, dimensions, emotions, layer):
         (["anger"] * N, "y has one class, anger"),
         (["anger"] * (N - 1), "inconsistent numbers of samples"),
         ([[["anger"]]] * N, "Found array with dim 3"),
-        ([np.nan] * N, "contains NaN"),
+        ([np.nan] * N, "y is missing for"),
     ],
 )
 def test_invalid_targets_raise(layers, layer, y, message):

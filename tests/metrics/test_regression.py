@@ -89,6 +89,22 @@ def test_large_values_lose_no_precision():
     assert far == pytest.approx(near, abs=1e-12)
 
 
+@pytest.mark.parametrize("exponent", [-1000, -300, 300, 1000])
+def test_the_unit_makes_no_difference(exponent):
+    rng = np.random.default_rng(0)
+    true, predicted = rng.standard_normal((2, 50, 2))
+    expected = concordance_correlation_coefficient(true, predicted)
+    true, predicted = np.ldexp(true, exponent), np.ldexp(predicted, exponent)
+    assert concordance_correlation_coefficient(true, predicted) == expected
+
+
+def test_the_largest_numbers():
+    largest = np.finfo(float).max
+    true = np.array([-largest, largest, largest, -largest])
+    assert concordance_correlation_coefficient(true, true) == pytest.approx(1)
+    assert concordance_correlation_coefficient(true, -true) == pytest.approx(-1)
+
+
 def test_differences_in_mean_and_variance_reduce_the_coefficient():
     true = np.arange(10.0)
     assert concordance_correlation_coefficient(true, true) == pytest.approx(1, abs=1e-15)
@@ -140,7 +156,7 @@ def test_invalid_input_raises(targets):
     true, predicted = targets
     with pytest.raises(ValueError, match="y_true has 3 targets and y_pred 2"):
         concordance_correlation_coefficient(true, predicted[:, :2])
-    with pytest.raises(ValueError, match="y_pred contains NaN"):
+    with pytest.raises(ValueError, match="y_pred is missing for 1 of 2"):
         concordance_correlation_coefficient([1, 2], [1, np.nan])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         concordance_correlation_coefficient([1, 2], [1, 2, 3])
