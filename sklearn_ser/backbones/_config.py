@@ -52,10 +52,28 @@ def make_config(checkpoint, config_class=None):
     try:
         return config_class.from_dict(settings)
     except Exception as error:  # of transformers, for settings that it does not expect
-        raise CheckpointError(
-            f"The config.json of {checkpoint.label} describes no network that can be built "
-            f"({type(error).__name__}: {error}). Download the model again."
-        ) from error
+        raise unusable_error(checkpoint, error) from error
+
+
+def unusable_error(checkpoint, error):
+    """Return an error for settings from which a library builds no network, with its reason.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The checkpoint.
+    error : Exception
+        Error of the library.
+
+    Returns
+    -------
+    error : CheckpointError
+    """
+    name = next(iter(checkpoint.layout.settings), "file")
+    return CheckpointError(
+        f"The {name} of {checkpoint.label} describes no network that can be built "
+        f"({type(error).__name__}: {error}). Download the model again."
+    )
 
 
 def _checked(settings, checkpoint):

@@ -14,7 +14,7 @@ from sklearn_ser._forks import ForkSafeLock
 from sklearn_ser.audio import SAMPLING_RATES
 
 from ._checkpoint import CheckpointError
-from ._config import make_config
+from ._config import make_config, unusable_error
 from ._weights import (
     check_dtypes,
     check_finite,
@@ -61,17 +61,9 @@ def _open(make, checkpoint, version, **settings):
     except (CheckpointError, OSError, ImportError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # of a library, for settings that it does not expect
-        raise _unusable_error(checkpoint, error) from error
+        raise unusable_error(checkpoint, error) from error
     _check_sizes(backbone, checkpoint)
     return backbone
-
-
-def _unusable_error(checkpoint, error):
-    name = next(iter(checkpoint.layout.settings), "file")
-    return CheckpointError(
-        f"The {name} of {checkpoint.label} describes no network that can be built "
-        f"({type(error).__name__}: {error}). Download the model again."
-    )
 
 
 def _check_sizes(backbone, checkpoint):
@@ -88,7 +80,7 @@ def _check_sizes(backbone, checkpoint):
         optional = name in {"stride", "max_samples"} and value is None
         if not optional and not low <= value <= high:
             problem = f"{name} would be {value if abs(value) < 10**18 else 'vast'}"
-            raise _unusable_error(checkpoint, ValueError(problem))
+            raise unusable_error(checkpoint, ValueError(problem))
     shapes = read_shapes(checkpoint) if checkpoint.layout.settings else {}
     if shapes:
         _check_shapes(backbone, checkpoint, shapes)
@@ -194,7 +186,7 @@ def _load(checkpoint, network_class, dtype, attention, part):
     except CheckpointError:
         raise
     except Exception as error:  # of transformers, for settings that it does not expect
-        raise _unusable_error(checkpoint, error) from error
+        raise unusable_error(checkpoint, error) from error
     prefix = f"{part}." if part else ""
     check_state_dict(
         checkpoint,
