@@ -1,4 +1,4 @@
-"""Missing labels, mixed labels, and numbers of any magnitude."""
+"""Missing values, mixed labels, and numbers of any magnitude."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def find_missing(values):
     if values.dtype.kind in "fcmM":
         is_missing = np.isnan(values)
     elif values.dtype.kind == "O":
-        flat = [_is_missing(value) for value in values.reshape(-1)]
+        flat = [is_missing_value(value) for value in values.reshape(-1)]
         is_missing = np.array(flat, dtype=bool).reshape(values.shape)
     else:
         return np.empty(0, dtype=int)
@@ -37,7 +37,8 @@ def _to_array(values):
     return np.asarray(values, dtype=object if isinstance(values, (list, tuple)) else None)
 
 
-def _is_missing(value):
+def is_missing_value(value):
+    """Return whether a value is None, NaN, NA or NaT."""
     if value is None or type(value).__name__ in _MISSING_TYPES:
         return True
     return isinstance(value, (float, np.floating)) and value != value

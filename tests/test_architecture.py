@@ -33,7 +33,17 @@ PACKAGES = {
     ),
     "store": ({"_warnings"}, LIGHT),
     "embedders": (
-        {"_pickles", "_sklearn", "_warnings", "audio", "nn", "backbones", "store", "layers"},
+        {
+            "_pickles",
+            "_sklearn",
+            "_targets",
+            "_warnings",
+            "audio",
+            "nn",
+            "backbones",
+            "store",
+            "layers",
+        },
         LIGHT | {"sklearn", "torch", "tqdm", "cloudpickle"},
     ),
     "training": (
@@ -57,6 +67,7 @@ PACKAGES = {
         {
             "_pickles",
             "_sklearn",
+            "_targets",
             "_warnings",
             "audio",
             "nn",

@@ -10,6 +10,18 @@ class UnusableRecording(ValueError):
     """The reason why one recording can't be used."""
 
 
+@contextmanager
+def explain_errors():
+    """Raise `UnusableRecording` for any error: methods of recordings may raise anything."""
+    try:
+        yield
+    except UnusableRecording:
+        raise
+    except Exception as error:
+        reason = f"reading it failed ({type(error).__name__}: {error})"
+        raise UnusableRecording(reason) from error
+
+
 _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 

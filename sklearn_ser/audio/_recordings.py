@@ -13,7 +13,7 @@ from joblib import effective_n_jobs
 from sklearn_ser._warnings import warn
 
 from ._file import explain_status, explain_unreadable, resolve_path
-from ._problems import UnusableRecording, collect_notes
+from ._problems import UnusableRecording, collect_notes, explain_errors
 from ._segment import (
     SegmentOfFile,
     as_segments,
@@ -283,15 +283,13 @@ def _describe(recording):
 
 def _path_of(recording):
     """Return the path of a recording that is a file or a segment of a file, else None."""
-    if isinstance(recording, SegmentOfFile):
-        recording = recording.path
-    elif isinstance(recording, Mapping) and "array" not in recording:
-        recording = recording.get("path") if recording.get("bytes") is None else None
-    if not isinstance(recording, PATH_TYPES):
-        return None
     try:
-        path = os.fspath(recording)
-    except Exception:  # reported when the recording is read
+        if isinstance(recording, SegmentOfFile):
+            recording = recording.path
+        elif isinstance(recording, Mapping) and "array" not in recording:
+            recording = recording.get("path") if recording.get("bytes") is None else None
+        path = os.fspath(recording) if isinstance(recording, PATH_TYPES) else None
+    except Exception:  # methods of recordings may raise anything; reported when it is read
         return None
     return path if isinstance(path, str) else None
 
@@ -337,7 +335,8 @@ def path_and_selection(recordings, position):
 
 def _without_dict(recording):
     """Return the `SegmentOfFile` of a dict that describes one, and other recordings unchanged."""
-    return segment_from_dict(recording) if is_segment_dict(recording) else recording
+    with explain_errors():
+        return segment_from_dict(recording) if is_segment_dict(recording) else recording
 
 
 def find_problems(recordings):

@@ -17,7 +17,7 @@ import soxr
 
 from ._file import SAMPLING_RATES, check_rate, open_audio
 from ._file import read_file as read_file
-from ._problems import UnusableRecording, note
+from ._problems import UnusableRecording, explain_errors, note
 
 # Full scale of each PCM type, by which libsndfile divides to return floats.
 _PCM_SCALE = {"int16": 2.0**15, "int32": 2.0**31, "uint8": 2.0**7}
@@ -35,6 +35,7 @@ _PCM_BITS = (16, 24, 32)
 # Channels whose mean is this much lower than they are cancel each other (60 dB).
 _CANCELLED = 1e-3
 _NO_SAMPLES = np.empty(0, dtype=np.float32)
+_EMPTY = "it is empty (no samples)"
 NOT_FINITE = "it has samples that are NaN or infinity"
 # A file object has one position, and may be in `X` several times.
 _FILE_LOCK = Lock()
@@ -72,13 +73,8 @@ def load_waveform(recording, *, sampling_rate, target_rate=None, channel=None):
         Where several recordings are read, there is one warning for all.
     """
     mixer = _Mixer(channel)
-    try:
+    with explain_errors():
         waveform = _load(recording, sampling_rate, target_rate or sampling_rate, mixer)
-    except UnusableRecording:
-        raise
-    except Exception as error:  # methods of recordings may raise anything
-        reason = f"reading it failed ({type(error).__name__}: {error})"
-        raise UnusableRecording(reason) from error
     mixer.note_cancelled()
     _note_amplitude(waveform)
     return waveform
@@ -180,7 +176,7 @@ def _note_amplitude(waveform):
 
 def _check_samples(waveform):
     if waveform.size == 0:
-        raise UnusableRecording("it is empty (no samples)")
+        raise UnusableRecording(_EMPTY)
     if not np.isfinite(waveform).all():
         raise UnusableRecording(NOT_FINITE)
     return waveform
@@ -201,6 +197,8 @@ def _resample(blocks, rate, target_rate, n_at_once):
     if rate == target_rate:
         return waveform
     resampled = soxr.resample(waveform, rate, target_rate, quality="HQ")
+    if not np.isfinite(resampled).all():
+        raise UnusableRecording("its samples are too large to resample; scale them to [-1, 1]")
     # Resampling one or two samples may give none.
     return resampled if resampled.size else waveform[:1]
 
@@ -345,6 +343,8 @@ def _channels_last(samples):
             f"its array has shape {samples.shape}, which is neither (n_samples,) nor "
             "(n_samples, n_channels)"
         )
+    if samples.size == 0:
+        raise UnusableRecording(_EMPTY)
     return samples.T if samples.ndim == 2 and samples.shape[0] < samples.shape[1] else samples
 
 

@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from sklearn_ser._targets import is_missing_value
 from sklearn_ser._warnings import warn
 
 _REMEDY = "Correct or remove these transcripts, or pass on_error='nan' to get rows of NaN."
@@ -134,14 +135,16 @@ def warn_truncated(n_tokens, limit):
 
 
 def _name_missing(value):
-    is_missing = value is None or type(value).__name__ in {"NAType", "NaTType"}
-    if is_missing or (isinstance(value, (float, np.floating)) and np.isnan(value)):
+    if is_missing_value(value):
         return f"missing ({value})"
     return f"of type {type(value).__name__}, not str ({_shorten(value)})"
 
 
 def _shorten(value):
-    written = ascii(value)
+    try:
+        written = ascii(value)
+    except Exception:  # methods of what is no text may raise anything
+        return "..."
     return written if len(written) <= 40 else f"{written[:37]}..."
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sklearn_ser._targets import is_missing_value
 from sklearn_ser.audio import choose_column
 from sklearn_ser.embedders import check_recordings, find_text_problems
 
@@ -150,7 +151,7 @@ def _find_transcript(estimator, names, recording):
 
 def _as_texts(column):
     """Return texts, None for each that is missing or blank."""
-    texts = [None if _is_missing(text) else text for text in list(column)]
+    texts = [None if is_missing_value(text) else text for text in list(column)]
     problems = find_text_problems(["" if text is None else text for text in texts])
     if problems:
         position, problem = next(iter(problems.items()))
@@ -159,7 +160,3 @@ def _as_texts(column):
             f"{problem}. A transcript is a str, or None where there is none."
         )
     return [None if text is None or not text.strip() else str(text) for text in texts]
-
-
-def _is_missing(text):
-    return text is None or type(text).__name__ in {"NAType", "NaTType"} or text != text

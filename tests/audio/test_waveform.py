@@ -1,7 +1,6 @@
 """Load recordings as waveforms: exact reading, resampling, channels, and errors."""
 
 import tracemalloc
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -114,81 +113,6 @@ def test_one_sample_is_a_recording(rate):
     waveform = load((np.array([0.5]), rate))
     assert waveform.size >= 1
     assert np.isfinite(waveform).all()
-
-
-@pytest.mark.parametrize(
-    ("recording", "reason"),
-    [
-        ("missing.wav", "there is no such file"),
-        (Path("missing.wav"), "there is no such file"),
-        (np.array([]), "empty"),
-        (np.array([0.0, np.nan]), "NaN or infinity"),
-        (np.array([0.0, -np.inf]), "NaN or infinity"),
-        (np.array([1e300]), "NaN or infinity"),
-        (np.array([1, 2], dtype=np.int64), "int64, which is not a supported PCM format.*int16"),
-        (np.array([True, False]), "bool, which are not real numbers"),
-        (np.array([1j]), "complex128, which are not real numbers"),
-        (np.zeros((2, 100)), r"shape \(2, 100\).*\(array, sampling_rate\)"),
-        ((np.zeros((3, 3)), 16000), r"shape \(3, 3\), which is neither"),
-        ((np.zeros((3, 3, 2)), 16000), r"shape \(3, 3, 2\), which is neither"),
-        ((np.zeros(9), 0), "sampling rate is 0"),
-        ((np.zeros(9), float("nan")), "sampling rate is nan"),
-        ((16000, np.zeros(9)), r"turn it round: \(array, sampling_rate\)"),
-        ({"array": np.zeros(9)}, r"without 'array' and 'sampling_rate' \(its keys: 'array'\)"),
-        ({"array": np.zeros(9), "sampling_rate": None}, "sampling rate is None"),
-        ({"array": None, "sampling_rate": 16000}, "type NoneType"),
-        (None, "type NoneType; a recording is a path"),
-        (0.5, "type float"),
-        ([0.1, [0.2]], "type list.*inhomogeneous"),
-        (([[0.1], [0.2, 0.3]], 16000), "inhomogeneous"),
-        ((16000, [[0.1], [0.2, 0.3]]), "turn it round"),
-        ([np.zeros(9), 16000], "looks like a pair; make it a tuple"),
-        ((np.zeros(9), "16000"), "looks like a pair; make it a tuple"),
-        (("a.wav", 16000), "pass the path alone"),
-        ({"bytes": b"RIFF", "path": None}, "libsndfile can't read the file as audio"),
-        ((np.zeros(9), 10), "sampling rate is 10, which is not a number from 1000 to 1000000 Hz"),
-        ((np.zeros(9), 10**400), "which is not a number from 1000"),
-        (np.ma.masked_less(np.zeros(9), 1), "masked samples"),
-    ],
-)
-def test_unusable_recordings_raise(recording, reason):
-    with pytest.raises(UnusableRecording, match=reason):
-        load(recording)
-
-
-def test_unusable_files_raise(tmp_path):
-    empty, broken, silent, raw = (tmp_path / f"{name}.wav" for name in "abcd")
-    empty.touch()
-    broken.write_text("no audio at all")
-    soundfile.write(silent, np.zeros(0), 16000)
-    raw = tmp_path / "headerless.raw"
-    raw.write_bytes(bytes(100))
-    pointer, page = tmp_path / "pointer.wav", tmp_path / "page.wav"
-    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
-    page.write_text("\n<!DOCTYPE html><title>Sign in</title>")
-    for path, reason in [
-        (pointer, "a pointer of Git LFS.*git lfs pull"),
-        (page, "an HTML page, and not audio"),
-        (tmp_path, "it is a folder; .*load_recordings"),
-        (empty, r"the file is empty \(0 bytes\)"),
-        (broken, "libsndfile can't read the file as audio"),
-        (raw, "libsndfile can't read the file as audio"),
-        (silent, r"it is empty \(no samples\)"),
-    ]:
-        with pytest.raises(UnusableRecording, match=reason):
-            load(path)
-
-
-def test_a_rate_may_be_a_zero_dimensional_array():
-    np.testing.assert_array_equal(load((np.ones(9), np.array(16000))), np.ones(9))
-
-
-def test_a_failing_decoder_raises():
-    def fail():
-        raise RuntimeError("could not push packet to decoder")
-
-    with pytest.raises(UnusableRecording, match="RuntimeError: could not push packet"):
-        load(SimpleNamespace(get_all_samples=fail))
 
 
 def test_real_recordings_read_exactly(corpus_folder):

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from sklearn_ser import CodecEmbedder, EmbeddingStore, RecordingError
+from sklearn_ser import CodecEmbedder, EmbeddingStore
 from sklearn_ser.backbones import _codec, _codec_registry, load_codec, register_codec
 from sklearn_ser.datasets import load_emodb
 from small_codecs import CODECS, make_codec, small_codec
@@ -164,17 +164,6 @@ def test_no_windows_for_codecs_that_split_recordings(passes):
 
 
 # Unusable input
-
-
-def test_unusable_recordings_do_not_affect_others(tmp_path):
-    good = _voices(0.3, 0.6)
-    mixed = [good[0], str(tmp_path / "absent.wav"), np.array([np.nan, 0.0]), good[1]]
-    with pytest.raises(RecordingError, match=r"Recording 1: .*absent\.wav"):
-        _encodec().fit_transform(mixed)
-    with pytest.warns(UserWarning, match=r"recording 1: .*recording 2: "):
-        rows = _encodec(on_error="nan").fit_transform(mixed)
-    assert np.isnan(rows[1:3]).all()
-    np.testing.assert_allclose(rows[[0, 3]], _encodec().fit_transform(good), rtol=1e-5)
 
 
 def test_more_quantisers_than_there_are(passes):

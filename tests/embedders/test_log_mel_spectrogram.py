@@ -88,11 +88,6 @@ def test_extreme_floors_give_finite_numbers(parameters):
     assert np.isfinite(front_end.transform([np.zeros(9)])).all()
 
 
-def test_samples_too_large_for_float32_raise(tone):
-    with pytest.raises(RecordingError, match=r"Recording 1: .*reach 1e\+20.*scale them"):
-        LogMelSpectrogram().transform([tone, 1e20 * tone])
-
-
 def test_files_are_resampled_to_the_rate_of_the_analysis(tmp_path, tone):
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone, 16000, subtype="FLOAT")

@@ -224,17 +224,6 @@ def test_recordings_are_resampled_to_the_rate_of_the_network(passes):
 # Unusable input
 
 
-def test_unusable_recordings_do_not_affect_others(tmp_path):
-    good = _voices(0.3, 0.6)
-    mixed = [good[0], str(tmp_path / "absent.wav"), np.array([np.nan, 0.0]), good[1]]
-    with pytest.raises(RecordingError, match=r"Recording 1: .*absent\.wav"):
-        _wavlm().fit_transform(mixed)
-    with pytest.warns(UserWarning, match=r"recording 1: .*recording 2: "):
-        rows = _wavlm(on_error="nan").fit_transform(mixed)
-    assert np.isnan(rows[1:3]).all()
-    np.testing.assert_allclose(rows[[0, 3]], _wavlm().fit_transform(good), rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("loudness", "dtype", "says"),
     [(1e30, "float32", r"reach 1e\+30, too large"), (1e6, "float16", r"not finite.*float16")],

@@ -19,6 +19,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from transformers import AutoModel, AutoTokenizer
 
+from hostile_recordings import TRANSCRIPTS
 from sklearn_ser import EmbeddingStore, LayerSelector, TextEmbedder
 from sklearn_ser.backbones._text import TextBackbone
 from small_text_networks import (
@@ -196,17 +197,7 @@ def test_input_that_is_not_a_sequence_of_transcripts_raises(X, says):
 
 @pytest.mark.parametrize(
     ("missing", "says"),
-    [
-        (None, r"missing \(None\)"),
-        (np.nan, r"missing \(nan\)"),
-        (np.float32("nan"), r"missing \(nan\)"),
-        (pd.NA, r"missing \(<NA>\)"),
-        (pd.NaT, r"missing \(NaT\)"),
-        (7, r"of type int, not str \(7\)"),
-        (b"no", r"of type bytes, not str \(b'no'\)"),
-        (["no"], r"of type list, not str \(\['no'\]\)"),
-        ("\ud800", r"not valid Unicode: '\\ud800'"),
-    ],
+    [pytest.param(*case, id=name) for name, case in TRANSCRIPTS.items() if case[1] is not None],
 )
 def test_missing_values_are_named_or_give_nan(missing, says, passes):
     texts = [SENTENCES[0], missing, SENTENCES[2], missing]
@@ -222,6 +213,14 @@ def test_missing_values_are_named_or_give_nan(missing, says, passes):
     assert len(warned) == 1
     assert np.isnan(rows[[1, 3]]).all()
     np.testing.assert_allclose(rows[[0, 2]], _bert().fit_transform(texts[::2]), rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:1 transcript.* truncated")
+def test_odd_transcripts_are_embedded_as_if_alone():
+    odd = [text for text, says in TRANSCRIPTS.values() if says is None]
+    rows = _bert().fit_transform([SENTENCES[0], *odd])
+    for text, row in zip(odd, rows[1:], strict=True):
+        np.testing.assert_allclose(row, _bert().fit_transform([text])[0], rtol=1e-4, atol=1e-5)
 
 
 def test_many_bad_transcripts_are_counted():
