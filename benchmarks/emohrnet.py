@@ -40,7 +40,9 @@ METRICS = {
 # Parameters that `--without` sets.
 ABLATIONS = {
     "spec_augment": {"n_frequency_masks": 0, "n_time_masks": 0},
+    "warp": {"band_shift": 0, "time_stretch": 0},
     "mixup": {"mixup": 0},
+    "label_smoothing": {"label_smoothing": 0},
     "crop": {"crop": 1},
     "noise": {"noise": 0},
     "shifts": {"n_shifts": 1},
@@ -68,6 +70,9 @@ def parse():
     parser.add_argument("--weight-decay", type=float, default=1e-2)
     parser.add_argument("--mixup", type=float)
     parser.add_argument("--noise", type=float, help="probability of noise in training")
+    parser.add_argument(
+        "--parameters", type=json.loads, default={}, help="others of EmoHRNetClassifier, as JSON"
+    )
     parser.add_argument("--without", nargs="*", choices=list(ABLATIONS), default=[])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--folds", type=int, nargs="+", help="only these, to try things out")
@@ -104,6 +109,7 @@ def classifier(arguments, seed):
     for name in ("mixup", "noise"):
         if getattr(arguments, name) is not None:
             parameters[name] = getattr(arguments, name)
+    parameters |= arguments.parameters
     for ingredient in arguments.without:
         parameters |= ABLATIONS[ingredient]
     return EmoHRNetClassifier(**parameters)

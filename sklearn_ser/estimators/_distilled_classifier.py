@@ -3,7 +3,6 @@
 from functools import partial
 from numbers import Real
 
-import numpy as np
 import torch
 from sklearn.callback import with_callbacks
 from torch.nn import functional
@@ -11,7 +10,7 @@ from torch.nn import functional
 from sklearn_ser._sklearn import HasMethods, Interval, fit_context
 from sklearn_ser.distillation._teacher_estimator import predict_teacher_proba
 from sklearn_ser.nn import softened_divergence
-from sklearn_ser.training import TorchClassifier, encode_classes
+from sklearn_ser.training import TorchClassifier, encode_classes, smooth_labels
 
 from ._distilled import DistilledEstimator, EncodedTargets, parameter_constraints, suggest
 
@@ -402,10 +401,7 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
             training_set, weights = encode_classes(
                 self, range(n_recordings), y, sample_weight, groups, skip=skip
             )
-        targets = training_set.targets
-        spread = self.label_smoothing * targets.mean(axis=1, keepdims=True)
-        targets = (1 - self.label_smoothing) * targets + spread
-        training_set = training_set._replace(targets=targets.astype(np.float32))
+        training_set = smooth_labels(training_set, self.label_smoothing)
         weights = weights / weights[training_set.positions].mean()
         return EncodedTargets(training_set, self._plan(training_set), weights)
 

@@ -17,8 +17,9 @@ from sklearn_ser.nn import (
     crop_spectrograms,
     mask_spectrograms,
     mix_up,
+    warp_spectrograms,
 )
-from sklearn_ser.training import TorchClassifier, callback_data, encode_classes
+from sklearn_ser.training import TorchClassifier, callback_data, encode_classes, smooth_labels
 
 from ._spectrograms import check_spectrograms, moments
 
@@ -28,7 +29,8 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
 
     The network has parallel branches at four resolutions, which exchange features after each
     stage. It is trained from scratch with the cross-entropy loss and Adam. Training spectrograms
-    are augmented by cropping, mixup, masking and optionally noise.
+    are augmented by cropping, mixup, masking, and optionally by shifts of the bands, changes of the
+    speaking rate and noise.
 
     Parameters
     ----------
@@ -53,12 +55,22 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         Number of time masks (SpecAugment) for each recording. 0 disables them.
     time_mask_width : float, default=0.2
         Maximum width of a time mask, as a fraction of all frames.
+    mask_ramp : float, default=0.0
+        Fraction of the training over which the widths of the masks increase linearly from zero.
+    band_shift : float, default=0.0
+        Maximum shift of the bands of a recording in training, up or down, as a fraction of all
+        bands. It resembles another pitch. 0 disables shifts.
+    time_stretch : float, default=0.0
+        Maximum change of the duration of a recording in training, as a natural logarithm: 0.05
+        makes it up to 5 % longer or shorter. 0 disables changes.
     mixup : float, default=0.2
         Both parameters of the beta distribution from which the mixing weights of mixup are drawn.
         0 disables mixup.
     noise : float, default=0.0
         Probability of adding white noise to a recording in training, 15 to 60 dB below its
         maximum. It makes predictions more robust to noise.
+    label_smoothing : float, default=0.0
+        Share of each label that is spread evenly over all classes.
     n_shifts : int, default=5
         Number of shifts in time, at most 20, over which the probabilities are averaged in
         prediction. They are a fortieth of the frames apart, and the rest is filled with silence.
@@ -75,7 +87,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         Decoupled weight decay, as in AdamW. 0 is plain Adam.
     schedule : {"cosine", None}, default="cosine"
         Learning rate schedule: "cosine" decreases the learning rate to zero over `max_epochs`;
-        None keeps it constant.
+        None keeps it constant. With both it increases over the first twentieth of the steps.
     classes : array-like of shape (n_classes,), default=None
         Sorted names of the columns of `y`, if it is an array of shares. Other targets have names
         of their own. It is a parameter of the constructor, unlike that of scikit-learn's
@@ -204,12 +216,17 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         "frequency_mask_width": [Interval(Real, 0, 1, closed="both")],
         "n_time_masks": [Interval(Integral, 0, None, closed="left")],
         "time_mask_width": [Interval(Real, 0, 1, closed="both")],
+        "mask_ramp": [Interval(Real, 0, 1, closed="both")],
+        "band_shift": [Interval(Real, 0, 1, closed="both")],
+        "time_stretch": [Interval(Real, 0, 1, closed="both")],
         "mixup": [Interval(Real, 0, None, closed="left")],
         "noise": [Interval(Real, 0, 1, closed="both")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "n_shifts": [Interval(Integral, 1, 20, closed="both")],
         # Batch normalisation is undefined for a single recording.
         "batch_size": [Interval(Integral, 2, None, closed="left")],
     }
+    _warmup = 0.05
 
     def __init__(
         self,
@@ -222,8 +239,12 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         frequency_mask_width=0.125,
         n_time_masks=2,
         time_mask_width=0.2,
+        mask_ramp=0.0,
+        band_shift=0.0,
+        time_stretch=0.0,
         mixup=0.2,
         noise=0.0,
+        label_smoothing=0.0,
         n_shifts=5,
         max_epochs=50,
         batch_size=16,
@@ -249,8 +270,12 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         self.frequency_mask_width = frequency_mask_width
         self.n_time_masks = n_time_masks
         self.time_mask_width = time_mask_width
+        self.mask_ramp = mask_ramp
+        self.band_shift = band_shift
+        self.time_stretch = time_stretch
         self.mixup = mixup
         self.noise = noise
+        self.label_smoothing = label_smoothing
         self.n_shifts = n_shifts
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -303,6 +328,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         data = callback_data(X, y, sample_weight)
         spectrograms = check_spectrograms(self, X, y, reset=not self._is_warm_start)
         training_set, weights = encode_classes(self, spectrograms, y, sample_weight, groups)
+        training_set = smooth_labels(training_set, self.label_smoothing)
         if not self._is_warm_start:
             self.n_bands_ = spectrograms.shape[1]
             self.mean_, self.scale_ = moments(spectrograms, weights)
@@ -335,21 +361,29 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         )
         return OnnxStep(module, "spectrograms", shape, "probabilities", classes=self.classes_)
 
-    def _augment(self, inputs, targets, generator):
+    def _augment(self, inputs, targets, progress, generator):
         spectrograms = inputs[:, 0]
+        if self.band_shift or self.time_stretch:
+            spectrograms = warp_spectrograms(
+                spectrograms,
+                generator,
+                band_shift=self.band_shift,
+                time_stretch=self.time_stretch,
+            )
         if self.noise:
             spectrograms = add_noise(spectrograms, generator, share=self.noise)
         if self.mixup:
             spectrograms, targets = mix_up(spectrograms, targets, generator, alpha=self.mixup)
         if self.crop < 1:
             spectrograms = crop_spectrograms(spectrograms, generator, share=self.crop)
+        width = min(1.0, progress / self.mask_ramp) if self.mask_ramp else 1.0
         spectrograms = mask_spectrograms(
             spectrograms,
             generator,
             n_frequency_masks=self.n_frequency_masks,
-            frequency_mask_width=self.frequency_mask_width,
+            frequency_mask_width=width * self.frequency_mask_width,
             n_time_masks=self.n_time_masks,
-            time_mask_width=self.time_mask_width,
+            time_mask_width=width * self.time_mask_width,
         )
         return spectrograms[:, None], targets
 

@@ -21,7 +21,13 @@ from .losses import concordance_loss, distillation_loss, softened_divergence
 from .low_rank import LowRankLinear, add_adapters
 from .pooling import POOLINGS, merge_statistics, pool_frames
 from .precision import exact_convolutions
-from .spec_augment import add_noise, crop_spectrograms, mask_spectrograms, mix_up
+from .spec_augment import (
+    add_noise,
+    crop_spectrograms,
+    mask_spectrograms,
+    mix_up,
+    warp_spectrograms,
+)
 
 __all__ = [
     "BRANCH_SIZES",
@@ -53,4 +59,5 @@ __all__ = [
     "poincare",
     "pool_frames",
     "softened_divergence",
+    "warp_spectrograms",
 ]

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 # Dynamic range of a log-mel spectrogram in dB: the default of `LogMelSpectrogram(top_db=)` and of
 # librosa.
@@ -94,6 +95,40 @@ def crop_spectrograms(spectrograms, generator, *, share):
     moved = spectrograms.gather(2, sources[:, None, :].expand(-1, n_bands, -1))
     silence = spectrograms.amin(dim=(1, 2), keepdim=True)
     return torch.where(kept[:, None, :], moved, silence)
+
+
+def warp_spectrograms(spectrograms, generator, *, band_shift, time_stretch):
+    """Shift the bands of each spectrogram, and stretch or compress it in time.
+
+    A shift by bands resembles another pitch and vocal tract, a stretch another speaking rate. The
+    middle of the recording stays where it is. Values between cells are interpolated linearly, and
+    values beyond the border are those of the border.
+
+    Parameters
+    ----------
+    spectrograms : Tensor of shape (n_spectrograms, n_bands, n_frames)
+        The batch.
+    generator : torch.Generator
+        Generator of the shifts and factors.
+    band_shift : float
+        Maximum shift, as a fraction of all bands. Shifts are uniformly distributed.
+    time_stretch : float
+        Maximum of the absolute value of the natural logarithm of the factor, which is uniformly
+        distributed. 0.05 changes the duration by about 5 %.
+
+    Returns
+    -------
+    warped : Tensor of shape (n_spectrograms, n_bands, n_frames)
+    """
+    draws = torch.rand(2, len(spectrograms), generator=generator, device=generator.device) * 2 - 1
+    maps = spectrograms.new_zeros(len(spectrograms), 2, 3)
+    maps[:, 0, 0] = torch.exp(draws[0] * time_stretch)
+    maps[:, 1, 1] = 1
+    maps[:, 1, 2] = draws[1] * 2 * band_shift  # the bands extend from -1 to 1
+    images = spectrograms[:, None]
+    grid = functional.affine_grid(maps, images.shape, align_corners=False)
+    warped = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return warped[:, 0]
 
 
 def add_noise(spectrograms, generator, *, share):

@@ -304,6 +304,26 @@ def weighted_targets(shares, weights, *, classes, class_weight):
     return (shares * scaled[:, np.newaxis]).astype(np.float32)
 
 
+def smooth_labels(training_set, label_smoothing):
+    """Spread a share of each label evenly over all classes.
+
+    Parameters
+    ----------
+    training_set : TrainingSet
+        Its targets are weighted shares of the classes. Weights are not changed.
+    label_smoothing : float
+        Share to spread.
+
+    Returns
+    -------
+    smoothed : TrainingSet
+    """
+    targets = training_set.targets
+    spread = label_smoothing * targets.mean(axis=1, keepdims=True)
+    smoothed = (1 - label_smoothing) * targets + spread
+    return training_set._replace(targets=smoothed.astype(np.float32))
+
+
 def _class_weighted(shares, weights, *, classes, class_weight):
     """Multiply the weight of each recording by the mean of the weights of its classes."""
     rows = np.flatnonzero(weights)

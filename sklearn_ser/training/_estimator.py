@@ -2,6 +2,7 @@
 
 import weakref
 from copy import deepcopy
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -101,7 +102,8 @@ class TorchEstimator(CallbackSupportMixin, Estimator):
       negative loss;
     - `_optimizer(module)`: return an optimizer, with any number of parameter groups; by default
       AdamW;
-    - `_augment(inputs, targets, generator)`: return an augmented batch.
+    - `_augment(inputs, targets, progress, generator)`: return an augmented batch. Progress is the
+      fraction of the steps already taken.
 
     Examples
     --------
@@ -382,7 +384,7 @@ class TorchEstimator(CallbackSupportMixin, Estimator):
             schedule=self.schedule,
             warmup=self._warmup,
             dtype=choose_dtype(self.dtype, device),
-            augment=self._augment and (lambda *batch: self._augment(*batch, generator)),
+            augment=self._augment and partial(self._augment, generator=generator),
             score=self._score,
             report=report,
         )

@@ -33,7 +33,8 @@ class TrainingConfig(NamedTuple):
     dtype : torch.dtype, default=torch.float32
         Precision of autocast; weights stay float32.
     augment : callable, default=None
-        ``augment(inputs, targets)`` returns the augmented batch, on the device.
+        ``augment(inputs, targets, progress)`` returns the augmented batch, on the device. Progress
+        is the fraction of the steps already taken.
     score : callable, default=None
         ``score(outputs, targets)`` returns the score of the validation set; higher is better.
     max_gradient : float, default=None
@@ -156,7 +157,8 @@ class Net(NeuralNet):
         """Take one step of the optimizer."""
         inputs, targets = to_tensor(batch, device=self.device)
         if self.config.augment is not None:
-            inputs, targets = self.config.augment(inputs, targets)
+            progress = self.step_ / self.n_steps_
+            inputs, targets = self.config.augment(inputs, targets, progress)
         loss = self.get_loss(self.infer(inputs), targets)
         self.scaler_.scale(loss).backward()
         self._step()

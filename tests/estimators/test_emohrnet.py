@@ -64,6 +64,7 @@ def test_probabilities_are_averaged_over_shifts(fitted, spectrograms):
 def test_each_augmentation_can_be_disabled(spectrograms):
     X, _ = spectrograms
     off = {"crop": 1, "n_frequency_masks": 0, "n_time_masks": 0, "mixup": 0, "noise": 0}
+    off |= {"band_shift": 0, "time_stretch": 0}
     inputs = torch.from_numpy(X[:4, np.newaxis])
     targets = torch.eye(4)
     classifier = small(**off)
@@ -73,14 +74,38 @@ def test_each_augmentation_can_be_disabled(spectrograms):
         "n_time_masks": 2,
         "mixup": 0.4,
         "noise": 1.0,
+        "band_shift": 0.1,
+        "time_stretch": 0.1,
     }.items():
         draws = torch.Generator().manual_seed(1)
-        unchanged, same = classifier._augment(inputs, targets, draws)
+        unchanged, same = classifier._augment(inputs, targets, 0.0, draws)
         assert torch.equal(unchanged, inputs)
         assert torch.equal(same, targets)
-        changed, _ = small(**off | {name: on})._augment(inputs, targets, draws)
+        changed, _ = small(**off | {name: on})._augment(inputs, targets, 0.0, draws)
         assert changed.shape == inputs.shape
         assert not torch.equal(changed, inputs)
+
+
+def test_masks_grow_until_the_end_of_the_ramp(spectrograms):
+    X, _ = spectrograms
+    inputs = torch.from_numpy(X[:1]).expand(64, -1, -1)[:, None]
+    classifier = small(crop=1, mixup=0, mask_ramp=0.5, n_frequency_masks=1, n_time_masks=1)
+
+    def n_masked(progress):
+        draws = torch.Generator().manual_seed(1)
+        masked, _ = classifier._augment(inputs, torch.eye(64), progress, draws)
+        return int((masked != inputs).sum())
+
+    assert n_masked(0.0) == 0 < n_masked(0.25) < n_masked(0.5) == n_masked(1.0)
+
+
+def test_label_smoothing_moves_probabilities_towards_uniform(spectrograms):
+    X, y = spectrograms
+    plain = small(max_epochs=20, mixup=0).fit(X, y).predict_proba(X)
+    smoothed = small(max_epochs=20, mixup=0, label_smoothing=0.5).fit(X, y).predict_proba(X)
+    assert smoothed.max(axis=1).mean() < plain.max(axis=1).mean()
+    # The optimum is the smoothed label.
+    assert smoothed.max(axis=1).mean() == pytest.approx(1 - 0.5 / 2, abs=0.15)
 
 
 @pytest.mark.slow

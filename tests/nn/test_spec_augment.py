@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_ser import LogMelSpectrogram
-from sklearn_ser.nn import add_noise, crop_spectrograms, mask_spectrograms, mix_up
+from sklearn_ser.nn import (
+    add_noise,
+    crop_spectrograms,
+    mask_spectrograms,
+    mix_up,
+    warp_spectrograms,
+)
 
 MASKS = {
     "n_frequency_masks": 2,
@@ -29,6 +35,7 @@ ALL = {
     "mask": lambda x, generator: mask_spectrograms(x, generator, **MASKS),
     "crop": lambda x, generator: crop_spectrograms(x, generator, share=0.8),
     "noise": lambda x, generator: add_noise(x, generator, share=0.5),
+    "warp": lambda x, generator: warp_spectrograms(x, generator, band_shift=0.2, time_stretch=0.1),
     "mixup": lambda x, generator: mix_up(x, torch.eye(len(x)), generator, alpha=0.4)[0],
 }
 
@@ -108,6 +115,34 @@ def test_crops_are_shifted_windows_in_silence():
         assert row[places].tolist() == list(range(start, start + 45))
         moves.add((start, place))
     assert moves == {(start, place) for start in range(1, 7) for place in range(6)}
+
+
+def test_bands_are_shifted_by_up_to_the_maximum():
+    x = torch.arange(16.0)[:, None].expand(2000, 16, 3)
+    warped = warp_spectrograms(x, draws(), band_shift=0.25, time_stretch=0)
+    shifts = warped[:, 8, 1] - 8  # values are positions
+    assert shifts.min() == pytest.approx(-4, abs=0.02)
+    assert shifts.max() == pytest.approx(4, abs=0.02)
+    assert shifts.mean() == pytest.approx(0, abs=0.2)
+    moved = (x + shifts[:, None, None]).clamp(0, 15)
+    torch.testing.assert_close(warped, moved, atol=1e-4, rtol=0)
+
+
+def test_time_is_stretched_around_the_middle():
+    x = torch.arange(31.0).expand(500, 4, 31)
+    warped = warp_spectrograms(x, draws(), band_shift=0, time_stretch=0.2)
+    torch.testing.assert_close(warped[..., 15], x[..., 15], atol=1e-4, rtol=0)
+    factors = warped[:, 0, 20] - warped[:, 0, 19]  # frames of the recording for each new one
+    assert factors.log().min() == pytest.approx(-0.2, abs=0.01)
+    assert factors.log().max() == pytest.approx(0.2, abs=0.01)
+    expected = (15 + factors[:, None, None] * (x - 15)).clamp(0, 30)
+    torch.testing.assert_close(warped, expected, atol=1e-3, rtol=0)
+
+
+def test_a_warp_by_nothing_changes_nothing():
+    x = spectrograms()
+    warped = warp_spectrograms(x, draws(), band_shift=0, time_stretch=0)
+    torch.testing.assert_close(warped, x, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("frames", "share", "kept"), [(1, 0.5, 1), (3, 0.1, 1), (7, 1.0, 7)])

@@ -65,7 +65,7 @@ class Convolutional(TorchClassifier):
             nn.Linear(48, self.architecture_["n_classes"]),
         )
 
-    def _augment(self, inputs, targets, generator):
+    def _augment(self, inputs, targets, progress, generator):
         return inputs + torch.randn(inputs.shape, generator=generator), targets
 
 
