@@ -12,3 +12,21 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     while frame and frame.f_globals.get("__name__", "").startswith(_INTERNAL_MODULES):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level + 1)
+
+
+def warn_without_groups(choice: str, estimator: str) -> None:
+    """Warn that a choice within `fit` was made on speakers that were trained on.
+
+    Parameters
+    ----------
+    choice : str
+        What is held out instead of speakers.
+    estimator : str
+        Name of the class.
+    """
+    warn(
+        f"{choice}, because no groups reached {estimator}.fit: speakers of the training set are "
+        "scored, which favours what recognises them. Pass fit(X, y, groups=speakers). In a "
+        "pipeline or a search, call sklearn.set_config(enable_metadata_routing=True) first, and "
+        "pass groups=speakers to its fit."
+    )

@@ -82,7 +82,7 @@ PACKAGES = {
     "export": ({"_extras", "layers"}, LIGHT | {"sklearn", "torch", "onnx"}),
     "speakers": ({"_pickles", "_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),
     "metrics": ({"_shares", "_sklearn", "_targets"}, LIGHT | {"sklearn", "pandas"}),
-    "layers": ({"_pickles", "_sklearn", "_targets", "metrics"}, LIGHT | {"sklearn"}),
+    "layers": ({"_pickles", "_sklearn", "_targets", "_warnings", "metrics"}, LIGHT | {"sklearn"}),
     "inspection": (
         {"_extras", "_sklearn", "audio", "nn", "layers", "estimators", "metrics"},
         LIGHT | {"sklearn", "matplotlib", "torch"},

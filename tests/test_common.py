@@ -223,6 +223,15 @@ def expected_failures_of_networks(estimator):
     return failures | PRETRAINED_FAIL.get(type(estimator), {})
 
 
+# They ask for a score. For the others one epoch is enough.
+LEARNING = {
+    "check_class_weight_classifiers",
+    "check_classifiers_classes",
+    "check_classifiers_train",
+    "check_regressors_train",
+}
+
+
 @pytest.mark.slow
 @parametrize_with_checks(
     NETWORKS + REGRESSORS + PRETRAINED,
@@ -230,6 +239,8 @@ def expected_failures_of_networks(estimator):
     xfail_strict=False,
 )
 def test_scikit_learn_of_networks(estimator, check):
+    if check.func.__name__ not in LEARNING and hasattr(estimator, "max_epochs"):
+        estimator = clone(estimator).set_params(max_epochs=1)
     check(estimator)
 
 

@@ -26,6 +26,8 @@ from sklearn_ser.audio import (
     scale_pcm,
 )
 
+from ._next_step import check_next_step
+
 
 class ResolvedTransform(NamedTuple):
     """The computation that the parameters of a transformer describe.
@@ -84,8 +86,12 @@ class RecordingTransformer(TransformerMixin, Estimator):
         RecordingError
             If a file does not exist, is empty or is no regular file, or if a row of a table is
             not finite, unless ``on_error="nan"``. It lists all of them.
+        ValueError
+            If the output is 3-dimensional and the next step of a pipeline takes tables.
         """
-        self._resolve()
+        resolved = self._resolve()
+        if resolved.name_columns is None:
+            check_next_step(self, resolved.two_axes_remedy)
         self._check_recordings(X, reset=True)
         return self
 

@@ -9,6 +9,7 @@ from sklearn_ser._sklearn import Interval, StrOptions, check_feature_names_in, f
 from sklearn_ser.store import as_store
 
 from ._base import check_output_container, name_columns
+from ._next_step import check_next_step
 from ._pretrained import (
     LAYER_CONSTRAINTS,
     PRECISION_CONSTRAINTS,
@@ -198,9 +199,12 @@ class TextEmbedder(TransformerMixin, Estimator):
         Raises
         ------
         ValueError
-            If a transcript is missing or not text, unless ``on_error="nan"``.
+            If a transcript is missing or not text, unless ``on_error="nan"``; if the output is
+            3-dimensional and the next step of a pipeline takes tables.
         """
-        self._resolve()
+        resolved = self._resolve()
+        if resolved.name_columns is None:
+            check_next_step(self, resolved.two_axes_remedy)
         self._check_transcripts(X, reset=True)
         return self
 

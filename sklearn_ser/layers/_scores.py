@@ -20,6 +20,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_ser._targets import check_labels, check_not_missing
+from sklearn_ser._warnings import warn_without_groups
 
 # By kind of target: the usual metric of the field, and the default of scikit-learn.
 DEFAULT_SCORING = {"classes": "balanced_accuracy", "continuous": "r2"}
@@ -85,7 +86,8 @@ def splits_by_groups(cv):
 def make_splits(cv, layers, column, kind, metadata):
     """Return the pairs of training and test indices, which are the same for every layer.
 
-    If `cv` is a number or None and `metadata` has groups, the splits keep groups together.
+    If `cv` is a number or None, the splits keep groups together. Without groups in `metadata`,
+    they split by recordings, with a warning.
     """
     groups = metadata.get("groups")
     if groups is None and splits_by_groups(cv):
@@ -94,6 +96,8 @@ def make_splits(cv, layers, column, kind, metadata):
             "pipeline or a search, call sklearn.set_config(enable_metadata_routing=True) and pass "
             "groups to its fit."
         )
+    if groups is None and (cv is None or isinstance(cv, Integral)):
+        warn_without_groups('layer="best" scores layers on recordings', "LayerSelector")
     if groups is not None:
         check_consistent_length(layers, groups)
         if cv is None or isinstance(cv, Integral):

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state, gen_batches
 
 from sklearn_ser._pickles import Estimator
 from sklearn_ser._sklearn import Interval, StrOptions
-from sklearn_ser._warnings import warn
+from sklearn_ser._warnings import warn, warn_without_groups
 from sklearn_ser.backbones import choose_device, choose_dtype
 from sklearn_ser.nn import exact_convolutions
 
@@ -410,6 +410,10 @@ class TorchEstimator(CallbackSupportMixin, Estimator):
     def _hold_out(self, positions, strata, groups, seed):
         """Return the first split that leaves each class in the training set."""
         settings = {"test_size": self.validation_fraction, "random_state": seed}
+        if groups is None:
+            warn_without_groups(
+                "early_stopping=True holds out recordings, not speakers", type(self).__name__
+            )
         if groups is not None:
             splitter = GroupShuffleSplit(_N_DRAWS, **settings)
         elif strata is not None:

@@ -206,6 +206,15 @@ def test_folds_from_an_iterator_are_used_for_every_target(layers, dimensions):
     np.testing.assert_array_equal(once.layer_scores_, again.layer_scores_)
 
 
+def test_best_without_groups_warns_unless_cv_is_a_splitter(layers, emotions, recwarn):
+    with pytest.warns(UserWarning, match=r"scores layers on recordings.*groups=speakers"):
+        LayerSelector("best").fit(layers, emotions)
+    recwarn.clear()
+    LayerSelector("best", cv=StratifiedKFold(2)).fit(layers, emotions)
+    LayerSelector("best").fit(layers, emotions, groups=np.arange(len(emotions)) % 5)
+    assert not recwarn.list
+
+
 def test_ties_give_the_lowest_layer(layers, emotions):
     layers[:, 1] = layers[:, 2]
     assert LayerSelector("best").fit(layers, emotions).best_layer_ == 1

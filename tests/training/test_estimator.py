@@ -421,6 +421,17 @@ def test_early_stopping_holds_out_whole_speakers(blobs):
     assert len(fitted.validation_) + len(fitted.training_) == len(y)
 
 
+def test_early_stopping_without_speakers_warns_how_to_pass_them(blobs, recwarn):
+    X, y = blobs
+    with pytest.warns(UserWarning, match=r"no groups reached SmallClassifier.*routing=True"):
+        SmallClassifier(early_stopping=True, max_epochs=1).fit(X, y)
+    recwarn.clear()
+    stopping = SmallClassifier(early_stopping=True, max_epochs=1, validation_fraction=0.5)
+    stopping.fit(X, y, groups=np.arange(len(y)) % 4)
+    SmallClassifier(max_epochs=1).fit(X, y)
+    assert not recwarn.list
+
+
 def test_early_stopping_without_speakers_holds_out_a_share_of_each_class(blobs):
     X, y = blobs
     fitted = _Spy(early_stopping=True, validation_fraction=0.2).fit(X, y)
