@@ -6,6 +6,7 @@ python benchmarks/linear_baseline.py --emodb path/to/emodb --ravdess path/to/rav
 import argparse
 
 import numpy as np
+import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -76,6 +77,9 @@ def report(name, corpus, folds):
             f"{np.mean(random):.3f} +- {np.std(random, ddof=1):.3f} random split",
             flush=True,
         )
+        if grid is None:
+            shares = pd.crosstab(y, predicted, normalize="index").round(2)
+            print(shares.to_string(), flush=True)
 
 
 def main():

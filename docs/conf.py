@@ -1,12 +1,16 @@
 """Sphinx configuration: numpydoc, sphinx-gallery, the pydata theme."""
 
+import os
 import re
 import warnings
 from importlib.metadata import version as version_of
 
 import matplotlib as mpl
+from sphinx_gallery.sorting import ExplicitOrder
 
 mpl.use("Agg")
+# The examples, which run in other processes, print no bars of files being written.
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 project = "sklearn_ser"
 author = "The sklearn_ser developers"
@@ -40,7 +44,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "parallel": 2,  # examples at once
     "abort_on_example_error": True,
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": ExplicitOrder(["plot_quickstart.py", "*"]),
     "default_thumb_file": None,
 }
 # Matplotlib's figures are shown by the gallery, not by a window.

@@ -80,6 +80,7 @@ for turn in turns:
     axis.text(middle, 1.03, f"{turn['speaker']}: {turn['emotion']}", ha="center", fontsize=8)
 axis.set(xlabel="time (s)", ylabel="probability", xlim=(0, time), ylim=(0, 1))
 figure.legend(loc="outside lower center", ncols=3)
+plt.show()
 
 # %%
 # Turns that are known, such as those of a diarisation, are a data frame of the same kind.
@@ -88,6 +89,3 @@ turns = pd.DataFrame(turns).assign(path=str(call))
 turns["predicted"] = classifier.predict(turns[["path", "start", "end"]])
 print(turns[["start", "end", "speaker", "emotion", "predicted"]].round(1).to_string(index=False))
 print(f"{(turns['predicted'] == turns['emotion']).sum()} of {len(turns)} turns are right")
-
-figure.savefig("timeline.png", dpi=100)
-plt.show()
