@@ -50,9 +50,9 @@ _SPEECHBRAIN_NETWORKS = {
     tdnn_channels: [32, 32, 32, 32, 48]
     tdnn_kernel_sizes: [5, 3, 3, 1, 1]
     tdnn_dilations: [1, 2, 3, 1, 1]
-    lin_neurons: 20""",
+    lin_neurons: N_DIMS""",
         "classifier": """!new:speechbrain.lobes.models.Xvector.Classifier
-    input_shape: [null, null, 20]
+    input_shape: [null, null, N_DIMS]
     lin_neurons: 20
     out_neurons: !ref <out_n_neurons>""",
     },
@@ -65,9 +65,9 @@ _SPEECHBRAIN_NETWORKS = {
     dilations: [1, 2, 3, 4, 1]
     attention_channels: 16
     se_channels: 16
-    lin_neurons: 12""",
+    lin_neurons: N_DIMS""",
         "classifier": """!new:speechbrain.lobes.models.ECAPA_TDNN.Classifier
-    input_size: 12
+    input_size: N_DIMS
     out_neurons: !ref <out_n_neurons>""",
     },
 }
@@ -89,7 +89,7 @@ def need_speechbrain():
             del sys.modules[module_name]
 
 
-def save_speechbrain(name, folder):
+def save_speechbrain(name, folder, n_dims=None):
     """Save a small network as SpeechBrain's speaker encoders are on the hub, by SpeechBrain.
 
     Weights are random, and so is what batch normalisation remembers of training.
@@ -99,6 +99,7 @@ def save_speechbrain(name, folder):
 
     folder.mkdir(parents=True, exist_ok=True)
     text = _SPEECHBRAIN.format(folder=folder, **_SPEECHBRAIN_NETWORKS[name])
+    text = text.replace("N_DIMS", str(n_dims or {"xvector": 20, "ecapa": 12}[name]))
     (folder / "hyperparams.yaml").write_text(text)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
