@@ -44,7 +44,13 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "parallel": 2,  # examples at once
     "abort_on_example_error": True,
-    "within_subsection_order": ExplicitOrder(["plot_quickstart.py", "*"]),
+    "within_subsection_order": ExplicitOrder(
+        [
+            f"plot_{name}.py"
+            for name in ("quickstart", "timeline", "layer_analysis", "hyfuse", "distilled")
+        ]
+        + ["*"]
+    ),
     "default_thumb_file": None,
 }
 # Matplotlib's figures are shown by the gallery, not by a window.

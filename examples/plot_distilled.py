@@ -112,10 +112,10 @@ EMODB = pd.DataFrame(
     index=targets,
 )
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True, layout="constrained")
-found.plot.bar(ax=axes[0], rot=0, legend=False, ylabel="CCC, speakers held out", ylim=(0, 1))
+found.plot.bar(ax=axes[0], rot=0, legend=False, ylabel="CCC, speakers held out", ylim=(0, 1.2))
 axes[0].set_title("An untrained teacher, synthetic voices")
 EMODB.plot.bar(ax=axes[1], rot=0)
-axes[1].legend(loc="lower right")
+axes[1].legend(loc="upper center", ncols=3)
 axes[1].set_title("Whisper base, Emo-DB")
 plt.show()
 

@@ -91,10 +91,11 @@ print(recalls.round(3))
 # Both depend on the same few speakers, so they are compared by the confidence interval of their
 # difference, from a bootstrap over speakers.
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(11, 3.6), width_ratios=(1.4, 1), layout="constrained")
 recalls.plot.bar(ax=axes[0], rot=0, ylabel="recall, speakers held out", ylim=(0, 1.2))
-axes[0].axhline(1 / len(corpus.target_names), color="grey", linestyle=":", label="chance")
-axes[0].legend(loc="upper center", ncols=3)
+axes[0].axhline(1 / len(corpus.target_names), color="grey", linestyle=":")
+axes[0].legend(loc="upper center", ncols=2)
+axes[0].set_title("Dotted: chance")
 for position, test in enumerate(tests):
     difference, low, high = paired_difference(
         unweighted_average_recall,
@@ -115,8 +116,9 @@ plt.show()
 
 # %%
 # On complete recordings, the fusion is about as accurate as logistic regression. If a block is
-# missing, it is more accurate: its loss makes each block a classifier of its own. The benchmarks
-# find the same for Whisper, GE2E and Lyra's SoundStream on Emo-DB and RAVDESS.
+# missing in half of them, it is about four points more accurate, without "level" clearly so: its
+# loss makes each block a classifier of its own. The benchmarks find the same for Whisper, GE2E and
+# Lyra's SoundStream on Emo-DB and RAVDESS.
 
 # %%
 # Points on the Poincaré disk
