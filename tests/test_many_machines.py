@@ -149,7 +149,9 @@ def test_ray_on_two_processes(monkeypatch):
     monkeypatch.setattr(ray, "init", lambda: init(num_cpus=2, include_dashboard=False))
     try:
         (block,) = re.findall(
-            r"^```py\n(import ray\n.*?)^```$", MANY_MACHINES.read_text(), re.M | re.S
+            r"^```{code-block} python\n(import ray\n.*?)^```$",
+            MANY_MACHINES.read_text(),
+            re.M | re.S,
         )
         exec(block, names)
     finally:
