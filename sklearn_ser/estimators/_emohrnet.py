@@ -87,7 +87,9 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         Decoupled weight decay, as in AdamW. 0 is plain Adam.
     schedule : {"cosine", None}, default="cosine"
         Learning rate schedule: "cosine" decreases the learning rate to zero over `max_epochs`;
-        None keeps it constant. With both it increases over the first twentieth of the steps.
+        None keeps it constant.
+    warmup : float, default=0.0
+        Fraction of the training over which the learning rate increases linearly from zero.
     classes : array-like of shape (n_classes,), default=None
         Sorted names of the columns of `y`, if it is an array of shares. Other targets have names
         of their own. It is a parameter of the constructor, unlike that of scikit-learn's
@@ -221,12 +223,12 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         "time_stretch": [Interval(Real, 0, 1, closed="both")],
         "mixup": [Interval(Real, 0, None, closed="left")],
         "noise": [Interval(Real, 0, 1, closed="both")],
+        "warmup": [Interval(Real, 0, 1, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "n_shifts": [Interval(Integral, 1, 20, closed="both")],
         # Batch normalisation is undefined for a single recording.
         "batch_size": [Interval(Integral, 2, None, closed="left")],
     }
-    _warmup = 0.05
 
     def __init__(
         self,
@@ -251,6 +253,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         learning_rate=1e-3,
         weight_decay=1e-2,
         schedule="cosine",
+        warmup=0.0,
         classes=None,
         class_weight=None,
         early_stopping=False,
@@ -282,6 +285,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.warmup = warmup
         self.classes = classes
         self.class_weight = class_weight
         self.early_stopping = early_stopping
@@ -341,6 +345,10 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
             }
         )
         return self._train(spectrograms[:, np.newaxis], training_set, data)
+
+    @property
+    def _warmup(self):
+        return self.warmup
 
     def _logits(self, X):
         return self._outputs(check_spectrograms(self, X, reset=False)[:, np.newaxis])

@@ -182,10 +182,13 @@ class TorchEstimator(CallbackSupportMixin, Estimator):
         )
 
     _augment: Any = None
-    _warmup = 0.0
     # A subclass that has the parameter can continue a training that was killed. Its optimizer needs
     # a `state_dict`.
     checkpoint: Any = None
+
+    @property
+    def _warmup(self) -> float:
+        return 0.0
 
     @property
     def _is_warm_start(self):

@@ -99,6 +99,14 @@ def test_masks_grow_until_the_end_of_the_ramp(spectrograms):
     assert n_masked(0.0) == 0 < n_masked(0.25) < n_masked(0.5) == n_masked(1.0)
 
 
+def test_the_learning_rate_warms_up(spectrograms):
+    history = small(max_epochs=4, warmup=0.5, schedule=None).fit(*spectrograms).history_
+    rates = np.array(history["learning_rate"])
+    assert (np.diff(rates[:2]) > 0).all()
+    assert rates[0] < 0.001
+    np.testing.assert_allclose(rates[2:], 0.001)
+
+
 def test_label_smoothing_moves_probabilities_towards_uniform(fitted, spectrograms):
     X, y = spectrograms
     parameters = fitted.get_params() | {"label_smoothing": 0.5}
