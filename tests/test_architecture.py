@@ -128,6 +128,10 @@ HEAVY |= {"matplotlib", "pandas", "polars", "pytest", "onnx"}
 MAY_BE_HEAVY_AT_IMPORT = {
     "nn": {"torch"},
     "backbones": {"torch"},
+    # What finds a network does not run it.
+    "backbones/__init__.py": set(),
+    "backbones/_checkpoint.py": set(),
+    "backbones/_search.py": set(),
     "training": {"torch"},
     "training/_loop.py": {"torch", "skorch"},  # the module that `fit` alone imports
     "distillation": {"torch"},

@@ -270,7 +270,13 @@ def _read_settings(path, version):
 
 
 def find_checkpoint(
-    model, *, layouts=(TRANSFORMERS,), revision=None, local_files_only=False, parameter="model"
+    model,
+    *,
+    layouts=(TRANSFORMERS,),
+    revision=None,
+    local_files_only=False,
+    parameter="model",
+    before_download=None,
 ):
     """Find a checkpoint in a folder or on the hub, and download it if it is not cached.
 
@@ -288,6 +294,8 @@ def find_checkpoint(
         If True, nothing is downloaded.
     parameter : str, default="model"
         Name of the parameter through which `model` was passed, for error messages.
+    before_download : callable, default=None
+        Called before a download, to raise an error if an extra is missing.
 
     Returns
     -------
@@ -331,6 +339,8 @@ def find_checkpoint(
         pass
     if local_files_only:
         raise OSError(_explain_missing(name, parameter, revision, "local_files_only=True"))
+    if before_download is not None:
+        before_download()
     try:
         return _download(name, layouts, revision, parameter, local_files_only=False)
     except CheckpointError:

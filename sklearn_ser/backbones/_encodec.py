@@ -7,19 +7,11 @@ import torch
 
 from sklearn_ser._extras import import_extra
 
-from ._checkpoint import Layout
 from ._codec import Codec, as_input, quantize_residuals
 from ._config import make_config
 from ._loading import get_cached, load_network
 from ._transformers import import_transformers
 from ._weights import load_state_dict_strict, read_tensors
-
-# The package's checkpoints have no configuration besides their file names.
-ENCODEC = Layout(
-    settings=(),
-    weights=(("encodec_24khz-*.th", "encodec_48khz-*.th"),),
-    origin="one with a checkpoint of the encodec package",
-)
 
 
 class EncodecCodec(Codec):

@@ -1,8 +1,5 @@
 """GE2E, the speaker encoder of Wan et al., with the weights and procedure of Resemblyzer."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -10,15 +7,9 @@ from torch.nn import functional as F
 from sklearn_ser.audio import mel_filterbank, mel_spectrogram, sample_window
 
 from ._base import AudioBackbone
-from ._checkpoint import CheckpointError, Layout
+from ._checkpoint import CheckpointError
 from ._loading import get_cached
 from ._weights import check_tensors, load_state_dict_strict, read_tensors
-
-GE2E = Layout(
-    settings=(),
-    weights=(("pretrained.pt",),),
-    origin="one with the GE2E checkpoint of Resemblyzer",
-)
 
 _N_MELS = 40
 _N_DIMS = 256
@@ -33,30 +24,6 @@ _PART_HOP = round(16000 / 1.3 / _HOP)
 _MIN_COVERAGE = 0.75
 # Number of parts in a batch: 10 MB of spectrograms.
 _PARTS_PER_BATCH = 400
-
-
-def find_ge2e():
-    """Return the checkpoint in the installed Resemblyzer, without importing the package.
-
-    Returns
-    -------
-    path : Path
-
-    Raises
-    ------
-    FileNotFoundError
-        If Resemblyzer is not installed.
-    """
-    package = importlib.util.find_spec("resemblyzer")
-    for folder in (package and package.submodule_search_locations) or ():
-        path = Path(folder) / "pretrained.pt"
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        "model='ge2e' is the file pretrained.pt of the package Resemblyzer, which is not "
-        "installed. Run `pip install --no-deps Resemblyzer` (its code is not run), or pass the "
-        "file or its folder: model='path/to/pretrained.pt'."
-    )
 
 
 class GE2EBackbone(AudioBackbone):

@@ -7,15 +7,9 @@ import torch
 
 from sklearn_ser._extras import import_extra
 
-from ._checkpoint import Layout
 from ._codec import Codec
 from ._weights import unreadable_error
 
-LYRA = Layout(
-    settings=("soundstream_encoder.tflite",),
-    weights=(("quantizer.tflite",),),
-    origin="a copy of Lyra's model_coeffs",
-)
 _FRAME = 320  # samples, 20 ms
 _BOOK_SIZE = 16  # codewords per stage (4 bits)
 _NO_CODE = -1  # the quantiser's code for an unused stage, decoded as zero

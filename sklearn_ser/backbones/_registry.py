@@ -1,4 +1,4 @@
-"""Find pretrained networks by name, and return the backbones that run them."""
+"""Open pretrained networks, and return the backbones that run them."""
 
 import os
 from collections.abc import Callable
@@ -6,12 +6,14 @@ from functools import partial
 
 from ._base import AudioBackbone
 from ._checkpoint import TEXT, TRANSFORMERS, Checkpoint, find_checkpoint
+from ._codec_registry import open_codec
 from ._device import choose_device, choose_dtype
-from ._ge2e import GE2E, GE2EBackbone, find_ge2e
+from ._ge2e import GE2EBackbone
 from ._head import HeadBackbone
 from ._loading import open_checkpoint
+from ._search import GE2E, find_network
 from ._speech import SpeechBackbone
-from ._speechbrain import SPEECHBRAIN, SpeechBrainBackbone, require_speechbrain
+from ._speechbrain import SpeechBrainBackbone
 from ._text import TextBackbone
 from ._wav2vec2 import Wav2Vec2Backbone
 from ._wav2vec2_xvector import Wav2Vec2XVectorBackbone
@@ -62,13 +64,40 @@ def load_backbone(
     ValueError
         If the model is of another family.
     """
-    find = partial(
-        find_checkpoint,
+    checkpoint = find_network(
+        model,
+        family=family,
         revision=revision,
         local_files_only=local_files_only,
         parameter=parameter,
     )
-    checkpoint, backbone_class = _FAMILIES[family](model, find)
+    return open_network(checkpoint, family=family, device=device, dtype=dtype, **settings)
+
+
+def open_network(checkpoint, *, family, device, dtype, **settings):
+    """Return the backbone of a checkpoint of recordings; weights are loaded at the first use.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Checkpoint returned by `find_network` or `find_codec`.
+    family : str
+        Expected family, see `load_backbone`, or "codec".
+    device, dtype, **settings
+        See `load_backbone`. Codecs are float32.
+
+    Returns
+    -------
+    backbone : AudioBackbone
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of another family.
+    """
+    if family == "codec":
+        return open_codec(checkpoint, device=choose_device(device))
+    backbone_class = _FAMILIES[family](checkpoint)
     device = choose_device(device)
     return open_checkpoint(
         backbone_class,
@@ -96,33 +125,23 @@ SPEECH_BACKBONES: dict[str, type[SpeechBackbone]] = {
 }
 
 
-def _choose_speech(model, find, *, only=None):
-    """Find a speech encoder, of a given family or any."""
-    checkpoint = find(model)
+def _choose_speech(checkpoint, *, only=None):
+    """Return the class of a speech encoder, of a given family or any."""
     backbone_class = only or SPEECH_BACKBONES.get(checkpoint.model_type, Wav2Vec2Backbone)
     _check_model_type(checkpoint, backbone_class.model_types)
-    return checkpoint, backbone_class
+    return backbone_class
 
 
-def _choose_head(model, find):
-    """Find a speech encoder with a classification or regression head."""
-    checkpoint = find(model)
+def _choose_head(checkpoint):
+    """Return the class of speech encoders with a classification or regression head."""
     _check_model_type(checkpoint, list(SPEECH_BACKBONES))
-    return checkpoint, HeadBackbone
+    return HeadBackbone
 
 
-def _choose_speaker(model, find):
-    """Find a speaker encoder."""
-    name = os.fspath(model)
-    if model == "ge2e":
-        return find(find_ge2e(), layouts=(GE2E,)), GE2EBackbone
-    if name.startswith("speechbrain/") and not os.path.exists(name):
-        require_speechbrain()  # before the download
-    # SpeechBrain first, because its models also have a config.json.
-    checkpoint = find(model, layouts=(SPEECHBRAIN, TRANSFORMERS, GE2E))
+def _choose_speaker(checkpoint):
+    """Return the class of a speaker encoder."""
     if checkpoint.layout is not TRANSFORMERS:
-        is_ge2e = checkpoint.layout is GE2E
-        return checkpoint, GE2EBackbone if is_ge2e else SpeechBrainBackbone
+        return GE2EBackbone if checkpoint.layout is GE2E else SpeechBrainBackbone
     _check_model_type(
         checkpoint,
         [model_type for model_type in Wav2Vec2Backbone.model_types if model_type != "hubert"],
@@ -134,12 +153,11 @@ def _choose_speaker(model, find):
             "for each recording: choose a model for speaker verification, such as "
             "'microsoft/wavlm-base-plus-sv', or use WavLMEmbedder or HubertEmbedder for its layers."
         )
-    return checkpoint, Wav2Vec2XVectorBackbone
+    return Wav2Vec2XVectorBackbone
 
 
-# Family -> function from the model's name and a function that finds checkpoints, to the checkpoint
-# and the class of its backbone.
-_FAMILIES: dict[str, Callable[..., tuple[Checkpoint, type[AudioBackbone]]]] = {
+# Family -> function from a checkpoint to the class of its backbone.
+_FAMILIES: dict[str, Callable[[Checkpoint], type[AudioBackbone]]] = {
     "wav2vec2": partial(_choose_speech, only=Wav2Vec2Backbone),
     "whisper": partial(_choose_speech, only=WhisperBackbone),
     "speech": _choose_speech,

@@ -9,16 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._checkpoint import Layout
 from ._codec import Codec, as_input, quantize_residuals
 from ._loading import get_cached
 from ._weights import check_tensors, load_state_dict_strict, read_tensors
 
-SOUNDSTREAM = Layout(
-    settings=(),
-    weights=(("soundstream_variant_naturalspeech2.pt",),),
-    origin="one with the checkpoint of the soundstream package",
-)
 _STRIDES = (2, 4, 5, 5)
 _DILATIONS = (1, 3, 9)
 _WIDTH = 58  # channels of the first convolution

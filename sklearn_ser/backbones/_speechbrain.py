@@ -9,15 +9,9 @@ import torch
 from sklearn_ser._extras import import_extra
 
 from ._base import AudioBackbone
-from ._checkpoint import CheckpointError, Layout, read_settings
+from ._checkpoint import CheckpointError, read_settings
 from ._loading import build_network, get_cached
 from ._weights import read_tensors
-
-SPEECHBRAIN = Layout(
-    settings=("hyperparams.yaml",),
-    weights=(("embedding_model.ckpt",),),
-    origin="a speaker encoder of SpeechBrain",
-)
 
 
 class Architecture(NamedTuple):

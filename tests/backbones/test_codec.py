@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from sklearn_ser import CodecEmbedder, EmbeddingStore
 from sklearn_ser.backbones import Codec, load_codec, register_codec
-from sklearn_ser.backbones import _codec_registry as registry
+from sklearn_ser.backbones import _search as search
 from small_codecs import CODECS, make_codec, small_codec
 from small_networks import mostly_slow, small_network
 
@@ -215,16 +215,15 @@ def test_mimi_of_older_transformers(monkeypatch):
 def test_names_of_codecs_are_found_on_the_hub(monkeypatch):
     asked = []
 
-    def find(model, *, layouts, revision, local_files_only):
+    def find(model, *, revision, local_files_only, **others):
         asked.append((model, revision, local_files_only))
         raise OSError
 
-    monkeypatch.setattr(registry, "find_checkpoint", find)
-    monkeypatch.setattr(registry, "require_snac", lambda: None)
-    for name in registry._ON_THE_HUB:
+    monkeypatch.setattr(search, "find_checkpoint", find)
+    for name in search._ON_THE_HUB:
         with pytest.raises(OSError):  # noqa: PT011
             load_codec(name, device="cpu", revision="v1", local_files_only=True)
-    assert asked == [(hub_id, "v1", True) for hub_id in registry._ON_THE_HUB.values()]
+    assert asked == [(hub_id, "v1", True) for hub_id in search._ON_THE_HUB.values()]
 
 
 def test_an_unknown_name_lists_the_names():
@@ -258,9 +257,14 @@ def test_folder_with_several_checkpoints_raises(tmp_path):
 
 def test_missing_extra_raises_before_any_download(monkeypatch):
     monkeypatch.setattr("sklearn_ser._extras.import_module", _fail)
-    monkeypatch.setattr("sklearn_ser.backbones._checkpoint._download", None)
+    monkeypatch.setattr("sklearn_ser.backbones._checkpoint._download", _find_nothing)
     with pytest.raises(ImportError, match=r"pip install -c constraints\.txt '\.\[snac\]'"):
         CodecEmbedder("snac").fit(["no such recording.wav"])
+
+
+def _find_nothing(*args, local_files_only):
+    assert local_files_only
+    raise OSError
 
 
 def _fail(module):
@@ -297,7 +301,7 @@ class Toy(Codec):
 
 @pytest.fixture
 def toy(monkeypatch):
-    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(search, "_registered", {})
     calls = []
     register_codec("toy", lambda **settings: calls.append(settings) or Toy())
     return calls

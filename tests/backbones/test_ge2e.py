@@ -1,5 +1,6 @@
 """GE2E equals the published procedure, also in batches."""
 
+import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 
@@ -165,7 +166,7 @@ def test_revision_of_a_file_raises(checkpoint):
 def test_name_ge2e_finds_the_installed_file(checkpoint, tmp_path, monkeypatch):
     spec = ModuleSpec("resemblyzer", None, is_package=True)
     spec.submodule_search_locations = [str(checkpoint.parent)]
-    monkeypatch.setattr(_ge2e.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     monkeypatch.chdir(tmp_path)
     backbone = _load("ge2e")
     assert backbone.checkpoint.files == (checkpoint.resolve(),)

@@ -233,8 +233,12 @@ def test_failed_import_raises_before_any_download(monkeypatch):
     def fail(name):
         raise OSError("libcudart.so.13: cannot open shared object file")
 
+    def find_nothing(*args, local_files_only):
+        assert local_files_only
+        raise OSError
+
     monkeypatch.setattr(_extras, "import_module", fail)
     monkeypatch.setattr(_extras, "version", {"torch": "2.12.1", "torchaudio": "2.11.1"}.get)
-    monkeypatch.setattr(_checkpoint, "_download", None)
+    monkeypatch.setattr(_checkpoint, "_download", find_nothing)
     with pytest.raises(ImportError, match=r"pip install 'torchaudio==2\.11\.0' .*libcudart"):
         _load("speechbrain/spkrec-xvect-voxceleb")

@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sklearn_ser import CodecEmbedder, EmbeddingStore
-from sklearn_ser.backbones import _codec, _codec_registry, load_codec, register_codec
+from sklearn_ser.backbones import _codec, _search, load_codec, register_codec
 from sklearn_ser.datasets import load_emodb
 from small_codecs import CODECS, make_codec, small_codec
 from small_networks import mostly_slow
@@ -191,8 +191,8 @@ def test_missing_model_is_named_with_two_remedies(tmp_path, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(_codec_registry, "require_snac", lambda: None)
-    for name, hub_id in _codec_registry._ON_THE_HUB.items():
+    monkeypatch.setattr(_search, "_require_snac", lambda: None)
+    for name, hub_id in _search._ON_THE_HUB.items():
         with pytest.raises(OSError, match=rf"hf download {hub_id}.*path/to/folder"):
             CodecEmbedder(name).fit_transform(_voices(0.2))
 
@@ -280,7 +280,7 @@ class Rounding(_codec.Codec):
 
 
 def test_custom_codec_is_cached_under_its_name(tmp_path, monkeypatch, passes):
-    monkeypatch.setattr(_codec_registry, "_registered", {})
+    monkeypatch.setattr(_search, "_registered", {})
     recording = np.arange(16, dtype=np.float32) / 9
     for name in ("one", "two"):
         register_codec(name, lambda name=name, **settings: Rounding(name))

@@ -21,7 +21,7 @@ from sklearn_ser import (
     XVectorEmbedder,
 )
 from sklearn_ser._pickles import Estimator
-from sklearn_ser.backbones import Backbone, _codec_registry, _registry
+from sklearn_ser.backbones import Backbone, _registry, _search
 from sklearn_ser.embedders._pretrained import choose_layers
 from small_codecs import small_codec
 from small_networks import small_network
@@ -67,7 +67,7 @@ def count(monkeypatch):
         monkeypatch.setattr(module, name, noted)
 
     note(_registry, "find_checkpoint", "found")
-    note(_codec_registry, "find_checkpoint", "found")
+    note(_search, "find_checkpoint", "found")
     note(Backbone, "__init__", "built")
 
     def run(call):
