@@ -46,7 +46,7 @@ class Estimator(BaseEstimator):
 
     def __getstate__(self):
         """Return the attributes, with the version and format of the pickle."""
-        return {**super().__getstate__(), _VERSION_KEY: _version(), _FORMAT_KEY: FORMAT}
+        return {**super().__getstate__(), _VERSION_KEY: own_version(), _FORMAT_KEY: FORMAT}
 
     def __setstate__(self, state):
         """Set the attributes, and parameters that the pickle lacks to their defaults."""
@@ -56,14 +56,14 @@ class Estimator(BaseEstimator):
         if not isinstance(format_, int) or format_ > FORMAT:
             raise ValueError(
                 f"This {type(self).__name__} was pickled by sklearn_ser {version} in a format that "
-                f"sklearn_ser {_version()} can't read: install sklearn_ser {version}, or fit the "
-                "estimator again."
+                f"sklearn_ser {own_version()} can't read: install sklearn_ser {version}, or fit "
+                "the estimator again."
             )
-        if version != _version():
+        if version != own_version():
             warnings.warn(
                 InconsistentPackageVersionWarning(
                     estimator_name=type(self).__name__,
-                    current_sklearn_version=_version(),
+                    current_sklearn_version=own_version(),
                     original_sklearn_version=version,
                 ),
                 stacklevel=2,
@@ -84,12 +84,13 @@ class Estimator(BaseEstimator):
         """Return an error for a fitted state of another version that can't be used."""
         return ValueError(
             f"The fitted state of this {type(self).__name__} can't be used ({reason}). It was "
-            f"pickled by sklearn_ser {self.__dict__[_ORIGIN]}, and this is {_version()}: use the "
-            "same version, or fit the estimator again."
+            f"pickled by sklearn_ser {self.__dict__[_ORIGIN]}, and this is {own_version()}: use "
+            "the same version, or fit the estimator again."
         )
 
 
-def _version():
+def own_version():
+    """Return the version of this package."""
     return import_module(__package__).__version__
 
 

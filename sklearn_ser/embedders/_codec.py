@@ -3,8 +3,11 @@
 from numbers import Integral
 
 from sklearn_ser._sklearn import Interval, StrOptions
+from sklearn_ser.backbones import find_codec, registered_codec
+from sklearn_ser.store import as_store
 
 from ._base import RecordingTransformer
+from ._known_networks import recall_backbone
 from ._pretrained import FRAME_CONSTRAINTS, PRETRAINED_CONSTRAINTS, resolve_recording_embedder
 
 
@@ -217,13 +220,17 @@ class CodecEmbedder(RecordingTransformer):
         self.n_jobs = n_jobs
 
     def _load_backbone(self):
-        from sklearn_ser.backbones import load_codec
+        where = {"revision": self.revision, "local_files_only": self.local_files_only}
+        if registered_codec(self.model) is not None:
+            from sklearn_ser.backbones import load_codec
 
-        return load_codec(
-            self.model,
+            return load_codec(self.model, device=self.device, **where)
+        return recall_backbone(
+            find_codec(self.model, **where),
+            as_store(self.memory),
+            family="codec",
             device=self.device,
-            revision=self.revision,
-            local_files_only=self.local_files_only,
+            dtype="float32",
         )
 
     def _resolve(self):

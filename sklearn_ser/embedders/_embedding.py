@@ -73,7 +73,7 @@ def embed_recordings(
 
 
 class _DecodedRecording(NamedTuple):
-    """A preprocessed waveform, with its cache key and peak amplitude."""
+    """A waveform, with its cache key and peak amplitude."""
 
     waveform: np.ndarray
     key: str
@@ -142,19 +142,19 @@ class _Run:
         return [position for position in range(len(rows)) if position not in filled]
 
     def _read(self, recording):
-        backbone = self.pooler.backbone
+        rate = self.pooler.backbone.sampling_rate
         waveform = load_waveform(
             recording,
             sampling_rate=self.sampling_rate,
-            target_rate=backbone.sampling_rate,
+            target_rate=rate,
             channel=self.channel,
         )
         peak = check_amplitude(waveform)
         return _DecodedRecording(
-            waveform=backbone.prepare(waveform),
+            waveform=waveform,
             key=content_key(waveform) if self.stored is not None else "",
             peak=peak,
-            seconds=len(waveform) / backbone.sampling_rate,
+            seconds=len(waveform) / rate,
         )
 
     def _fill(self, rows, pending, recordings, files):
@@ -173,7 +173,8 @@ class _Run:
         if groups:
             self.progress.show()
         unique = [pending[group[0]] for group in groups]
-        for batch in self.pooler.encode([decoded.waveform for decoded in unique], self.last_layer):
+        waveforms = [self.pooler.backbone.prepare(decoded.waveform) for decoded in unique]
+        for batch in self.pooler.encode(waveforms, self.last_layer):
             if self.stored is not None:
                 self.stored.save({unique[index].key: pooled for index, pooled in batch.items()})
             for index, pooled in batch.items():

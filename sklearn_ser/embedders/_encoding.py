@@ -12,6 +12,8 @@ from ._windows import Window, cut_into_windows
 # A batch has at most `batch_size` windows and `batch_size` times this many seconds, padding
 # included. This is about the length of an utterance, so utterances reach both limits.
 SECONDS_PER_WINDOW = 2.0
+# Statistics of each pooling, in the order of the columns.
+_STATISTICS = {"mean": ("mean",), "mean_std": ("mean", "std"), "max": ("max",)}
 
 
 @dataclass(frozen=True)
@@ -54,22 +56,18 @@ class WindowPooler:
     @cached_property
     def n_columns(self):
         """Number of pooled values of each layer."""
-        from sklearn_ser.nn import POOLINGS
-
         if callable(self.pooling):  # the same for any frames
             return len(_pool_by(self.pooling, np.zeros((2, self.backbone.n_dims), np.float32)))
-        return len(POOLINGS[self.pooling]) * self.backbone.n_dims
+        return len(_STATISTICS[self.pooling]) * self.backbone.n_dims
 
     def column_names(self):
         """Return the names of the pooled values of each layer."""
-        from sklearn_ser.nn import POOLINGS
-
         if callable(self.pooling):
             return [f"pooled{column:04d}" for column in range(self.n_columns)]
         dims = [f"dim{dim:04d}" for dim in range(self.backbone.n_dims)]
         if self.pooling == "mean":
             return dims
-        return [f"{name}_{dim}" for name in POOLINGS[self.pooling] for dim in dims]
+        return [f"{name}_{dim}" for name in _STATISTICS[self.pooling] for dim in dims]
 
     def encode(self, waveforms, last_layer):
         """Yield the pooled layers of waveforms, batch by batch.
@@ -185,7 +183,7 @@ class WindowPooler:
                 return layers[0]
             return np.stack([self._pool(frames) for frames in np.concatenate(layers, axis=1)])
         n_frames = [span.last - span.first for span in spans]
-        return merge_statistics(np.stack(layers), n_frames, self.pooling)
+        return merge_statistics(np.stack(layers), n_frames, _STATISTICS[self.pooling])
 
 
 def _pool_by(pooling, frames):

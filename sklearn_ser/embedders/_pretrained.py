@@ -8,12 +8,14 @@ from numbers import Integral, Real
 import numpy as np
 
 from sklearn_ser._sklearn import HasMethods, Interval, StrOptions
+from sklearn_ser.backbones import find_network
 from sklearn_ser.layers import resolve_layers
 from sklearn_ser.store import EmbeddingStore, as_store
 
 from ._base import ResolvedTransform
 from ._embedding import embed_recordings
 from ._encoding import WindowPooler
+from ._known_networks import recall_backbone
 from ._progress import Progress
 
 # Constraints of the parameters that all embedders of frozen networks have.
@@ -47,7 +49,7 @@ SPEECH_CONSTRAINTS: dict = {
 
 
 def find_backbone(embedder, family, **settings):
-    """Return the network of an embedder of recordings.
+    """Return the network of an embedder of recordings, which may be known from its store.
 
     Parameters
     ----------
@@ -60,17 +62,20 @@ def find_backbone(embedder, family, **settings):
 
     Returns
     -------
-    backbone : AudioBackbone
+    backbone : AudioBackbone or KnownBackbone
     """
-    from sklearn_ser.backbones import load_backbone
-
-    return load_backbone(
+    checkpoint = find_network(
         embedder.model,
+        family=family,
+        revision=embedder.revision,
+        local_files_only=embedder.local_files_only,
+    )
+    return recall_backbone(
+        checkpoint,
+        as_store(embedder.memory),
         family=family,
         device=embedder.device,
         dtype=embedder.dtype,
-        revision=embedder.revision,
-        local_files_only=embedder.local_files_only,
         **settings,
     )
 

@@ -8,7 +8,9 @@ import pickle
 import numpy as np
 
 from sklearn_ser._warnings import warn
-from sklearn_ser.store import FileVersion, content_key
+from sklearn_ser.store import content_key
+
+from ._known_networks import KnownBackbone, find_contents
 
 # Number of entries to fetch from the store at once.
 _ENTRIES_AT_ONCE = 256
@@ -119,14 +121,16 @@ def _namespace(pooler, store):
     namespace : str
     """
     backbone = pooler.backbone
-    files = [FileVersion.from_path(path, "whole file") for path in backbone.checkpoint.files]
-    known = store.known_contents(files)
-    contents = {version: known.get(version) or _digest(version.path) for version in files}
-    store.remember_contents({v: content for v, content in contents.items() if v not in known})
+    contents = find_contents(backbone.checkpoint, store)
+    new = {file: _digest(file.path) for file, content in contents.items() if content is None}
+    store.remember_contents(new)
+    contents |= new
+    if isinstance(backbone, KnownBackbone):
+        backbone.keep(store, contents)
     settings = {
         "format": _FORMAT,
         "name": backbone.name,
-        "files": [[os.path.basename(version.path), contents[version]] for version in files],
+        "files": [[os.path.basename(file.path), content] for file, content in contents.items()],
         "code": [_key_of(part) for part in backbone.fingerprint],
         "dtype": str(backbone.dtype),
         "context": backbone.context,

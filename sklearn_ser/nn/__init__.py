@@ -19,7 +19,7 @@ from .hyperbolic_fusion import (
 )
 from .losses import concordance_loss, distillation_loss, softened_divergence
 from .low_rank import LowRankLinear, add_adapters
-from .pooling import POOLINGS, merge_statistics, pool_frames
+from .pooling import merge_statistics, pool_frames
 from .precision import exact_convolutions
 from .spec_augment import (
     add_noise,
@@ -34,7 +34,6 @@ __all__ = [
     "FRAME_POOLINGS",
     "FUSIONS",
     "MAX_FEATURE",
-    "POOLINGS",
     "TEXT_FUSIONS",
     "VARIANTS",
     "DistilledNetwork",

@@ -4,9 +4,6 @@ import numpy as np
 import torch
 from torch import nn
 
-# Statistics of each pooling, in the order of the columns.
-POOLINGS = {"mean": ("mean",), "mean_std": ("mean", "std"), "max": ("max",)}
-
 
 def pool_frames(frames):
     """Compute statistics over the frames of a window.
@@ -26,7 +23,7 @@ def pool_frames(frames):
     return torch.stack([mean, variance, frames.amax(dim=0)])
 
 
-def merge_statistics(statistics, n_frames, pooling):
+def merge_statistics(statistics, n_frames, names):
     """Pool a recording from the statistics of its windows.
 
     Parameters
@@ -35,7 +32,7 @@ def merge_statistics(statistics, n_frames, pooling):
         Statistics of each window, as returned by `pool_frames`.
     n_frames : list of int
         Number of frames of each window.
-    pooling : {"mean", "mean_std", "max"}
+    names : sequence of {"mean", "std", "max"}
         Statistics to return.
 
     Returns
@@ -48,7 +45,7 @@ def merge_statistics(statistics, n_frames, pooling):
     mean = np.average(means, axis=0, weights=n_frames)
     variance = np.average(variances + (means - mean) ** 2, axis=0, weights=n_frames)
     merged = {"mean": mean, "std": np.sqrt(variance), "max": maxima.max(axis=0)}
-    pooled = np.concatenate([merged[name] for name in POOLINGS[pooling]], axis=-1)
+    pooled = np.concatenate([merged[name] for name in names], axis=-1)
     return pooled.astype(np.float32)
 
 

@@ -187,7 +187,7 @@ class EmbeddingStore:
         _database.read(self._folder, find)
         return keys
 
-    def remember_contents(self, keys):
+    def remember_contents(self, keys, *, silent=False):
         """Save the content keys of files, for `known_contents`.
 
         Files that had changed just before their version was determined are skipped, since a later
@@ -197,6 +197,8 @@ class EmbeddingStore:
         ----------
         keys : mapping of FileVersion to str
             Content keys by the versions of the files before they were read.
+        silent : bool, default=False
+            If True, do not warn if they can't be saved.
         """
         rows = [
             tuple(map(encode, (file.path, file.decode_options, file.stamp, key)))
@@ -215,7 +217,7 @@ class EmbeddingStore:
             )
 
         if rows:
-            _database.write(self._folder, insert)
+            _database.write(self._folder, insert, silent=silent)
 
     def clear(self):
         """Delete all embeddings and all content keys of files."""

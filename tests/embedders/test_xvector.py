@@ -137,7 +137,7 @@ def test_each_recording_is_embedded_once(model, tmp_path):
     rows = embedder.fit_transform(recordings)
     assert len(EmbeddingStore(tmp_path)) == 3
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(embedder._load_backbone()), "encode", None)
+        patch.setattr(type(XVectorEmbedder(model)._load_backbone()), "encode", None)
         np.testing.assert_array_equal(clone(embedder).fit_transform(recordings[::-1]), rows[::-1])
 
 

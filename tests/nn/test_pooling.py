@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_ser.nn import POOLINGS, merge_statistics, pool_frames
+from sklearn_ser.nn import merge_statistics, pool_frames
+
+POOLINGS = {"mean": ("mean",), "mean_std": ("mean", "std"), "max": ("max",)}
 
 
 def _frames(n_frames, n_dims=5, offset=100.0, seed=0):
@@ -15,7 +17,7 @@ def _frames(n_frames, n_dims=5, offset=100.0, seed=0):
 
 def _pool(pieces, pooling):
     statistics = np.stack([pool_frames(torch.from_numpy(piece)).numpy() for piece in pieces])
-    return merge_statistics(statistics, [len(piece) for piece in pieces], pooling)
+    return merge_statistics(statistics, [len(piece) for piece in pieces], POOLINGS[pooling])
 
 
 def _expected(frames, pooling):
@@ -39,7 +41,7 @@ def test_windows_of_unequal_length_are_merged_exactly(pooling):
 def test_layers_are_merged_independently():
     layers = [_frames(20, seed=0), _frames(20, seed=1)]
     statistics = np.stack([pool_frames(torch.from_numpy(frames)).numpy() for frames in layers])
-    merged = merge_statistics(statistics[np.newaxis], [20], "mean_std")
+    merged = merge_statistics(statistics[np.newaxis], [20], POOLINGS["mean_std"])
     assert merged.shape == (2, 10)
     for pooled, frames in zip(merged, layers, strict=True):
         np.testing.assert_allclose(pooled, _expected(frames, "mean_std"), rtol=1e-5)
