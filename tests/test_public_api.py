@@ -37,6 +37,13 @@ IGNORED = {
 WITHOUT_NETWORKS = [
     "LogMelSpectrogram",
     "LayerSelector",
+    "CodecEmbedder",
+    "HubertEmbedder",
+    "TextEmbedder",
+    "WavLMEmbedder",
+    "WhisperEmbedder",
+    "XVectorEmbedder",
+    "register_codec",
     "datasets",
     "estimator_checks",
     "inspection",

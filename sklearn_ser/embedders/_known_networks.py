@@ -52,7 +52,7 @@ def recall_backbone(checkpoint, store, **settings):
 
 @lru_cache(maxsize=_MAX_NETWORKS)
 def _recall(checkpoint, version, location, **settings):
-    return KnownBackbone(checkpoint, EmbeddingStore(location), settings)
+    return KnownBackbone(checkpoint, version, EmbeddingStore(location), settings)
 
 
 def _open(checkpoint, settings):
@@ -68,6 +68,8 @@ class KnownBackbone:
     ----------
     checkpoint : Checkpoint
         Files of the network.
+    version : tuple
+        Their `version`.
     store : EmbeddingStore
         Store with the attributes. If it does not have them, the backbone is opened.
     settings : dict
@@ -76,8 +78,9 @@ class KnownBackbone:
 
     fingerprint = ()
 
-    def __init__(self, checkpoint, store, settings):
+    def __init__(self, checkpoint, version, store, settings):
         self.checkpoint = checkpoint
+        self._version = version
         self._settings = settings
         contents = find_contents(checkpoint, store)
         attributes = self._load(store, contents) if None not in contents.values() else None
@@ -102,7 +105,7 @@ class KnownBackbone:
         return json.loads(text) if checksum == content_key(text) else None
 
     def keep(self, store, contents):
-        """Keep the attributes in a store.
+        """Keep the attributes in a store, unless the files have changed since they were read.
 
         Parameters
         ----------
@@ -111,7 +114,7 @@ class KnownBackbone:
         contents : dict of FileVersion to str
             Hashes of the checkpoint's files.
         """
-        if not self._is_kept:
+        if not self._is_kept and self.checkpoint.version == self._version:
             text = json.dumps({name: getattr(self, name) for name in _ATTRIBUTES})
             kept = {self._file(contents): f"{content_key(text)} {text}"}
             store.remember_contents(kept, silent=True)

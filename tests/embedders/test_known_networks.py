@@ -169,6 +169,19 @@ def test_changed_file_is_opened_again(name, network, tmp_path, new_process):
     assert opened == ["wav2vec2"]
 
 
+def test_attributes_of_a_file_that_changed_meanwhile_are_not_kept(network, tmp_path, new_process):
+    embedder = WavLMEmbedder(network, memory=tmp_path / "store")
+    resolved = embedder._resolve()
+    shutil.copy(f"{small_network('hubert')}/config.json", network)
+    shutil.copy(f"{small_network('hubert')}/model.safetensors", network)
+    time.sleep(0.2)
+    with pytest.raises(ValueError, match="do not match WavLMModel"):
+        resolved.compute(RECORDINGS)
+    opened = new_process()
+    assert embedder.get_feature_names_out()[0] == "hubert_layer03_dim0000"
+    assert opened == ["wav2vec2"]
+
+
 @pytest.mark.parametrize("library", ["transformers", "sklearn_ser"])
 def test_other_versions_open_the_network_again(
     library, network, tmp_path, new_process, monkeypatch
