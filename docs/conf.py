@@ -47,7 +47,20 @@ sphinx_gallery_conf = {
     "within_subsection_order": ExplicitOrder(
         [
             f"plot_{name}.py"
-            for name in ("quickstart", "timeline", "layer_analysis", "hyfuse", "distilled")
+            for name in (
+                "quickstart",
+                "spectrogram",
+                "timeline",
+                "tabular_columns",
+                "new_speakers",
+                "errors_by_speaker",
+                "calibration",
+                "learning_curve",
+                "layer_analysis",
+                "missing_block",
+                "poincare_disk",
+                "distilled",
+            )
         ]
         + ["*"]
     ),
