@@ -95,7 +95,7 @@ for name in models:
 
 # %%
 # The uncalibrated classifier is significantly overconfident, the calibrated one is not. Temperature
-# scaling does not change which emotion is predicted. It is rather too cautious here, because the
+# scaling does not change which emotion is predicted. If anything, it is too cautious here: the
 # classifiers that it is fitted on have fewer speakers to learn from.
 
 # %%
