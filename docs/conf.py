@@ -22,6 +22,8 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -31,6 +33,10 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
+# Only code is copied, without prompts, and no output.
+copybutton_selector = "div:not(.highlight-text, .highlight-none) > div.highlight > pre"
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 numpydoc_show_class_members = False
 toc_object_entries_show_parents = "hide"
 
@@ -47,7 +53,20 @@ sphinx_gallery_conf = {
     "within_subsection_order": ExplicitOrder(
         [
             f"plot_{name}.py"
-            for name in ("quickstart", "timeline", "layer_analysis", "hyfuse", "distilled")
+            for name in (
+                "quickstart",
+                "spectrogram",
+                "timeline",
+                "tabular_columns",
+                "new_speakers",
+                "errors_by_speaker",
+                "calibration",
+                "learning_curve",
+                "layer_analysis",
+                "missing_block",
+                "poincare_disk",
+                "distilled",
+            )
         ]
         + ["*"]
     ),
@@ -57,12 +76,14 @@ sphinx_gallery_conf = {
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 
 html_theme = "pydata_sphinx_theme"
-html_title = "sklearn_ser"
+html_title = f"sklearn_ser {release}"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_theme_options = {
+    "logo": {"text": project},
     "navbar_align": "left",
+    "navbar_end": ["version", "theme-switcher"],
     "show_toc_level": 2,
     "secondary_sidebar_items": {"**": ["page-toc"], "index": [], "auto_examples/index": []},
     "footer_start": ["copyright"],

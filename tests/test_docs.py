@@ -89,6 +89,12 @@ def test_the_reference_lists_every_public_name():
     assert listed - {"SegmentOfFile", "cut_into_segments"} == names
 
 
+def test_the_files_that_the_readme_links_exist():
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text())
+    assert "docs/benchmarks.md" in links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_pages_with_code_are_found():
     assert len(PAGES_WITH_CODE) >= 17
 
