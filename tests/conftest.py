@@ -10,12 +10,6 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 # Test processes share the processors: threads within each of them would wait for one another.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Of two processes that compile librosa's functions into one folder, one may crash.
-os.environ.setdefault(
-    "NUMBA_CACHE_DIR",
-    f"{tempfile.gettempdir()}/sklearn_ser-{getpass.getuser()}/"
-    f"numba-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}",
-)
 
 # Where Python keeps no bytecode, each process would compile all that it imports. The tests keep it,
 # away from the sources, in one folder for all their processes and for later runs: in the virtual
@@ -44,12 +38,17 @@ MARKERS = {"corpus_folder": "corpus", "weights_folder": "weights"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests that need real corpora or networks, and the examples."""
+    """Mark the tests that need real corpora or networks, and the examples.
+
+    Coverage is that of the fast tests: the slow ones repeat it, and would take a quarter longer.
+    """
     for item in items:
         for fixture in MARKERS.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(MARKERS[fixture])
         if item.path.name == "test_examples.py":  # each starts Python anew
             item.add_marker("slow")
+        if item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
 
 
 def pytest_runtest_setup(item):

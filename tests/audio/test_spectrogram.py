@@ -2,11 +2,11 @@
 
 import warnings
 
-import librosa
 import numpy as np
 import pytest
 import soundfile
 
+from plain_librosa import librosa
 from sklearn_ser.audio import (
     crop_and_pad,
     log_scale,

@@ -4,13 +4,13 @@ import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 
-import librosa
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plain_librosa import librosa
 from sklearn_ser.backbones import _ge2e, load_backbone
 from small_speaker_networks import save_ge2e
 

@@ -2,12 +2,12 @@
 
 import threading
 
-import librosa
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from plain_librosa import librosa
 from sklearn_ser.backbones import load_codec
 
 pytest.importorskip("ai_edge_litert")

@@ -2,7 +2,6 @@
 
 import tracemalloc
 
-import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -12,6 +11,7 @@ from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from plain_librosa import librosa
 from sklearn_ser import LogMelSpectrogram, RecordingError
 from sklearn_ser.datasets import load_emodb, make_emotional_speech
 

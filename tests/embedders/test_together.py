@@ -6,15 +6,14 @@ import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
-from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import CodecEmbedder, TextEmbedder, WhisperEmbedder, XVectorEmbedder
 from sklearn_ser.backbones._codec import CodecBackbone
 from sklearn_ser.backbones._wav2vec2_xvector import Wav2Vec2XVectorBackbone
 from sklearn_ser.backbones._whisper import WhisperBackbone
-from sklearn_ser.datasets import load_emodb, make_emotional_speech
-from sklearn_ser.metrics import unweighted_average_recall
+from sklearn_ser.datasets import make_emotional_speech
 from small_codecs import small_codec
 from small_networks import small_network
 from small_text_networks import small_text_network
@@ -98,25 +97,3 @@ def test_a_table_of_recordings_and_transcripts_becomes_one_table(corpus):
     )
     prefixes = found.columns.str.partition("__").get_level_values(0)
     assert list(dict.fromkeys(prefixes)) == ["xvectorembedder", "textembedder"]
-
-
-@pytest.mark.slow
-def test_real_speaker_and_codec_blocks_recognise_emotions(corpus_folder, weights_folder):
-    """Four speakers of Emo-DB for training, two others for the test; chance is .14."""
-    pytest.importorskip("ai_edge_litert")
-    emodb = load_emodb(corpus_folder("emodb"))
-    speakers = np.unique(emodb.groups)
-    train, test = (
-        np.flatnonzero(np.isin(emodb.groups, some)) for some in (speakers[:4], speakers[4:6])
-    )
-    union = FeatureUnion(
-        [
-            ("speaker", XVectorEmbedder(weights_folder("ge2e"))),
-            ("codec", CodecEmbedder(weights_folder("lyra-soundstream"), pooling="mean_std")),
-        ]
-    ).set_output(transform="pandas")
-    classifier = make_pipeline(union, StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    classifier.fit([emodb.recordings[i] for i in train], emodb.target[train])
-    predicted = classifier.predict([emodb.recordings[i] for i in test])
-    assert unweighted_average_recall(emodb.target[test], predicted) > 0.5
-    assert len(classifier[0].get_feature_names_out()) == 256 + 2 * 64
