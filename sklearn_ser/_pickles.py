@@ -1,8 +1,10 @@
-"""Base class of all estimators: pickles that carry the version of the package."""
+"""Base class of all estimators: version in pickles, and link to the documentation."""
 
 import inspect
 import warnings
+from functools import cache
 from importlib import import_module
+from importlib.metadata import metadata
 
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
@@ -39,10 +41,19 @@ class InconsistentPackageVersionWarning(InconsistentVersionWarning):
 
 
 class Estimator(BaseEstimator):
-    """scikit-learn's base class, with the version of this package in pickles.
+    """scikit-learn's base class, with the version and the documentation of this package.
 
-    scikit-learn keeps its own version in the pickles of its own classes only.
+    scikit-learn keeps its own version in the pickles of its own classes only, and links its own
+    documentation in notebooks only.
     """
+
+    _doc_link_module = __package__
+
+    @property
+    def _doc_link_template(self):
+        """Address of the page of a class, with which scikit-learn shows its parameters."""
+        site = _documentation_site()
+        return f"{site}/generated/{__package__}.{{estimator_name}}.html" if site else ""
 
     def __getstate__(self):
         """Return the attributes, with the version and format of the pickle."""
@@ -92,6 +103,16 @@ class Estimator(BaseEstimator):
 def own_version():
     """Return the version of this package."""
     return import_module(__package__).__version__
+
+
+@cache
+def _documentation_site():
+    """Return the address of the documentation in `[project.urls]`; None if there is none."""
+    for label_and_address in metadata(__package__).get_all("Project-URL", ()):
+        label, _, address = label_and_address.partition(", ")
+        if label == "Documentation":
+            return address.rstrip("/")
+    return None
 
 
 def _defaults(estimator_class):

@@ -1,9 +1,10 @@
-"""Pickles of estimators carry the version of the package and a format number."""
+"""Estimators carry the version of the package in pickles, and link its documentation."""
 
 import copy
 import inspect
 import pickle
 import warnings
+from email.message import Message
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import skops.io
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_html_repr
 
 import sklearn_ser
-from sklearn_ser import ConcordanceRegressor, LayerSelector, LogMelSpectrogram
+from sklearn_ser import ConcordanceRegressor, LayerSelector, LogMelSpectrogram, _pickles
 from sklearn_ser._pickles import FORMAT, Estimator
 
 ESTIMATORS = [
@@ -154,3 +156,33 @@ def test_clones_and_skops(version):
     with pytest.warns(InconsistentVersionWarning, match=r"0\.7"):
         again = skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
     assert repr(again) == repr(pipeline)
+
+
+@pytest.fixture
+def site(monkeypatch):
+    """Return a function that sets the links in `[project.urls]`."""
+
+    def publish(**links):
+        message = Message()
+        for label, address in links.items():
+            message["Project-URL"] = f"{label}, {address}"
+        monkeypatch.setattr(_pickles, "metadata", lambda name: message)
+        _pickles._documentation_site.cache_clear()
+
+    yield publish
+    monkeypatch.undo()
+    _pickles._documentation_site.cache_clear()
+
+
+def test_notebooks_link_the_documentation_of_a_published_site(estimator, site):
+    site(Source="https://code.example", Documentation="https://docs.example/stable/")
+    page = f"https://docs.example/stable/generated/sklearn_ser.{type(estimator).__name__}.html"
+    html = estimator_html_repr(estimator)
+    assert f'href="{page}"' in html
+    for name in estimator.get_params(deep=False):
+        assert f'href="{page}#:~:text={name}' in html
+
+
+def test_notebooks_link_nothing_without_a_site(estimator, site):
+    site(Source="https://code.example")
+    assert "href" not in estimator_html_repr(estimator)

@@ -1,6 +1,7 @@
 """pre-commit, nox and .ci/run run the same commands, and the bug report's command works."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -35,6 +36,13 @@ def test_pre_commit_runs_the_lint_of_ci_by_the_installed_tools():
     assert re.findall(r"entry: (.*)", hooks) == LINT
     assert re.findall(r"repo: (.*)", hooks) == ["local"]
     assert set(re.findall(r"language: (.*)", hooks)) == {"system"}
+
+
+def test_the_hosted_workflow_runs_ci():
+    workflow = (ROOT / ".github/workflows/checks.yml").read_text()
+    commands = re.findall(r"- run: (.*)", workflow)
+    assert commands == [".ci/run"]
+    assert os.access(ROOT / commands[0], os.X_OK)
 
 
 def test_the_command_of_a_bug_report_prints_versions():

@@ -66,9 +66,15 @@ class PretrainedHead(Estimator):
     def __getattr__(self, name):
         """Return the names of the outputs, which are read from the checkpoint."""
         # Not a property, because scikit-learn's HTML representation reads all properties, and this
-        # one may download the checkpoint.
+        # one may download the checkpoint. That of a pipeline reads its `classes_`, and skips
+        # attributes that raise an `AttributeError`.
         if name == type(self)._names_attribute:
-            return self._load_names()
+            try:
+                return self._load_names()
+            except (OSError, ValueError, ImportError) as error:
+                raise AttributeError(
+                    f"No {name}, since the checkpoint can't be used: {error}"
+                ) from error
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _load_names(self):

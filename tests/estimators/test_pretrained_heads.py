@@ -12,6 +12,7 @@ import torch
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
 from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
 from sklearn_ser import (
@@ -223,11 +224,12 @@ def test_clones_and_pickles_predict_the_same_without_weights():
         np.testing.assert_array_equal(copy.predict_proba(recordings), expected)
 
 
-def test_the_html_representation_does_not_look_for_the_checkpoint():
+def test_the_html_representation_does_not_need_the_checkpoint():
     absent = PretrainedEmotionClassifier("no/such-model", local_files_only=True)
     assert "no/such-model" in absent._repr_html_()
+    assert "no/such-model" in make_pipeline(absent)._repr_html_()
     assert "classes_" not in dir(absent)
-    with pytest.raises(OSError, match="no/such-model"):
+    with pytest.raises(AttributeError, match=r"No classes_, .* model='no/such-model' is neither"):
         absent.classes_  # noqa: B018
     with pytest.raises(AttributeError, match="no attribute 'target_names_'"):
         absent.target_names_  # noqa: B018
