@@ -380,7 +380,7 @@ def _find_unreadable(recordings, positions):
     return found
 
 
-def compute_rows(function, recordings, row_shape, *, on_error, n_jobs=None):
+def compute_rows(function, recordings, row_shape, *, on_error, n_jobs=None, report=None):
     """Apply a function to each recording, in threads, and stack the results.
 
     Parameters
@@ -396,6 +396,8 @@ def compute_rows(function, recordings, row_shape, *, on_error, n_jobs=None):
         its row with NaN and to warn once.
     n_jobs : int, default=None
         Number of threads, as in `joblib.Parallel`.
+    report : callable, default=None
+        Called after each row with the number of recordings that are done, and of all.
 
     Returns
     -------
@@ -405,6 +407,8 @@ def compute_rows(function, recordings, row_shape, *, on_error, n_jobs=None):
     problems = ErrorCollector(on_error)
     for position, row in read_each(function, recordings, problems, n_jobs=n_jobs):
         rows[position] = row
+        if report is not None:
+            report(position + 1, len(rows))
     problems.warn()
     return rows
 

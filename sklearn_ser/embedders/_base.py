@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import TransformerMixin
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import validate_data
 
 from sklearn_ser._pickles import Estimator
@@ -27,6 +28,7 @@ from sklearn_ser.audio import (
 )
 
 from ._next_step import check_next_step
+from ._progress import announce_fit
 
 
 class ResolvedTransform(NamedTuple):
@@ -35,24 +37,26 @@ class ResolvedTransform(NamedTuple):
     Parameters
     ----------
     compute : callable
-        Maps the validated input to an array with one entry per sample along the first axis.
+        Maps the validated input to an array with one entry per sample along the first axis. An
+        optional second argument is told of the progress, see `announce_fit`.
     name_columns : callable or None
         Returns the column names; None if the output is 3-dimensional.
     two_axes_remedy : str
         How to get a 2-dimensional output, for error messages.
     """
 
-    compute: Callable[[Any], np.ndarray]
+    compute: Callable[..., np.ndarray]
     name_columns: Callable[[], list[str]] | None
     two_axes_remedy: str
 
 
-class RecordingTransformer(TransformerMixin, Estimator):
+class RecordingTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
     """Stateless transformer over recordings.
 
     A subclass has the parameters constrained here and defines `_resolve()`, which checks that the
     parameters are consistent, finds the network or other resources, and returns a
-    `ResolvedTransform`. Each public method calls it once.
+    `ResolvedTransform`. Each public method calls it once. If a subclass has a `fit` or `transform`
+    of its own, `fit_transform` calls both, and callbacks are only told of `fit`.
     """
 
     _parameter_constraints: dict = {
@@ -89,11 +93,49 @@ class RecordingTransformer(TransformerMixin, Estimator):
         ValueError
             If the output is 3-dimensional and the next step of a pipeline takes tables.
         """
-        resolved = self._resolve()
-        if resolved.name_columns is None:
-            check_next_step(self, resolved.two_axes_remedy)
-        self._check_recordings(X, reset=True)
+        with announce_fit(self, X, y):
+            self._prepare(X)
         return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X, y=None):
+        """Fit the transformer, and transform the same recordings to an array.
+
+        Callbacks of scikit-learn, from `set_callbacks` or of a pipeline or search, follow the
+        progress: a task for the call, with a subtask for each recording, or for each hundredth of
+        them. They are not told of `transform`, which fits nothing.
+
+        Parameters
+        ----------
+        X : sequence of recordings, or array-like of shape (n_recordings, n_samples)
+            Recordings in any form that `fit` accepts.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        X_out : ndarray of shape (n_recordings, ...)
+            One entry per recording along the first axis, of dtype float32.
+
+        Raises
+        ------
+        RecordingError
+            As in `fit` and `transform`.
+        ValueError
+            If the output is 3-dimensional and the next step of a pipeline takes tables.
+
+        Warns
+        -----
+        UserWarning
+            As in `transform`.
+        """
+        if is_overridden(self, RecordingTransformer):
+            return super().fit_transform(X, y)
+        resolved, recordings = self._prepare(X)
+        check_output_container(self, resolved)
+        n_samples = len(recordings)
+        with announce_fit(self, X, y, task_name="fit-transform", n_samples=n_samples) as report:
+            return resolved.compute(recordings, report)
 
     def transform(self, X):
         """Transform recordings to an array.
@@ -147,6 +189,13 @@ class RecordingTransformer(TransformerMixin, Estimator):
         check_feature_names_in(self, input_features, generate_names=False)
         return name_columns(self, self._resolve())
 
+    def _prepare(self, X):
+        """Check the parameters and recordings of a fit; return the computation and the latter."""
+        resolved = self._resolve()
+        if resolved.name_columns is None:
+            check_next_step(self, resolved.two_axes_remedy)
+        return resolved, self._check_recordings(X, reset=True)
+
     def _check_recordings(self, X, *, reset):
         """Return the recordings as a sequence, or as a float32 table with one per row."""
         return check_recordings(self, X, reset=reset, on_error=self.on_error)
@@ -161,6 +210,20 @@ class RecordingTransformer(TransformerMixin, Estimator):
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def is_overridden(transformer, base):
+    """Return whether a subclass has a `fit` or `transform` of its own, to be called as it is.
+
+    Parameters
+    ----------
+    transformer : transformer
+        The transformer.
+    base : type
+        The class whose methods are not overridden.
+    """
+    own = type(transformer)
+    return own.fit is not base.fit or own.transform is not base.transform
 
 
 def check_output_container(transformer, resolved):

@@ -269,7 +269,7 @@ class LogMelSpectrogram(RecordingTransformer):
             for band in range(self.n_mels)
         ]
 
-    def _compute(self, recordings):
+    def _compute(self, recordings, report=None):
         row_shape: tuple[int, ...]
         if self.pooling is None:
             row_shape = (self.n_mels, self._count_frames(self._n_samples))
@@ -286,6 +286,7 @@ class LogMelSpectrogram(RecordingTransformer):
             row_shape,
             on_error=self.on_error,
             n_jobs=self.n_jobs,
+            report=report,
         )
 
     def _compute_one(self, recording, filters, window):

@@ -191,8 +191,9 @@ def resolve_embedder(
     resolved : ResolvedTransform
     """
 
-    def compute(inputs):
-        with closing(Progress(type(embedder).__name__, unit, embedder.verbose)) as progress:
+    def compute(inputs, report=None):
+        name = type(embedder).__name__
+        with closing(Progress(name, unit, embedder.verbose, report)) as progress:
             rows = embed(
                 inputs,
                 pooler,

@@ -3,12 +3,13 @@
 from numbers import Integral
 
 from sklearn.base import TransformerMixin
+from sklearn.callback import CallbackSupportMixin
 
 from sklearn_ser._pickles import Estimator
 from sklearn_ser._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
 from sklearn_ser.store import as_store
 
-from ._base import check_output_container, name_columns
+from ._base import check_output_container, is_overridden, name_columns
 from ._next_step import check_next_step
 from ._pretrained import (
     LAYER_CONSTRAINTS,
@@ -18,11 +19,12 @@ from ._pretrained import (
     choose_layers,
     resolve_embedder,
 )
+from ._progress import announce_fit
 from ._text_embedding import TOKEN_POOLINGS, TokenPooler, embed_transcripts
 from ._transcripts import as_transcripts, find_problems, report_problems
 
 
-class TextEmbedder(TransformerMixin, Estimator):
+class TextEmbedder(CallbackSupportMixin, TransformerMixin, Estimator):
     """Layers of a frozen text encoder, pooled over tokens.
 
     For each transcript and layer, the hidden states are summarised by their mean or maximum over
@@ -202,11 +204,42 @@ class TextEmbedder(TransformerMixin, Estimator):
             If a transcript is missing or not text, unless ``on_error="nan"``; if the output is
             3-dimensional and the next step of a pipeline takes tables.
         """
-        resolved = self._resolve()
-        if resolved.name_columns is None:
-            check_next_step(self, resolved.two_axes_remedy)
-        self._check_transcripts(X, reset=True)
+        with announce_fit(self, X, y):
+            self._prepare(X)
         return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X, y=None):
+        """Validate the parameters, and embed transcripts.
+
+        Callbacks of scikit-learn, from `set_callbacks` or of a pipeline or search, follow the
+        progress: a task for the call, with a subtask for each transcript, or for each hundredth
+        of them. They are not told of `transform`, which fits nothing.
+
+        Parameters
+        ----------
+        X : sequence of str
+            Transcripts: a list, tuple, array or Series, or a data frame with one column.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        X_out : ndarray of shape (n_transcripts, n_features) or (n_transcripts, n_layers, n_dims)
+            Embeddings, of dtype float32.
+
+        Raises
+        ------
+        ValueError
+            As in `fit` and `transform`.
+        """
+        if is_overridden(self, TextEmbedder):
+            return super().fit_transform(X, y)
+        resolved, transcripts = self._prepare(X)
+        check_output_container(self, resolved)
+        n_samples = len(transcripts)
+        with announce_fit(self, X, y, task_name="fit-transform", n_samples=n_samples) as report:
+            return resolved.compute(transcripts, report)
 
     def transform(self, X):
         """Embed transcripts.
@@ -252,6 +285,13 @@ class TextEmbedder(TransformerMixin, Estimator):
         """
         check_feature_names_in(self, input_features, generate_names=False)
         return name_columns(self, self._resolve())
+
+    def _prepare(self, X):
+        """Check the parameters and transcripts of a fit; return the computation and the latter."""
+        resolved = self._resolve()
+        if resolved.name_columns is None:
+            check_next_step(self, resolved.two_axes_remedy)
+        return resolved, self._check_transcripts(X, reset=True)
 
     def _check_transcripts(self, X, *, reset):
         """Return the transcripts as a list; `reset` is for subclasses that check column names."""

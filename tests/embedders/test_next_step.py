@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_ser import LayerSelector, LogMelSpectrogram, TextEmbedder, WavLMEmbedder
+from sklearn_ser.embedders._encoding import WindowPooler
 from small_networks import small_network
 from small_text_networks import small_text_network
 
@@ -33,7 +34,7 @@ def layers():
     ids=["last", "middle"],
 )
 def test_the_error_comes_first_and_says_what_to_do(later, recordings, y, monkeypatch):
-    monkeypatch.setattr(WavLMEmbedder, "transform", lambda self, X: pytest.fail("it was computed"))
+    monkeypatch.setattr(WindowPooler, "encode", lambda *_: pytest.fail("it was computed"))
     needs_table = type(later[-2 if len(later) > 1 else 0]).__name__
     with pytest.raises(ValueError, match=rf"{needs_table}, takes a table.*flatten=True") as error:
         make_pipeline(layers(), *later).fit(recordings, y)
