@@ -56,4 +56,7 @@ __all__ = sorted(_MODULE_OF)
 def __getattr__(name):
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    try:
+        return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    except AttributeError as error:  # of a damaged library; `from ... import` would drop it
+        raise ImportError(f"{_MODULE_OF[name]} can't be imported: {error}") from error

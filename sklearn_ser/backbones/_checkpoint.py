@@ -260,7 +260,7 @@ class Checkpoint:
 
 def _version_of(path):
     stat = os.stat(path)
-    return stat.st_size, stat.st_ino, stat.st_mtime_ns
+    return stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 @lru_cache(maxsize=_MAX_CONFIGS)

@@ -14,11 +14,14 @@ from importlib.metadata import version
 from sklearn_ser._pickles import own_version
 from sklearn_ser.store import EmbeddingStore, FileVersion, content_key
 
-# Attributes of a backbone that determine columns, layers, windows and cache keys.
-_ATTRIBUTES = (
-    *("name", "n_layers", "n_dims", "context", "dtype"),
-    *("sampling_rate", "stride", "min_samples", "max_samples", "cuts_by_itself"),
-)
+# Attributes of a backbone that determine columns, layers, windows and cache keys, and their types.
+_ATTRIBUTES = {
+    **dict.fromkeys(("name", "dtype"), (str,)),
+    **dict.fromkeys(("n_layers", "n_dims", "sampling_rate", "min_samples"), (int,)),
+    **dict.fromkeys(("stride", "max_samples"), (int, type(None))),
+    "context": (str, type(None)),
+    "cuts_by_itself": (bool,),
+}
 # Devices that are the same for any network, and are available without a check.
 _SAFE_DEVICES = ("auto", "cpu")
 # Maximum number of networks to keep in memory, without weights.
@@ -96,13 +99,24 @@ class KnownBackbone:
 
     def __getattr__(self, name):
         """Return an attribute or a method of the backbone, which is opened for it."""
+        if name.startswith("_"):  # or an error of `_opened` would end here, and open it again
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self._opened, name)
 
     def _load(self, store, contents):
         """Return the attributes in a store; None if it has none, or damaged ones."""
         file = self._file(contents)
         checksum, _, text = store.known_contents([file]).get(file, "").partition(" ")
-        return json.loads(text) if checksum == content_key(text) else None
+        if checksum != content_key(text):
+            return None
+        try:
+            attributes = json.loads(text)
+            is_whole = attributes.keys() == _ATTRIBUTES.keys() and all(
+                type(attributes[name]) in types for name, types in _ATTRIBUTES.items()
+            )
+        except (ValueError, AttributeError):
+            return None
+        return attributes if is_whole else None
 
     def keep(self, store, contents):
         """Keep the attributes in a store, unless the files have changed since they were read.
@@ -118,13 +132,13 @@ class KnownBackbone:
             text = json.dumps({name: getattr(self, name) for name in _ATTRIBUTES})
             kept = {self._file(contents): f"{content_key(text)} {text}"}
             store.remember_contents(kept, silent=True)
-            self._is_kept = True
+            self._is_kept = bool(store.known_contents(list(kept)))
 
     def _file(self, contents):
         """Return the version of a file whose content is the attributes, for the store."""
         settings = {name: value for name, value in self._settings.items() if name != "device"}
         files = [[os.path.basename(file.path), content] for file, content in contents.items()]
-        source = [own_version(), version("transformers"), _ATTRIBUTES, settings, files]
+        source = [own_version(), version("transformers"), list(_ATTRIBUTES), settings, files]
         key = content_key(json.dumps(source, sort_keys=True))
         return FileVersion.from_path(self.checkpoint.files[0], f"attributes {key}")
 

@@ -12,6 +12,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from sklearn_ser import backbones
 from sklearn_ser.backbones import load_backbone
 from sklearn_ser.backbones._checkpoint import Checkpoint, find_checkpoint
 from sklearn_ser.backbones._loading import load_network
@@ -496,3 +497,9 @@ def test_limits_of_size_hold_in_one_thread_only():
         with pytest.raises(ValueError, match="larger network"):
             build()
     build()
+
+
+def test_a_library_that_fails_when_it_is_imported_is_an_import_error(monkeypatch):
+    monkeypatch.setitem(backbones._MODULE_OF, "damaged", "_search")
+    with pytest.raises(ImportError, match=r"_search can't be imported: .* no attribute 'damaged'"):
+        backbones.damaged  # noqa: B018

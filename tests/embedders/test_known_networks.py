@@ -1,5 +1,6 @@
 """Warm stores: networks are known from their attributes, and neither opened nor imported."""
 
+import os
 import pickle
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from sklearn_ser import (
 )
 from sklearn_ser.backbones import load_backbone, load_codec
 from sklearn_ser.embedders import _known_networks
+from sklearn_ser.store import content_key
 from small_codecs import small_codec
 from small_networks import small_network
 from small_speaker_networks import save_ge2e
@@ -182,6 +184,29 @@ def test_attributes_of_a_file_that_changed_meanwhile_are_not_kept(network, tmp_p
     assert opened == ["wav2vec2"]
 
 
+def test_an_edit_in_place_is_detected(network, tmp_path):
+    embedder = WavLMEmbedder(network, layers="all", memory=tmp_path / "store").fit(RECORDINGS)
+    config = network / "config.json"
+    before = config.stat()
+    edited = config.read_text().replace('"num_hidden_layers": 3', '"num_hidden_layers": 2')
+    config.write_text(edited)
+    os.utime(config, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert config.stat().st_size == before.st_size
+    with pytest.raises(ValueError, match=r"do not match WavLMModel: 19 unexpected"):
+        embedder.transform(RECORDINGS)
+
+
+def test_attributes_are_kept_once_the_files_are_old_enough(network, tmp_path, new_process):
+    os.utime(network / "config.json")
+    embedder = WavLMEmbedder(network, memory=tmp_path / "store")
+    embedder.transform(RECORDINGS)
+    time.sleep(0.2)
+    embedder.transform(RECORDINGS)
+    opened = new_process()
+    embedder.transform(RECORDINGS)
+    assert not opened
+
+
 @pytest.mark.parametrize("library", ["transformers", "sklearn_ser"])
 def test_other_versions_open_the_network_again(
     library, network, tmp_path, new_process, monkeypatch
@@ -198,7 +223,13 @@ def test_other_versions_open_the_network_again(
     assert not opened
 
 
-@pytest.mark.parametrize("text", ["", "no checksum", "0123 {}"])
+FORGED = ["[1]", "{", '{"n_layers": 3}']
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "no checksum", "0123 {}", *(f"{content_key(forged)} {forged}" for forged in FORGED)],
+)
 def test_damaged_attributes_are_not_used(text, network, tmp_path, new_process, monkeypatch):
     embedder = WavLMEmbedder(network, memory=tmp_path / "store")
     original = EmbeddingStore.remember_contents
