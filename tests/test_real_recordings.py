@@ -51,13 +51,11 @@ def recall_of(pipeline, recordings, emotions, speakers, cv):
 def test_statistics_of_spectrograms(corpus_folder, name, load, n_speakers, floor):
     corpus = load(corpus_folder(name))
     speakers = np.unique(corpus.groups)[:n_speakers]
-    pipeline = make_pipeline(
-        LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None),
-        StandardScaler(),
-        LogisticRegression(max_iter=1000),
-    )
-    few = take(corpus, np.isin(corpus.groups, speakers))
-    assert recall_of(pipeline, *few, LeaveOneGroupOut()) >= floor
+    recordings, *labels = take(corpus, np.isin(corpus.groups, speakers))
+    front_end = LogMelSpectrogram(pooling="mean_std_delta", duration=None, normalize=None)
+    features = front_end.fit_transform(recordings)
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    assert recall_of(classifier, features, *labels, LeaveOneGroupOut()) >= floor
 
 
 def test_a_network_trained_from_scratch(corpus_folder):
