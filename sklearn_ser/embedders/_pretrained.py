@@ -133,7 +133,8 @@ def resolve_recording_embedder(embedder, choose, *, pooling="mean", window=None,
             f"hop={hop} s is longer than window={window} s, so that parts of a recording would "
             "be skipped: lower hop."
         )
-    # Raises an error for a missing extra or model before any recording is read.
+    # Raises an error for a missing model before any recording is read, and for a missing extra if
+    # the network is not known from the store.
     backbone = embedder._load_backbone()
     _check_window(window, backbone, embedder.model)
     pooler = WindowPooler(
