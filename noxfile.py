@@ -52,5 +52,5 @@ def core(session):
         'python -m pytest --numprocesses auto --quiet -m "not slow" tests/test_docs.py '
         "tests/test_installation.py tests/test_main.py tests/test_public_api.py "
         "tests/test_workflow.py tests/audio tests/backbones tests/embedders tests/export "
-        "tests/inspection tests/store",
+        "tests/inspection",
     )

@@ -330,15 +330,15 @@ def test_incomplete_releases(tmp_path, release):
 
 
 @pytest.mark.slow
-def test_100_000_turns_load_in_seconds(release, monkeypatch):
-    names = [f"MSP-PODCAST_{n // 100:04d}_{n:06d}.wav" for n in range(100_000)]
+def test_30_000_turns_load_in_seconds(release, monkeypatch):
+    names = [f"MSP-PODCAST_{n // 100:04d}_{n:06d}.wav" for n in range(30_000)]
     rows = [f"{name},N,2.2,4.0,2.6,{n % 1000},Male,Train\n" for n, name in enumerate(names)]
     folder = release(HEADER + "".join(rows), [])
     walk = "sklearn_ser.datasets._scan.os.walk"
     monkeypatch.setattr(walk, lambda top, **_: [(str(top), [], names)])
     start = time.process_time()
     data = load_msp_podcast(folder)
-    # Takes 1 to 2 s; quadratic algorithms would take minutes.
-    assert time.process_time() - start < 15
-    assert len(data.recordings) == 100_000
+    # Takes less than 1 s; quadratic algorithms would take minutes.
+    assert time.process_time() - start < 10
+    assert len(data.recordings) == 30_000
     assert data.groups[-1] == "999"
