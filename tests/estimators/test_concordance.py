@@ -129,7 +129,7 @@ def test_on_real_embeddings_it_is_ahead_of_ridge(corpus_folder, weights_folder, 
     rows = np.arange(0, len(corpus.recordings), 2)
     recordings, speakers = np.array(corpus.recordings)[rows], np.array(corpus.groups)[rows]
     y = emotion_dimensions(np.array(corpus.target)[rows])
-    model = weights_folder("whisper-base-encoder")
+    model = weights_folder("whisper-tiny.en-encoder")
     embedder = WhisperEmbedder(model, layers=[1, 2], context="recording", memory=tmp_path)
 
     def score(regressor):
@@ -139,4 +139,6 @@ def test_on_real_embeddings_it_is_ahead_of_ridge(corpus_folder, weights_folder, 
         return concordance_correlation_coefficient(y, predicted, multioutput="raw_values")
 
     ours = score(ConcordanceRegressor(max_epochs=30, random_state=0))
-    assert (ours > score(Ridge(100.0))).all()
+    ridge = score(Ridge(100.0))
+    assert ours.mean() > ridge.mean() + 0.02
+    assert (ours > ridge - 0.01).all()
