@@ -1,14 +1,11 @@
 """Training on very many recordings: memory, waiting for data, reads of each file, kill and resume.
 
 python benchmarks/many_recordings.py --results many.jsonl
-python benchmarks/many_recordings.py --recordings 0 --hidden-size 768 --groups 8 16 \\
-    --results many.jsonl
 
 A corpus of short synthetic files is made in a temporary folder. A small network with random weights
 is trained in processes of their own: on few of the files and on all, and on few once more, killed
 in the second epoch and continued. The network is small, so that decoding takes a large part of the
-time. The second command times steps on batches of unequal lengths, with groups of similar length
-and without, on a network of the size of DistilHuBERT. Each run is a line of the file.
+time. Each run is a line of the file.
 """
 
 import argparse
@@ -28,7 +25,7 @@ import torch
 from transformers import HubertConfig, HubertModel
 
 from sklearn_ser import DistilledClassifier
-from sklearn_ser.distillation import _speech_inputs, _students
+from sklearn_ser.distillation import _speech_inputs
 
 RATE = 16000
 MIB = 2**20
@@ -157,41 +154,6 @@ def measure_training(model, paths, folder, arguments):
     return results
 
 
-def measure_groups(model, batch_size):
-    """Return the padding and the CPU time of steps with groups, relative to one group."""
-    torch.set_num_threads(1)  # other threads wait actively, which would count as time
-    settings, weights = _students.read_speech_student(model)
-    student = _students.SpeechStudent(settings)
-    student.load_state_dict(weights)
-    student.freeze_convolutions()
-    student.train()
-    rng, front_end = np.random.default_rng(0), student.front_end
-    grouped, ratios, padded = _students.group_by_length, [], []
-    for _ in range(5):
-        seconds = np.clip(rng.lognormal(np.log(5), 0.5, batch_size), 1.9, 15)
-        pieces = [front_end.features(rng.normal(size=int(s * RATE)).astype("f")) for s in seconds]
-        lengths = list(map(len, pieces))
-        n_frames = [front_end.n_frames(length) for length in lengths]
-        times = []
-        for group in (lambda n_frames: [np.arange(len(n_frames))], grouped):
-            _students.group_by_length = group
-            start = time.process_time()
-            states, _ = student(torch.cat(pieces), lengths)
-            states.square().mean().backward()
-            times.append(time.process_time() - start)
-            frames = sum(len(rows) * max(n_frames[row] for row in rows) for rows in group(n_frames))
-            padded.append(frames / sum(n_frames) - 1)
-        ratios.append(times[1] / times[0])
-    _students.group_by_length = grouped
-    return {
-        "batch_size": batch_size,
-        "padded_frames_one_group": round(float(np.mean(padded[::2])), 3),
-        "padded_frames": round(float(np.mean(padded[1::2])), 3),
-        "cpu_time_ratio": round(float(np.median(ratios)), 3),
-        "cpu_time_ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
-    }
-
-
 def report_training(few, every, continued):
     """Print the table of the trainings."""
     growth = (every["peak_mib"] - few["peak_mib"]) * MIB / max(1, every["n"] - few["n"])
@@ -207,18 +169,6 @@ def report_training(few, every, continued):
     print(f"reads of each file afterwards {continued['reads_per_file']}.")
 
 
-def report_groups(rows):
-    """Print the table of groups of similar length."""
-    print("\n| batch | padded frames, one group | groups | CPU time, ratio |")
-    print("|---|---|---|---|")
-    for row in rows:
-        low, high = row["cpu_time_ratio_range"]
-        print(
-            f"| {row['batch_size']} | {row['padded_frames_one_group']:.2f} | "
-            f"{row['padded_frames']:.2f} | {row['cpu_time_ratio']:.2f} ({low:.2f} to {high:.2f}) |"
-        )
-
-
 def main():
     """Measure, print the tables, and write the line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -230,19 +180,13 @@ def main():
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--n-jobs", type=int, default=1, help="threads that decode")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
-    parser.add_argument("--groups", type=int, nargs="*", default=[], help="sizes of batches")
     parser.add_argument("--results", type=Path, help="file of JSON lines to add to")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = make_network(folder, arguments)
-        results = {}
-        if arguments.recordings:
-            paths = make_corpus(folder, arguments.recordings)
-            results = measure_training(model, paths, folder, arguments)
-            report_training(results["few"], results["all"], results["continued"])
-        if arguments.groups:
-            results["groups"] = [measure_groups(model, size) for size in arguments.groups]
-            report_groups(results["groups"])
+        paths = make_corpus(folder, arguments.recordings)
+        results = measure_training(model, paths, folder, arguments)
+        report_training(results["few"], results["all"], results["continued"])
     if arguments.results is not None:
         settings = {name: value for name, value in vars(arguments).items() if name != "results"}
         with arguments.results.open("a") as lines:

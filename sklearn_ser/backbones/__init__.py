@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._attention import Packing as Packing
     from ._attention import call_block as call_block
     from ._base import AudioBackbone as AudioBackbone
     from ._base import Backbone as Backbone
@@ -32,6 +33,7 @@ _MODULE_OF = {
     "AudioBackbone": "_base",
     "Backbone": "_base",
     "Codec": "_codec",
+    "Packing": "_attention",
     "SPEECH_BACKBONES": "_registry",
     "SpeechBackbone": "_speech",
     "call_block": "_attention",

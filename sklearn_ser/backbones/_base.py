@@ -53,7 +53,7 @@ class Backbone(ABC):
         self.dtype = dtype
 
     @abstractmethod
-    def encode(self, inputs: list[Any], last_layer: int) -> Iterator[torch.Tensor]:
+    def encode(self, inputs: list[Any], last_layer: int) -> Iterator[Sequence[torch.Tensor]]:
         """Yield the hidden states of layers 0 to `last_layer`.
 
         Parameters
@@ -65,7 +65,8 @@ class Backbone(ABC):
 
         Yields
         ------
-        hidden_states : Tensor of shape (n_inputs, n_frames, n_dims)
+        hidden_states : sequence of Tensor of shape (n_frames, n_dims)
+            Of each input.
         """
 
 
@@ -101,7 +102,7 @@ class AudioBackbone(Backbone):
         return 1
 
     def n_samples_processed(self, n_samples: int) -> int:
-        """Return the number of samples to process for a waveform, padding included."""
+        """Return the number of samples to process for a waveform, added silence included."""
         return n_samples
 
     def prepare(self, waveform: np.ndarray) -> np.ndarray:

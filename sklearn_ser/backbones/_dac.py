@@ -50,9 +50,7 @@ class DacCodec(Codec):
     def _network(self):
         DacModel = import_transformers().DacModel
 
-        return load_network(
-            self.checkpoint, DacModel, device=self.device, dtype=torch.float32, attention="eager"
-        )
+        return load_network(self.checkpoint, DacModel, device=self.device, dtype=torch.float32)
 
 
 def _nearest(stage, left):

@@ -56,7 +56,6 @@ class EncodecCodec(Codec):
             import_transformers().EncodecModel,
             device=self.device,
             dtype=torch.float32,
-            attention="eager",
         )
 
     def _stages(self, network):

@@ -70,7 +70,7 @@ class HeadBackbone(AudioBackbone):
         self.max_samples = self.encoder.max_samples
 
     def n_samples_processed(self, n_samples):
-        """Return the number of samples to process for a waveform, padding included."""
+        """Return the number of samples to process for a waveform, added silence included."""
         return self.encoder.n_samples_processed(n_samples)
 
     def prepare(self, waveform):
@@ -96,13 +96,12 @@ class HeadBackbone(AudioBackbone):
         weights = self._head.layer_shares()
         if weights is None:
             *_, last = self._layers(waveforms, final_norm=True)
-            pooled = self._pool(last, waveforms)
+            pooled = self._pool(last)
         else:
             # transformers sums the last layer as it is before the encoder's final norm.
             layers = self._layers(waveforms, final_norm=False)
             pooled = sum(
-                weight * self._pool(layer, waveforms)
-                for weight, layer in zip(weights, layers, strict=True)
+                weight * self._pool(layer) for weight, layer in zip(weights, layers, strict=True)
             )
         yield self._head(pooled)[:, None]
 
@@ -113,15 +112,9 @@ class HeadBackbone(AudioBackbone):
             return self.encoder.encode(waveforms, last_layer)
         return self.encoder.encode_layers(waveforms, last_layer, final_norm=final_norm)
 
-    def _pool(self, hidden_states, waveforms):
-        """Pool the frames of each recording, to shape (n_waveforms, n_dims)."""
-        rows = zip(hidden_states, map(self._n_pooled_frames, waveforms), strict=True)
-        return torch.stack([self._head.pool(row[:n].float()) for row, n in rows])
-
-    def _n_pooled_frames(self, waveform):
-        """Return the number of frames to pool; None for all, silence included."""
-        is_whisper = isinstance(self.encoder, WhisperBackbone)
-        return None if is_whisper else self.encoder.n_frames(len(waveform))
+    def _pool(self, hidden_states):
+        """Pool the frames of each recording, silence included, to shape (n_waveforms, n_dims)."""
+        return torch.stack([self._head.pool(own.float()) for own in hidden_states])
 
 
 class _ProjectionHead(nn.Module):

@@ -105,7 +105,7 @@ _networks: OrderedDict[tuple, torch.nn.Module] = OrderedDict()
 _networks_lock = ForkSafeLock()
 
 
-def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", part=None):
+def load_network(checkpoint, network_class, *, device, dtype, part=None):
     """Load a frozen network of transformers, once per process for each device and precision.
 
     Parameters
@@ -118,8 +118,6 @@ def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", 
         Device of the network.
     dtype : torch.dtype
         Precision of weights and arithmetic.
-    attention : {"sdpa", "eager"} or None, default="sdpa"
-        Attention implementation of transformers. If None, transformers chooses it.
     part : str, default=None
         Name of the submodule to return, such as ``"encoder"``. If None, the whole network.
 
@@ -137,7 +135,7 @@ def load_network(checkpoint, network_class, *, device, dtype, attention="sdpa", 
     """
     return get_cached(
         (checkpoint.folder, checkpoint.version, network_class, part, device, dtype),
-        lambda: _load(checkpoint, network_class, dtype, attention, part).to(device),
+        lambda: _load(checkpoint, network_class, dtype, part).to(device),
     )
 
 
@@ -165,7 +163,7 @@ def get_cached(key, load):
         return _networks[key]
 
 
-def _load(checkpoint, network_class, dtype, attention, part):
+def _load(checkpoint, network_class, dtype, part):
     """Load a network of transformers from weights and settings that are already checked.
 
     transformers gets no path, and therefore reads no other files.
@@ -179,7 +177,6 @@ def _load(checkpoint, network_class, dtype, attention, part):
                 config=config,
                 state_dict=weights,
                 dtype=dtype,
-                attn_implementation=attention,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # checked below
             )

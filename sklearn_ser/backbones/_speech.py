@@ -128,10 +128,6 @@ class SpeechBackbone(AudioBackbone):
         """
 
     @abstractmethod
-    def n_hidden_frames(self, n_features):
-        """Return the number of frames of the hidden states for features of this length."""
-
-    @abstractmethod
     def hidden_states(self, network, features, last_layer, *, run=call_block):
         """Yield the hidden states of layers 0 to `last_layer` of features of any lengths.
 
@@ -148,8 +144,8 @@ class SpeechBackbone(AudioBackbone):
 
         Yields
         ------
-        hidden_states : Tensor of shape (n_recordings, n_frames, n_dims)
-            Values after the last frame of a recording are undefined.
+        hidden_states : sequence of Tensor of shape (n_frames, n_dims)
+            Of each recording.
         """
 
     @abstractmethod

@@ -219,7 +219,6 @@ class TextBackbone(Backbone):
             getattr(transformers, self.class_name),
             device=self.device,
             dtype=self.dtype,
-            attention=None,
         )
 
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
-from ._attention import call_block, padding_mask, use_sdpa_in_wavlm
+from ._attention import Packing, attend_within_recordings, call_block
 from ._loading import load_network
 from ._speech import SizeNames, SpeechBackbone
 from ._transformers import import_transformers
@@ -23,8 +22,8 @@ FAMILY = {
 class Wav2Vec2Backbone(SpeechBackbone):
     """A frozen network of the wav2vec 2.0 family.
 
-    Convolutions and normalisation over time are applied to one recording at a time. Recordings
-    are padded only before the transformer blocks, where attention masks the padding.
+    Convolutions and normalisation over time are applied to one recording at a time. The
+    transformer blocks run on the frames of all recordings, and attend within each recording.
 
     Parameters
     ----------
@@ -77,8 +76,8 @@ class Wav2Vec2Backbone(SpeechBackbone):
 
         Yields
         ------
-        hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
-            Values after the last frame of a recording are undefined.
+        hidden_states : sequence of Tensor of shape (n_frames, n_dims)
+            Of each waveform.
         """
         return self.encode_layers(waveforms, last_layer)
 
@@ -92,10 +91,6 @@ class Wav2Vec2Backbone(SpeechBackbone):
     def features(self, waveform):
         """Return the waveform."""
         return torch.from_numpy(np.ascontiguousarray(waveform))
-
-    def n_hidden_frames(self, n_features):
-        """Return the number of frames of a waveform."""
-        return self.n_frames(n_features)
 
     def hidden_states(self, network, features, last_layer, *, run=call_block):
         """Yield the hidden states of layers 0 to `last_layer` of waveforms of any lengths."""
@@ -113,8 +108,7 @@ class Wav2Vec2Backbone(SpeechBackbone):
     def build_network(self):
         """Return a randomly initialised network of the same sizes, without a head."""
         network = getattr(import_transformers(), FAMILY[self.config.model_type][0])(self.config)
-        if self.config.model_type == "wavlm":
-            use_sdpa_in_wavlm(network)
+        attend_within_recordings(network.encoder.layers)
         return network
 
     def bare_network(self):
@@ -124,16 +118,13 @@ class Wav2Vec2Backbone(SpeechBackbone):
     def _network(self):
         transformers = import_transformers()
 
-        is_wavlm = self.config.model_type == "wavlm"
         network = load_network(
             self.checkpoint,
             getattr(transformers, self.class_name),
             device=self.device,
             dtype=self.dtype,
-            attention="eager" if is_wavlm else "sdpa",
         )
-        if is_wavlm:
-            use_sdpa_in_wavlm(network.base_model)
+        attend_within_recordings(network.base_model.encoder.layers)
         return network
 
 
@@ -143,7 +134,7 @@ def hidden_states(network, waveforms, last_layer, *, run=call_block, final_norm=
     Parameters
     ----------
     network : torch.nn.Module
-        Network of transformers, without a head; for WavLM, after `use_sdpa_in_wavlm`.
+        Network of transformers, without a head, after `attend_within_recordings`.
     waveforms : list of Tensor of shape (n_samples,)
         Waveforms, on the device of the network.
     last_layer : int
@@ -155,25 +146,26 @@ def hidden_states(network, waveforms, last_layer, *, run=call_block, final_norm=
 
     Yields
     ------
-    hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
-        Values after the last frame of a recording are undefined.
+    hidden_states : sequence of Tensor of shape (n_frames, n_dims)
+        Of each waveform.
     """
     encoder = network.encoder
     embedded = [_embed(network, waveform) for waveform in waveforms]
-    states = pad_sequence(embedded, batch_first=True)
-    settings = {"attention_mask": padding_mask([len(frames) for frames in embedded], states.device)}
+    states = torch.cat(embedded)[None]
+    n_frames = [len(frames) for frames in embedded]
     del embedded
+    settings = {"attention_mask": Packing(n_frames, states.device)}
     is_wavlm = network.config.model_type == "wavlm"
     norm_layer = len(encoder.layers) if final_norm and _has_final_norm(encoder) else None
     if is_wavlm:
-        n_frames = states.shape[1]
-        bias = encoder.layers[0].attention.compute_bias(n_frames, n_frames)
-        settings["position_bias"] = bias
+        longest = max(n_frames)
+        settings["position_bias"] = encoder.layers[0].attention.compute_bias(longest, longest)
     for layer in range(last_layer + 1):
         if layer:
             states = run(encoder.layers[layer - 1], states, **settings)
             states = states[0] if is_wavlm else states
-        yield encoder.layer_norm(states) if layer == norm_layer else states
+        found = encoder.layer_norm(states) if layer == norm_layer else states
+        yield found[0].split(n_frames)
 
 
 def _embed(network, samples):

@@ -41,9 +41,6 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         """Return 1, the number of embeddings of a recording."""
         return 1
 
-    def _n_hidden_frames(self, n_samples):
-        return super().n_frames(n_samples)
-
     @torch.inference_mode()
     def encode(self, waveforms, last_layer):
         """Yield the embeddings as a single layer.
@@ -62,11 +59,7 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         """
         network = self._network()
         frames = self._sum_layers(network, waveforms)
-        n_frames = [self._n_hidden_frames(len(waveform)) for waveform in waveforms]
-        vectors = [
-            self._embed_frames(network, x[:n]) for x, n in zip(frames, n_frames, strict=True)
-        ]
-        yield torch.stack(vectors)
+        yield torch.stack([self._embed_frames(network, own) for own in frames])
 
     def _embed_frames(self, network, frames):
         """Return the embedding of one recording's frames, of shape (1, n_dims)."""
@@ -77,7 +70,7 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         return network.feature_extractor(torch.cat([mean, std], dim=1).to(self.dtype))
 
     def _sum_layers(self, network, waveforms):
-        """Return the last layer, or the weighted sum of all layers if the network uses it."""
+        """Return the last layer of each waveform, or the weighted sum if the network uses it."""
         last_layer = self.config.num_hidden_layers
         if not self.config.use_weighted_layer_sum:
             *_, last = self.encode_layers(waveforms, last_layer)
@@ -85,4 +78,4 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         # The sum uses the last layer before the encoder's final norm, if there is one.
         layers = self.encode_layers(waveforms, last_layer, final_norm=False)
         weights = network.layer_weights.softmax(dim=-1)
-        return sum(weight * layer for weight, layer in zip(weights, layers, strict=True))
+        return [sum(map(torch.mul, weights, own)) for own in zip(*layers, strict=True)]

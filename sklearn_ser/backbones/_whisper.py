@@ -2,9 +2,8 @@
 
 import torch
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
-from ._attention import call_block, padding_mask
+from ._attention import Packing, attend_within_recordings, call_block
 from ._checkpoint import CheckpointError
 from ._loading import load_network
 from ._speech import SizeNames, SpeechBackbone
@@ -14,8 +13,8 @@ from ._transformers import import_transformers
 class WhisperBackbone(SpeechBackbone):
     """Whisper's frozen encoder.
 
-    Spectrogram and convolutions are computed for one recording at a time. Recordings are padded
-    only before the transformer blocks, where attention masks the padding.
+    Spectrogram and convolutions are computed for one recording at a time. The transformer blocks
+    run on the frames of all recordings, and attend within each recording.
 
     Parameters
     ----------
@@ -64,7 +63,7 @@ class WhisperBackbone(SpeechBackbone):
         return -(-(n_samples // self.extractor.hop_length) // 2)
 
     def n_samples_processed(self, n_samples):
-        """Return the number of samples to process, padding included."""
+        """Return the number of samples to process, silence included."""
         return self.max_samples if self.context == "30s" else n_samples
 
     @torch.inference_mode()
@@ -80,8 +79,8 @@ class WhisperBackbone(SpeechBackbone):
 
         Yields
         ------
-        hidden_states : Tensor of shape (n_waveforms, n_frames, n_dims)
-            Values after the last frame of a recording are silence or undefined.
+        hidden_states : sequence of Tensor of shape (n_frames, n_dims)
+            Of each waveform. With the context of 30 s, the frames after its last one are silence.
         """
         spectrograms = [self.spectrogram(x).to(self.device, self.dtype) for x in waveforms]
         yield from hidden_states(self.bare_network(), spectrograms, last_layer)
@@ -109,10 +108,6 @@ class WhisperBackbone(SpeechBackbone):
         """Return the spectrogram, with time as the first axis."""
         return self.spectrogram(waveform).T.contiguous()
 
-    def n_hidden_frames(self, n_features):
-        """Return half the number of spectrogram frames, rounded up."""
-        return -(-n_features // 2)
-
     def hidden_states(self, network, features, last_layer, *, run=call_block):
         """Yield the hidden states of layers 0 to `last_layer` of spectrograms of any lengths."""
         return hidden_states(network, [x.T for x in features], last_layer, run=run)
@@ -128,14 +123,18 @@ class WhisperBackbone(SpeechBackbone):
 
     def build_network(self):
         """Return a randomly initialised encoder of the same sizes."""
-        return _encoder_class()(self.config)
+        encoder = _encoder_class()(self.config)
+        attend_within_recordings(encoder.layers)
+        return encoder
 
     def bare_network(self):
         """Return the frozen pretrained encoder."""
         network_class, part = self._network_class()
-        return load_network(
+        encoder = load_network(
             self.checkpoint, network_class, device=self.device, dtype=self.dtype, part=part
         )
+        attend_within_recordings(encoder.layers)
+        return encoder
 
     def _network_class(self):
         """Return the class to load the checkpoint with, and the name of the encoder in it."""
@@ -157,7 +156,7 @@ def hidden_states(encoder, spectrograms, last_layer, run=call_block):
     Parameters
     ----------
     encoder : torch.nn.Module
-        Encoder of transformers.
+        Encoder of transformers, after `attend_within_recordings`.
     spectrograms : list of Tensor of shape (n_bands, n_frames)
         Spectrograms, on the device of the encoder.
     last_layer : int
@@ -167,17 +166,19 @@ def hidden_states(encoder, spectrograms, last_layer, run=call_block):
 
     Yields
     ------
-    hidden_states : Tensor of shape (n_recordings, n_frames, n_dims)
-        Values after the last frame of a recording are undefined.
+    hidden_states : sequence of Tensor of shape (n_frames, n_dims)
+        Of each recording.
     """
     embedded = [_embed(encoder, spectrogram) for spectrogram in spectrograms]
-    states = pad_sequence(embedded, batch_first=True)
-    attention_mask = padding_mask([len(frames) for frames in embedded], states.device)
+    states = torch.cat(embedded)[None]
+    n_frames = [len(frames) for frames in embedded]
     del embedded
-    yield states
+    packing = Packing(n_frames, states.device)
+    yield states[0].split(n_frames)
     for number, block in enumerate(encoder.layers[:last_layer], start=1):
-        states = run(block, states, attention_mask=attention_mask)
-        yield encoder.layer_norm(states) if number == len(encoder.layers) else states
+        states = run(block, states, attention_mask=packing)
+        layer = encoder.layer_norm(states) if number == len(encoder.layers) else states
+        yield layer[0].split(n_frames)
 
 
 def _embed(encoder, spectrogram):

@@ -5,6 +5,8 @@ import scipy.linalg
 import torch
 from torch.nn import functional as F
 
+from sklearn_ser.backbones import Packing
+
 # Strength of the ridge penalty, as a number of frames.
 _FRAMES_OF_RIDGE = 100
 # Minimum variance; that of silence is 0.
@@ -106,9 +108,8 @@ def _attend(attention, normed, n_frames):
     """Return the outputs of the attention heads, concatenated, for concatenated recordings."""
     n_heads = attention.num_heads
     found = (getattr(attention, name)(normed) for name in ("q_proj", "k_proj", "v_proj"))
-    parts = (f.unflatten(-1, (n_heads, -1)).transpose(0, 1).split(n_frames, 1) for f in found)
-    contexts = [F.scaled_dot_product_attention(*part) for part in zip(*parts, strict=True)]
-    return torch.cat(contexts, dim=1).transpose(0, 1).flatten(1)
+    by_head = (frames.unflatten(-1, (n_heads, -1)) for frames in found)
+    return Packing(n_frames, normed.device).attend(*by_head).flatten(1)
 
 
 def _select(frames, n_kept):

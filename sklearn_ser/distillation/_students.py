@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from sklearn_ser.backbones import (
@@ -18,7 +17,6 @@ from sklearn_ser.backbones import (
     quiet,
 )
 
-from ._length_groups import group_by_length
 from ._pruning import fit_narrow_whisper
 
 # Family of encoders -> function that fits a narrower student to the wide network by least squares.
@@ -81,10 +79,6 @@ class SpeechFeatures:
             waveform = np.pad(waveform, (0, missing))
         return self.frozen.features(waveform)
 
-    def n_frames(self, length):
-        """Return the number of hidden states for a number of features."""
-        return self.frozen.n_hidden_frames(length)
-
 
 class SpeechStudent(nn.Module):
     """A trainable encoder of speech, exact in ragged batches.
@@ -111,7 +105,7 @@ class SpeechStudent(nn.Module):
         return self.front_end.frozen.blocks(self.network)
 
     def forward(self, features, lengths):
-        """Compute the last hidden states, for groups of recordings of similar length.
+        """Compute the last hidden states.
 
         Parameters
         ----------
@@ -122,22 +116,14 @@ class SpeechStudent(nn.Module):
 
         Returns
         -------
-        hidden_states : Tensor of shape (n_recordings, n_frames, n_dims)
-            Padding has arbitrary values.
-        n_frames : list of int
-            Number of frames of each recording.
+        hidden_states : sequence of Tensor of shape (n_frames, n_dims)
+            Of each recording.
         """
-        pieces = features.split(lengths)
-        n_frames = [self.front_end.n_frames(length) for length in lengths]
         run = self._run_twice if self.gradient_checkpointing and self.training else call_block
-        states: list = [None] * len(pieces)
-        for rows in group_by_length(n_frames):
-            *_, last = self.front_end.frozen.hidden_states(
-                self.network, [pieces[row] for row in rows], len(self.blocks), run=run
-            )
-            for row, own in zip(rows, last, strict=True):
-                states[row] = own[: n_frames[row]]
-        return pad_sequence(states, batch_first=True), n_frames
+        *_, last = self.front_end.frozen.hidden_states(
+            self.network, features.split(lengths), len(self.blocks), run=run
+        )
+        return last
 
     def narrow(self, model, features, *, local_files_only=False):
         """Initialise a narrower student of Whisper to approximate its teacher, by least squares.
@@ -280,13 +266,11 @@ class TextStudent(nn.Module):
 
         Returns
         -------
-        hidden_states : Tensor of shape (n_texts, n_tokens, n_dims)
-            At least one token long. Padding has arbitrary values.
-        n_tokens : list of int
-            Number of tokens of each text.
+        hidden_states : list of Tensor of shape (n_tokens, n_dims)
+            Of each text.
         """
         texts = token_ids.split(n_tokens)
-        empty = next(self.network.parameters()).new_zeros((1, self.n_dims))
+        empty = next(self.network.parameters()).new_zeros((0, self.n_dims))
         states = [empty] * len(texts)
         for length in sorted(set(n_tokens) - {0}):
             rows = [row for row, n in enumerate(n_tokens) if n == length]
@@ -296,7 +280,7 @@ class TextStudent(nn.Module):
             ).last_hidden_state
             for row, own in zip(rows, found, strict=True):
                 states[row] = own
-        return pad_sequence([own.to(states[0].dtype) for own in states], batch_first=True), n_tokens
+        return states
 
     def freeze_word_embeddings(self):
         """Exclude the word embeddings from training."""

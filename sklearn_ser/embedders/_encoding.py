@@ -9,8 +9,8 @@ import numpy as np
 
 from ._windows import Window, cut_into_windows
 
-# A batch has at most `batch_size` windows and `batch_size` times this many seconds, padding
-# included. This is about the length of an utterance, so utterances reach both limits.
+# A batch has at most `batch_size` windows and `batch_size` times this many seconds. This is about
+# the length of an utterance, so utterances reach both limits.
 SECONDS_PER_WINDOW = 2.0
 # Statistics of each pooling, in the order of the columns.
 _STATISTICS = {"mean": ("mean",), "mean_std": ("mean", "std"), "max": ("max",)}
@@ -109,13 +109,14 @@ class WindowPooler:
         """Group windows of similar length, longest first so that memory runs out early."""
         limit = self.batch_size * SECONDS_PER_WINDOW * self.backbone.sampling_rate
         batch: list[RecordingWindow] = []
-        longest = 0
+        total = 0
         for window in sorted(windows, key=lambda window: -len(window.waveform)):
-            longest = longest or self.backbone.n_samples_processed(len(window.waveform))
-            if batch and (len(batch) == self.batch_size or (len(batch) + 1) * longest > limit):
+            n_samples = self.backbone.n_samples_processed(len(window.waveform))
+            if batch and (len(batch) == self.batch_size or total + n_samples > limit):
                 yield batch
-                batch, longest = [], self.backbone.n_samples_processed(len(window.waveform))
+                batch, total = [], 0
             batch.append(window)
+            total += n_samples
         if batch:
             yield batch
 
@@ -144,8 +145,8 @@ class WindowPooler:
         waveforms = [window.waveform for window in batch]
         for hidden_states in self.backbone.encode(waveforms, last_layer):
             frames = [
-                hidden_states[row, window.span.first : window.span.last]
-                for row, window in enumerate(batch)
+                own[window.span.first : window.span.last]
+                for own, window in zip(hidden_states, batch, strict=True)
             ]
             layer: Iterable[np.ndarray]
             if callable(self.pooling):

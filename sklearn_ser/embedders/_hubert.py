@@ -40,8 +40,8 @@ class HubertEmbedder(RecordingTransformer):
         Step between the starts of successive windows, in seconds. If None, ``0.8 * window``.
     batch_size : int, default=16
         Maximum number of recordings, or windows, in a batch. A batch is also limited to
-        ``2 * batch_size`` seconds of audio, padding included. Does not change the results. Some
-        hundreds make good use of a GPU.
+        ``2 * batch_size`` seconds of audio. Does not change the results. Some hundreds make good
+        use of a GPU.
     sampling_rate : int, default=16000
         Sampling rate of recordings that are passed as arrays without a rate, in Hz. Recordings
         are resampled to the network's 16000 Hz (soxr, HQ).
@@ -91,7 +91,8 @@ class HubertEmbedder(RecordingTransformer):
     **Exact batches.** The embedding of a recording does not depend on the other recordings in
     its batch, nor on their order. It equals the output of transformers' feature extractor and
     network for this recording alone: the convolutions, the group norm over time and the
-    positional embedding are applied to one recording at a time, and attention masks the padding.
+    positional embedding are applied to one recording at a time, and the blocks to the frames of
+    all recordings, without padding; frames attend to those of their own recording.
     In float32 the relative difference is below 1e-5 for each layer. With zero padding, as in
     other libraries, the features of networks with a group norm over time, such as the base
     models of this family, change by 25 % and more.

@@ -159,7 +159,7 @@ class DistilledRegressor(DistilledEstimator, TorchRegressor):
     the first epoch.
 
     *Exact batches.* The prediction of a recording does not depend on its batch: convolutions
-    process one recording at a time, and attention masks padding.
+    process one recording at a time, and frames attend to those of their own recording.
 
     *Missing transcripts.* None, NaN and blank transcripts are replaced by a learned vector. It is
     learned from a tenth of the transcripts, which are dropped in training, so that a model trained

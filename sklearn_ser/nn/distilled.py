@@ -179,9 +179,8 @@ class DistilledNetwork(nn.Module):
     Parameters
     ----------
     audio : Module
-        Takes the features of recordings, concatenated, and a list of their lengths; returns hidden
-        states of shape (n_recordings, n_frames, n_dims) and the number of frames of each. Has the
-        attribute `n_dims`.
+        Takes the features of recordings, concatenated, and a list of their lengths; returns the
+        hidden states of each, of shape (n_frames, n_dims). Has the attribute `n_dims`.
     text : Module or None
         The same for tokens.
     n_outputs : int
@@ -228,28 +227,24 @@ class DistilledNetwork(nn.Module):
         -------
         outputs : Tensor of shape (n_recordings, n_outputs)
         """
-        frames, n_frames = self.audio(features, lengths.tolist())
+        pool = self.attentive or average_frames
+        frames = self.audio(features, lengths.tolist())
         if self.text is None:
-            return self.head(self._pool(frames, n_frames))
+            return self.head(pool(frames))
         has_text = self.head.drop_texts(n_tokens > 0)
-        tokens, n_states = self.text(token_ids, n_tokens.tolist())
+        tokens = self.text(token_ids, n_tokens.tolist())
         if self.attention is not None:
-            attended = self._attend(self.attention, frames, tokens, n_states, has_text)
-            frames = self.norm(frames + attended)
-        return self.head(self._pool(frames, n_frames), average_frames(tokens, n_states), has_text)
+            frames = self._attend(self.attention, frames, tokens, has_text.tolist())
+        return self.head(pool(frames), average_frames(tokens), has_text)
 
-    def _pool(self, frames, n_frames):
-        if self.attentive is not None:
-            return self.attentive(frames, n_frames)
-        return average_frames(frames, n_frames)
-
-    def _attend(self, attention, frames, tokens, n_states, has_text):
+    def _attend(self, attention, frames, tokens, has_text):
         """Attend from each frame to the tokens, or to the vector of a missing text."""
-        tokens, is_padding = tokens.clone(), _padding_mask(n_states, tokens)
-        tokens[~has_text, 0] = self.head.missing.to(tokens.dtype)
-        is_padding[~has_text, 1:] = True
-        is_padding[:, 0] = False
-        return attention(frames, tokens, tokens, key_padding_mask=is_padding, need_weights=False)[0]
+        missing = self.head.missing[None].to(frames[0].dtype)
+        attended = []
+        for own, text, is_known in zip(frames, tokens, has_text, strict=True):
+            keys = text if is_known else missing
+            attended.append(self.norm(own + attention(own, keys, keys, need_weights=False)[0]))
+        return attended
 
 
 class LayerPredictor(nn.Module):
@@ -291,18 +286,14 @@ class LayerPredictor(nn.Module):
         losses : Tensor of shape (n_recordings, 1)
             Mean over the layers and the frames that both networks have.
         """
-        frames, n_frames = self.audio(features, lengths.tolist())
-        predictions = torch.stack([head(frames) for head in self.heads], dim=2)
+        frames = self.audio(features, lengths.tolist())
+        packed = torch.cat(list(frames))
+        predictions = torch.stack([head(packed) for head in self.heads], dim=1)
+        n_frames = [len(own) for own in frames]
         losses = []
-        for row, layers in enumerate(teacher.split(n_teacher_frames.tolist())):
-            n = min(len(layers), n_frames[row])  # either network may drop the last frame
-            losses.append(
-                distillation_loss(predictions[row, :n].float(), layers[:n].float()).mean()
-            )
+        for predicted, layers in zip(
+            predictions.split(n_frames), teacher.split(n_teacher_frames.tolist()), strict=True
+        ):
+            n = min(len(layers), len(predicted))  # either network may drop the last frame
+            losses.append(distillation_loss(predicted[:n].float(), layers[:n].float()).mean())
         return torch.stack(losses)[:, None]
-
-
-def _padding_mask(n_frames, frames):
-    """Return True for padding, of shape (n_recordings, n_frames)."""
-    numbers = torch.arange(frames.shape[1], device=frames.device)
-    return numbers >= torch.tensor(n_frames, device=frames.device)[:, None]

@@ -49,23 +49,20 @@ def merge_statistics(statistics, n_frames, names):
     return pooled.astype(np.float32)
 
 
-def average_frames(frames, n_frames):
-    """Average the valid frames of each recording in a padded batch.
+def average_frames(frames):
+    """Average the frames of each recording.
 
     Parameters
     ----------
-    frames : Tensor of shape (n_recordings, n_frames, n_dims)
-        The padded batch.
-    n_frames : list of int
-        Number of valid frames of each recording.
+    frames : sequence of Tensor of shape (n_frames, n_dims)
+        Frames of each recording.
 
     Returns
     -------
     vectors : Tensor of shape (n_recordings, n_dims)
         The means. Zeros for recordings without frames.
     """
-    means = [row[:n].float().sum(0) / max(n, 1) for row, n in zip(frames, n_frames, strict=True)]
-    return torch.stack(means)
+    return torch.stack([own.float().sum(0) / max(len(own), 1) for own in frames])
 
 
 class AttentiveStatistics(nn.Module):
@@ -90,15 +87,13 @@ class AttentiveStatistics(nn.Module):
             nn.Linear(n_dims, hidden_size), nn.Tanh(), nn.Linear(hidden_size, 1)
         )
 
-    def forward(self, frames, n_frames):
-        """Pool the valid frames of each recording in a padded batch.
+    def forward(self, frames):
+        """Pool the frames of each recording.
 
         Parameters
         ----------
-        frames : Tensor of shape (n_recordings, n_frames, n_dims)
-            The padded batch.
-        n_frames : list of int
-            Number of valid frames of each recording.
+        frames : sequence of Tensor of shape (n_frames, n_dims)
+            Frames of each recording, at least one.
 
         Returns
         -------
@@ -106,11 +101,11 @@ class AttentiveStatistics(nn.Module):
             The weighted mean, then the weighted standard deviation.
         """
         vectors = []
-        for row, n in zip(frames, n_frames, strict=True):
-            valid = row[:n].float()
-            weights = torch.softmax(self.score(row[:n]).float(), dim=0)
-            mean = (weights * valid).sum(0)
-            variance = (weights * (valid - mean) ** 2).sum(0)
+        for own in frames:
+            weights = torch.softmax(self.score(own).float(), dim=0)
+            own = own.float()
+            mean = (weights * own).sum(0)
+            variance = (weights * (own - mean) ** 2).sum(0)
             # The square root has no gradient at 0, the variance of a single frame.
             vectors.append(torch.cat([mean, (variance + 1e-9).sqrt()]))
         return torch.stack(vectors)

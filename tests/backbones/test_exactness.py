@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from transformers import AutoFeatureExtractor
 
-from sklearn_ser.backbones import load_backbone
+from sklearn_ser.backbones import Packing, load_backbone
 from small_networks import NETWORKS, make_network, mostly_slow, small_network
 
 FAMILY = [name for name in NETWORKS if name != "whisper"]
@@ -34,10 +34,10 @@ def _encode(backbone, waveforms, last_layer=None):
     """Return the layers of each waveform without padding, each of shape (n_frames, n_dims)."""
     prepared = [backbone.prepare(waveform) for waveform in waveforms]
     last_layer = backbone.n_layers - 1 if last_layer is None else last_layer
-    layers = [hidden.clone() for hidden in backbone.encode(prepared, last_layer)]
+    layers = backbone.encode(prepared, last_layer)
     return [
-        [hidden[row, : backbone.n_frames(len(waveform))] for hidden in layers]
-        for row, waveform in enumerate(waveforms)
+        [hidden[: backbone.n_frames(len(waveform))] for hidden in own]
+        for own, waveform in zip(zip(*layers, strict=True), waveforms, strict=True)
     ]
 
 
@@ -88,7 +88,7 @@ def _whisper_by_hand(encoder, features):
         hidden = F.gelu(encoder.conv2(F.gelu(encoder.conv1(features)))).transpose(1, 2)
         states = [hidden + encoder.embed_positions.weight[: hidden.shape[1]]]
         for block in encoder.layers:
-            states.append(block(states[-1], None))
+            states.append(block(states[-1], attention_mask=None))
         states[-1] = encoder.layer_norm(states[-1])
     return [state[0] for state in states]
 
@@ -177,8 +177,8 @@ def test_blocks_beyond_the_deepest_layer_do_not_run(name, last_layer):
     assert ran == list(range(1, last_layer + 1))  # each once, for the whole batch
 
 
-def test_wavlm_uses_fused_attention(monkeypatch):
-    """Fused attention is called once per block; transformers computes attention weights."""
+def test_wavlm_uses_fused_attention_within_each_recording(monkeypatch):
+    """The network of transformers computes attention weights instead, on padded recordings."""
     calls = []
     fused = F.scaled_dot_product_attention
 
@@ -190,8 +190,48 @@ def test_wavlm_uses_fused_attention(monkeypatch):
     monkeypatch.setattr(F, "multi_head_attention_forward", None)
     backbone = _load("wavlm")
     _encode(backbone, [_noise(5000), _noise(9000)])
-    n_frames = backbone.n_frames(9000)
-    assert calls == [(2, 2, n_frames, n_frames)] * 3
+    n_frames = backbone.n_frames(5000), backbone.n_frames(9000)
+    assert calls == [(1, 2, n, n) for n in n_frames] * 3
+
+
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS))
+def test_no_frame_is_padding(name):
+    """The linear layers of a batch see the frames of each recording, and no others."""
+    backbone = _load(name)
+    waveforms = [_noise(length) for length in (400, 9000, 30000)]
+    rows = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0][..., 0].numel()))
+        for module in backbone.blocks(backbone.bare_network()).modules()
+        if isinstance(module, torch.nn.Linear) and "rel_pos" not in str(module)
+    ]
+    try:
+        _encode(backbone, waveforms)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    n_frames = sum(backbone.n_frames(len(waveform)) for waveform in waveforms)
+    assert set(rows) - {2 * n_frames} == {n_frames}
+
+
+@pytest.mark.parametrize("name", ["wavlm", "hubert", "whisper"])
+def test_attention_with_masked_padding_is_the_same(name, monkeypatch):
+    """On GPUs, where it is faster."""
+    waveforms = [_noise(length) for length in (12345, 400, 40000)]
+    backbone = _load(name)
+    expected = _encode(backbone, waveforms)
+    shapes = []
+    pad = Packing._pad
+
+    def count(packing, frames):
+        shapes.append(frames.shape)
+        return pad(packing, frames)
+
+    monkeypatch.setattr(Packing, "_pad", count)
+    monkeypatch.setattr(Packing.__init__, "__kwdefaults__", {"pad": True})
+    for own, reference in zip(_encode(backbone, waveforms), expected, strict=True):
+        _assert_close(own, reference)
+    assert shapes
 
 
 def test_layers_are_yielded_one_at_a_time():

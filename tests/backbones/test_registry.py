@@ -96,7 +96,8 @@ def test_rebuilt_network_equals_the_frozen_one(name):
     with torch.no_grad():
         *_, last = rebuilt.hidden_states(network, [features], rebuilt.n_layers - 1)
     *_, expected = frozen.encode([prepared], frozen.n_layers - 1)
-    assert last.shape[1] == rebuilt.n_hidden_frames(len(features)) == frozen.n_frames(8000)
+    (last,), (expected,) = last, expected
+    assert len(last) == frozen.n_frames(8000)
     assert torch.linalg.norm(last - expected) <= 1e-5 * torch.linalg.norm(expected)
     rebuilt.freeze_convolutions(network)
     is_trained = [weight.requires_grad for weight in network.parameters()]

@@ -45,16 +45,15 @@ def run(student, waveforms=WAVEFORMS):
 def test_a_student_computes_what_the_frozen_network_does(name):
     student = load(small_network(name))
     with torch.no_grad():
-        hidden_states, n_frames = run(student)
+        hidden_states = run(student)
     backbone = load_speech_backbone(small_network(name), device="cpu")
     prepared = [
         np.pad(backbone.prepare(w), (0, max(0, backbone.min_samples - len(w)))) for w in WAVEFORMS
     ]
     *_, expected = backbone.encode(prepared, backbone.n_layers - 1)
-    for row, waveform in enumerate(prepared):
-        n = n_frames[row]
-        assert n == backbone.n_frames(len(waveform))
-        torch.testing.assert_close(hidden_states[row, :n], expected[row, :n])
+    for own, reference, waveform in zip(hidden_states, expected, prepared, strict=True):
+        assert len(own) == backbone.n_frames(len(waveform))
+        torch.testing.assert_close(own, reference)
 
 
 @pytest.mark.parametrize("name", ["wavlm", "hubert-large", "whisper"])
@@ -65,7 +64,7 @@ def test_memory_is_saved_without_another_result(name):
         student = SpeechStudent(settings, gradient_checkpointing=checkpointing).train()
         student.load_state_dict(weights)
         torch.manual_seed(0)
-        run(student)[0].square().mean().backward()
+        torch.cat(run(student)).square().mean().backward()
         gradients.append([p.grad for p in student.parameters() if p.grad is not None])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
@@ -81,8 +80,8 @@ def test_first_layers_and_a_corner_of_the_weights(name, width):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
     narrow = load(small_network(name), n_layers=2, width=width)
     assert narrow.n_dims == width
-    hidden_states, _ = run(narrow)
-    assert hidden_states.shape[2] == width
+    hidden_states = torch.cat(run(narrow))
+    assert hidden_states.shape[1] == width
     assert torch.isfinite(hidden_states).all()
     mine = dict(narrow.blocks[1].named_parameters())
     for label, theirs in whole.blocks[1].named_parameters():
@@ -136,8 +135,7 @@ def test_a_fitted_narrow_student_of_a_real_network_tells_what_the_whole_does(
 
 @torch.no_grad()
 def vectors(student, waveforms):
-    states, n_frames = run(student, waveforms)
-    return torch.cat([row[:n] for row, n in zip(states, n_frames, strict=True)]).double().numpy()
+    return torch.cat(run(student, waveforms)).double().numpy()
 
 
 def test_sizes_that_cannot_be_are_refused():
@@ -192,8 +190,8 @@ def test_an_embedder_takes_what_was_saved(name, embedder, tmp_path):
     settings = {"context": "recording"} if name == "whisper" else {}
     found = embedder(tmp_path / "student", **settings).fit_transform(WAVEFORMS)
     with torch.no_grad():
-        hidden_states, n_frames = run(student)
-    expected = [own[:n].mean(0).numpy() for own, n in zip(hidden_states, n_frames, strict=True)]
+        hidden_states = run(student)
+    expected = [own.mean(0).numpy() for own in hidden_states]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -207,13 +205,12 @@ def test_a_student_of_text_computes_what_the_frozen_network_does(name):
     token_ids, n_tokens = tokenize(settings, SENTENCES)
     assert [tuple(ids) for ids in token_ids] == expected_ids
     with torch.no_grad():
-        hidden_states, counted = student(
+        hidden_states = student(
             torch.tensor([token for ids in token_ids for token in ids]), n_tokens
         )
-    assert counted == n_tokens
-    for row, ids in enumerate(expected_ids):
+    for own, ids in zip(hidden_states, expected_ids, strict=True):
         *_, expected = backbone.encode([ids], backbone.n_layers - 1)
-        torch.testing.assert_close(hidden_states[row, : len(ids)], expected[0])
+        torch.testing.assert_close(own, expected[0])
 
 
 def test_long_texts_are_cut_as_the_frozen_networks_are():
@@ -227,14 +224,12 @@ def test_long_texts_are_cut_as_the_frozen_networks_are():
     assert found[1] == expected[1]
 
 
-def test_no_text_has_one_state_of_nothing():
+def test_no_text_has_no_states():
     settings, weights = read_text_student(small_text_network("bert"))
     student = TextStudent(settings).eval()
     student.load_state_dict(weights)
-    hidden_states, n_tokens = student(torch.zeros(0, dtype=torch.long), [0, 0])
-    assert hidden_states.shape == (2, 1, 32)
-    assert n_tokens == [0, 0]
-    assert not hidden_states.any()
+    hidden_states = student(torch.zeros(0, dtype=torch.long), [0, 0])
+    assert [own.shape for own in hidden_states] == [(0, 32)] * 2
 
 
 def test_words_are_frozen_alone():
