@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _database
 from ._content import encode
+from ._loaded import recall
 
 _ITEM_BYTES = 4  # of a float32
 
@@ -48,6 +49,9 @@ class EmbeddingStore:
     read and write it at the same time. A `save` is one transaction: if its process is killed, the
     file is unchanged. Arrays are stored without pickle, so that loading a store from someone else
     runs no code.
+
+    Of the last store without `max_bytes`, the process keeps up to 64 MB of loaded arrays in memory
+    while the file is unchanged, so that a search reads the file once.
 
     Problems with the disk never raise an error; embeddings are then computed again. An entry with
     a wrong checksum is deleted, a file that is damaged as a whole is renamed to
@@ -110,10 +114,14 @@ class EmbeddingStore:
         arrays : dict of str to ndarray
             Read-only float32 arrays by the keys that were found.
         """
-        arrays, damaged = {}, set()
+        # With a limit, each use is recorded, in the file.
+        loaded = recall(self._folder if self.max_bytes is None else None)
+        arrays = loaded.arrays_of(namespace, keys)
+        missing = [key for key in dict.fromkeys(keys) if key not in arrays]
+        damaged = set()
 
         def find(connection):
-            for key in dict.fromkeys(keys):
+            for key in missing:
                 try:
                     array = _load_entry(connection, namespace, key, check)
                 except _DamagedEntryError:
@@ -121,8 +129,10 @@ class EmbeddingStore:
                 else:
                     if array is not None:
                         arrays[key] = array
+                        loaded.keep(namespace, key, array)
 
-        _database.read(self._folder, find)
+        if missing:
+            _database.read(self._folder, find)
         if damaged:
             self._delete_damaged(namespace, damaged, check)
         if arrays and self.max_bytes is not None:
@@ -173,18 +183,21 @@ class EmbeddingStore:
         keys : dict of FileVersion to str
             Content keys of the files that were found.
         """
-        keys = {}
+        contents = recall(self._folder).contents
+        keys = {file: contents[file] for file in files if file in contents}
+        missing = [file for file in dict.fromkeys(files) if file not in keys]
 
         def find(connection):
-            for file in dict.fromkeys(files):
+            for file in missing:
                 row = connection.execute(
                     "SELECT content FROM files WHERE path = ? AND reading = ? AND stamp = ?",
                     (encode(file.path), encode(file.decode_options), encode(file.stamp)),
                 ).fetchone()
                 if row is not None:
-                    keys[file] = row[0].decode("utf-8", "replace")
+                    keys[file] = contents[file] = row[0].decode("utf-8", "replace")
 
-        _database.read(self._folder, find)
+        if missing:
+            _database.read(self._folder, find)
         return keys
 
     def remember_contents(self, keys, *, silent=False):

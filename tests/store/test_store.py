@@ -23,6 +23,7 @@ import pytest
 from sklearn_ser.store import EmbeddingStore, FileVersion, as_store, content_key
 from sklearn_ser.store import _database as database
 from sklearn_ser.store import _files as files_module
+from sklearn_ser.store import _loaded as loaded_module
 from sklearn_ser.store import _store as store_module
 
 NAMESPACE = "wavlm-base, revision 1, float32"
@@ -953,6 +954,67 @@ def test_the_number_of_files_is_bounded(store, monkeypatch):
 
 
 # --- Content keys and the parameter `memory` --------------------------------------------------
+
+
+@pytest.fixture
+def settled(store):
+    """A store whose file changed a while ago."""
+    store.save(NAMESPACE, make("a", "b"))
+    wait()
+    return store
+
+
+def wait():
+    """Wait until later changes of a file that was just written are detected."""
+    time.sleep(2 * files_module._MARGIN_NS / 1e9)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Folders whose file is opened."""
+    folders = []
+    connect = database._connect
+    monkeypatch.setattr(
+        database, "_connect", lambda folder, *rest: folders.append(folder) or connect(folder, *rest)
+    )
+    return folders
+
+
+def test_an_unchanged_store_is_read_once(settled, wav, opened):
+    version = FileVersion.from_path(wav, "16000 Hz")
+    settled.remember_contents({version: "a"})
+    wait()
+    opened.clear()
+    for _ in range(3):
+        assert settled.known_contents([version]) == {version: "a"}
+        assert_same(settled.load(NAMESPACE, ["a", "b"]), make("a", "b"))
+    assert len(opened) == 2
+    assert settled.load("another network", ["a"]) == {}
+
+
+def test_what_another_process_saves_is_loaded(settled):
+    assert list(settled.load(NAMESPACE, ["a", "c"])) == ["a"]
+    script = (
+        "import sys, numpy as np; from sklearn_ser.store import EmbeddingStore\n"
+        "EmbeddingStore(sys.argv[1]).save(sys.argv[2], {'a': np.ones((20, 768)), 'c': np.ones(3)})"
+    )
+    subprocess.run([sys.executable, "-c", script, settled.location, NAMESPACE], check=True)
+    found = settled.load(NAMESPACE, ["a", "c"])
+    np.testing.assert_array_equal(found["a"], np.ones((20, 768)))
+    np.testing.assert_array_equal(found["c"], np.ones(3))
+    settled.clear()
+    assert settled.load(NAMESPACE, ["a", "c"]) == {}
+
+
+def test_little_is_kept_in_memory(settled, opened, monkeypatch):
+    array = make("a")["a"]
+    monkeypatch.setattr(loaded_module, "_MAX_BYTES", array.nbytes)
+    for _ in range(2):
+        assert_same(settled.load(NAMESPACE, ["a", "b"]), make("a", "b"))
+    assert_same(settled.load(NAMESPACE, ["a"]), {"a": array})
+    assert len(opened) == 2
+    EmbeddingStore(settled.location, max_bytes=1e9).load(NAMESPACE, ["a"])
+    assert len(opened) > 2  # to record the use
 
 
 def test_content_keys_depend_on_values_only():
