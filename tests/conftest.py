@@ -25,9 +25,6 @@ if sys.dont_write_bytecode and sys.pycache_prefix is None:
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# What is imported stays: to look for garbage in it takes seconds in each process.
-gc.disable()
-
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +33,8 @@ import numpy as np
 import pytest
 
 mpl.use("Agg")
+# What tests import stays: to look for garbage in it takes seconds in each process.
+gc.disable()
 
 # What a test needs that not every machine has, by the fixture that gives it.
 MARKERS = {"corpus_folder": "corpus", "weights_folder": "weights"}
