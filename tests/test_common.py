@@ -34,6 +34,8 @@ from small_codecs import small_codec
 from small_networks import small_network
 from small_text_networks import small_text_network
 
+pytestmark = pytest.mark.usefixtures("small_hrnet")
+
 # One front end and one network, to be checked also where slow tests are left out.
 FEW = [
     LogMelSpectrogram(pooling="mean", n_mels=20),
@@ -85,8 +87,8 @@ FUSIONS = [
 # random changes, which the few and tiny pictures of the battery don't bear.
 NETWORKS = [
     EmoHRNetClassifier(
-        width=2,
-        head_width=2,
+        width=4,
+        head_width=4,
         crop=1,
         n_frequency_masks=0,
         n_time_masks=0,

@@ -36,7 +36,8 @@ def in_fork(function):
 def test_every_estimator_runs_in_a_fork():
     done = subprocess.run(
         [sys.executable, TESTS / "forked_estimators.py"],
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        # Passive: threads that wait in loops would take the processors from other tests.
+        env={**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,
         text=True,
         timeout=500,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from joblib import Memory
+from joblib import Memory, parallel_config
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -415,7 +415,9 @@ def test_grid_search_in_two_processes(tmp_path):
     recordings = _voices(*np.linspace(0.2, 0.5, 12))
     pipeline = make_pipeline(_wavlm(memory=tmp_path), LogisticRegression())
     search = GridSearchCV(pipeline, {"wavlmembedder__layers": [0, 1, 3]}, cv=2, n_jobs=2)
-    search.fit(recordings, np.arange(12) % 2)
+    # Forks have imported torch; processes that have not are in test_many_machines.py.
+    with parallel_config("multiprocessing"):
+        search.fit(recordings, np.arange(12) % 2)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert len(EmbeddingStore(tmp_path)) == 12
 

@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from joblib import Memory
+from joblib import Memory, parallel_config
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -492,7 +492,8 @@ def test_grid_search_in_two_processes(tmp_path, passes):
     texts = [f"{word} {letter}" for word in ("happy", "no") for letter in "abcdef"]
     pipeline = make_pipeline(_bert(memory=tmp_path), LogisticRegression())
     search = GridSearchCV(pipeline, {"textembedder__layers": [3, 1]}, cv=2, n_jobs=2)
-    search.fit(texts, np.repeat([0, 1], 6))
+    with parallel_config("multiprocessing"):  # forks, which have imported torch
+        search.fit(texts, np.repeat([0, 1], 6))
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert len(EmbeddingStore(tmp_path)) == 12
     search.best_estimator_.predict(texts)

@@ -266,15 +266,18 @@ def test_ge2e_verifies_speakers(corpus_folder, weights_folder):
 def test_ge2e_recognises_emotions(corpus_folder, weights_folder):
     """A linear probe, with regularisation tuned by inner cross-validation over speakers."""
     corpus = load_emodb(corpus_folder("emodb"))
-    vectors = XVectorEmbedder(weights_folder("ge2e")).fit_transform(corpus.recordings)
-    predicted = np.empty_like(corpus.target)
-    for train, test in LeaveOneGroupOut().split(vectors, groups=corpus.groups):
+    rows = np.arange(0, len(corpus.recordings), 2)
+    recordings = [corpus.recordings[row] for row in rows]
+    emotions, speakers = corpus.target[rows], corpus.groups[rows]
+    vectors = XVectorEmbedder(weights_folder("ge2e")).fit_transform(recordings)
+    predicted = np.empty_like(emotions)
+    for train, test in LeaveOneGroupOut().split(vectors, groups=speakers):
         probe = GridSearchCV(
             LogisticRegression(max_iter=3000),
-            {"C": [0.1, 1, 10, 100]},
+            {"C": [1, 10]},
             cv=GroupKFold(3),
             scoring="balanced_accuracy",
         )
-        probe.fit(vectors[train], corpus.target[train], groups=corpus.groups[train])
+        probe.fit(vectors[train], emotions[train], groups=speakers[train])
         predicted[test] = probe.predict(vectors[test])
-    assert unweighted_average_recall(corpus.target, predicted) >= 0.72
+    assert unweighted_average_recall(emotions, predicted) >= 0.69  # of all recordings .73

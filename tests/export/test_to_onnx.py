@@ -198,6 +198,7 @@ def test_a_block_with_some_missing_columns_is_missing(run, table):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_hrnet")
 def test_spectrograms_of_any_length(assert_same):
     rng = np.random.default_rng(0)
     X = 10 * rng.normal(size=(24, 24, 40)) - 50
@@ -211,6 +212,7 @@ def test_spectrograms_of_any_length(assert_same):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_hrnet")
 def test_spectrograms_of_one_band(assert_same_module):
     X = np.random.default_rng(0).normal(size=(16, 40))
     y = np.repeat(["anger", "fear"], 8)
