@@ -99,9 +99,10 @@ class _Run:
     def embed(self, recordings, n_jobs):
         """Return an array of shape (n_recordings, n_layers, n_columns), float32."""
         shape = (len(recordings), len(self.layers), self.pooler.n_columns)
-        rows = np.full(shape, np.nan, dtype=np.float32)
+        rows = np.empty(shape, dtype=np.float32)
         files = self._file_versions(recordings) if self.stored is not None else {}
         unknown = self._fill_from_known_files(rows, files)
+        rows[unknown] = np.nan
         self.progress.total = len(unknown)
         pending, n_seconds = {}, 0.0
         limit = _BATCHES_AHEAD * SECONDS_PER_WINDOW * self.pooler.batch_size
