@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import transformers
@@ -116,14 +116,18 @@ def count(bench, names):
 def run(bench, names):
     """Return the rows of claims, and the reasons why others are not measured."""
     rows, missing = {}, {}
-    for name in names:
-        start = time.perf_counter()
+
+    def collect(name):
         try:
             rows[name] = list(CLAIMS[name](bench))
         except (NotMeasured, ImportError) as reason:
             missing[name] = str(reason)
+
+    for name in names:
+        took = measure(partial(collect, name))
         if not bench.is_smoke:
-            print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+            times = f"{took.wall:.0f} s, {took.cpu:.0f} s of CPU"
+            print(f"{name}: {times}", file=sys.stderr, flush=True)
     return rows, missing
 
 

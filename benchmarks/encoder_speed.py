@@ -77,17 +77,22 @@ def embed_batches(network, waveforms):
         embed_padded(network, ordered[start : start + BATCH_SIZE])
 
 
-def share_of_product(bench, what, runs, name, embedder, waveforms, n_operations, goal=None):
-    """Return the row of the share of the matrix rate that an embedder reaches.
-
-    Its operations are those of single recordings, without padding.
-    """
+def count_operations(bench, embedder, waveforms):
+    """Return the floating-point operations for single recordings, without padding."""
+    embedder.fit_transform(waveforms[:1])  # weights cannot be loaded while the counter is active
     with FlopCounterMode(display=False) as counter:  # slow, hence few in the mode "smoke"
         for waveform in waveforms[: bench.size(None, None, 1)]:
             embedder.fit_transform([waveform])
-    share = 100 * counter.get_total_flops() / n_operations
+    return counter.get_total_flops()
+
+
+def share_of_product(what, runs, name, ratio, goal=None):
+    """Return the row of the share of the matrix rate that an embedder reaches.
+
+    `ratio` is that of its operations to those of the product.
+    """
     row = compare(what, "rate of a matrix product", runs, name, PRODUCT)
-    shares = ([share * ratio for ratio in ratios] for ratios in (row.wall, row.cpu))
+    shares = ([100 * ratio * value for value in values] for values in (row.wall, row.cpu))
     return Row(row.what, row.against, goal, *shares, "%", row.runs)
 
 
@@ -110,17 +115,18 @@ def compare_wavlm(bench, what, waveforms, goals, *, threads):
     ------
     row : Row
     """
+    make = partial(WavLMEmbedder, save_wavlm(bench), device=bench.device)
+    operations = {
+        layers: count_operations(bench, make(layers=layers), waveforms)
+        for layers, rival in goals
+        if rival == PRODUCT
+    }
     for n_threads, precision, label in conditions(bench.device, threads):
         with arithmetic(n_threads, precision):
             dtype = DTYPES[precision]
             network = load_wavlm(bench, dtype)
             product, n_operations = matrix_product(bench.device, precision)
-            embedders = {
-                layers: WavLMEmbedder(
-                    save_wavlm(bench), layers=layers, device=bench.device, dtype=dtype
-                )
-                for layers in dict.fromkeys(layers for layers, _ in goals)
-            }
+            embedders = {layers: make(layers=layers, dtype=dtype) for layers, _ in goals}
             rivals = {
                 LOOP: partial(embed_alone, network, waveforms),
                 PADDED: partial(embed_batches, network, waveforms),
@@ -132,9 +138,8 @@ def compare_wavlm(bench, what, waveforms, goals, *, threads):
             for (layers, rival), goal in goals.items():
                 name = f"WavLM base, {what}, `layers={layers!r}`, {label}"
                 if rival == PRODUCT:
-                    yield share_of_product(
-                        bench, name, runs, layers, embedders[layers], waveforms, n_operations, goal
-                    )
+                    ratio = operations[layers] / n_operations
+                    yield share_of_product(name, runs, layers, ratio, goal)
                 else:
                     yield compare(name, rival, runs, layers, rival, goal)
 
@@ -148,7 +153,7 @@ def wavlm(bench):
         (6, LOOP): at_least(1.75),
         (6, PRODUCT): None,
     }
-    waveforms = bench.waveforms(bench.size(32, 8, 8))
+    waveforms = bench.waveforms(bench.size(32, 6, 8))
     yield from compare_wavlm(
         bench, "Emo-DB", waveforms, goals, threads=bench.size((1, 2), (1, 2), (1,))
     )
@@ -161,35 +166,30 @@ def one_second(bench):
         ("all", PADDED): at_least(1.3),
         ("all", PRODUCT): None,
     }
-    waveforms = [waveform[:RATE] for waveform in bench.waveforms(bench.size(64, 16, 8))]
+    waveforms = [waveform[:RATE] for waveform in bench.waveforms(bench.size(64, 12, 8))]
     yield from compare_wavlm(bench, "1 s", waveforms, goals, threads=(1,))
 
 
 def whisper(bench):
     """Whisper base, on the length of the recordings and on thirty seconds."""
     waveforms = bench.waveforms(bench.size(16, 4, 2))
+    make = partial(WhisperEmbedder, find_whisper(bench), layers="all", device=bench.device)
+    n_needed = count_operations(bench, make(context="recording"), waveforms)
     for n_threads, precision, label in conditions(bench.device, (1,)):
         with arithmetic(n_threads, precision):
             product, n_operations = matrix_product(bench.device, precision)
-            embedders = {
-                context: WhisperEmbedder(
-                    find_whisper(bench),
-                    layers="all",
-                    context=context,
-                    device=bench.device,
-                    dtype=DTYPES[precision],
+            rivals = {
+                context: partial(
+                    make(context=context, dtype=DTYPES[precision]).fit_transform, waveforms
                 )
                 for context in ("30s", "recording")
             }
-            rivals = {c: partial(e.fit_transform, waveforms) for c, e in embedders.items()}
             counts = {"forward passes": len(waveforms)}
             padded = counts | {"padded frames": N_PADDED["Whisper"]}
             runs = bench.run({**rivals, PRODUCT: product}, {"30s": counts, "recording": padded})
             name = f"Whisper base, context of the recording, {label}"
             yield compare(name, "padded to 30 s", runs, "recording", "30s", at_least(9))
-            yield share_of_product(
-                bench, name, runs, "recording", embedders["recording"], waveforms, n_operations
-            )
+            yield share_of_product(name, runs, "recording", n_needed / n_operations)
 
 
 def bfloat16(bench):

@@ -99,6 +99,7 @@ def one_pass(bench):
             dict(zip(passes, rivals.values(), strict=True)),
             {name: {"forward passes": times * n} for name, times in passes.items()},
             warm_up=False,
+            n_runs=bench.size(3, 1, 1),
         )
     first, pipeline, ours, again = passes
     for theirs in (first, pipeline, again):
