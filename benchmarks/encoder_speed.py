@@ -153,7 +153,7 @@ def wavlm(bench):
         (6, LOOP): at_least(1.75),
         (6, PRODUCT): None,
     }
-    waveforms = bench.waveforms(bench.size(32, 6, 8))
+    waveforms = bench.waveforms(bench.size(32, 4, 8))
     yield from compare_wavlm(
         bench, "Emo-DB", waveforms, goals, threads=bench.size((1, 2), (1, 2), (1,))
     )
@@ -166,7 +166,7 @@ def one_second(bench):
         ("all", PADDED): at_least(1.3),
         ("all", PRODUCT): None,
     }
-    waveforms = [waveform[:RATE] for waveform in bench.waveforms(bench.size(64, 12, 8))]
+    waveforms = [waveform[:RATE] for waveform in bench.waveforms(bench.size(64, 8, 8))]
     yield from compare_wavlm(bench, "1 s", waveforms, goals, threads=(1,))
 
 
@@ -198,7 +198,7 @@ def bfloat16(bench):
         raise NotMeasured("on a GPU, the other claims are measured in bfloat16 too")
     if bfloat16_gain("cpu") < 1:
         raise NotMeasured("this processor is slower in bfloat16")
-    waveforms = bench.waveforms(bench.size(16, 4, 2))
+    waveforms = bench.waveforms(bench.size(16, 2, 2))
     settings = {"layers": "all", "device": "cpu"}
     with arithmetic(1):
         network = load_wavlm(bench, "float32")

@@ -12,7 +12,7 @@ import transformers
 from sklearn_ser import HyperbolicFusionClassifier, WavLMEmbedder
 
 from ._bench import Row, at_most, compare
-from .store_speed import NARROW
+from .store_speed import NARROWER
 
 
 def imports(bench):
@@ -34,9 +34,9 @@ def imports(bench):
 
 def memory(bench):
     """Peak memory of many recordings, and of predictions for a large table."""
-    many, few = bench.size((5000, 500), (1000, 100), (4, 2))
+    many, few = bench.size((5000, 500), (1000, 500), (4, 2))
     folder = str(bench.folder / "memory")
-    config = transformers.WavLMConfig(num_hidden_layers=1, **NARROW)
+    config = transformers.WavLMConfig(**NARROWER)
     transformers.WavLMModel(config).save_pretrained(folder)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
     seconds = np.random.default_rng(0).uniform(0.5, 1.5, many)

@@ -37,7 +37,8 @@ def files(bench):
             },
             {"ours": {"decoded files": n}},
         )
-        name = f"reading {n} {' and '.join(formats).upper()} files, {n_jobs} thread(s)"
+        kinds = " and ".join(map(str.upper, formats))
+        name = f"reading {n} {kinds} files, `n_jobs={n_jobs}`"
         yield compare(name, "a loop over `soundfile.read`", runs, "ours", "soundfile", goal)
 
 

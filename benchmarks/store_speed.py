@@ -168,8 +168,8 @@ def search(bench):
     rows = bench.rows(len(paths))
     emotions, speakers = (values[rows] for values in bench.corpus[1:])
     grid = {
-        "layer__layer": bench.size(range(13), (0, 6, 12), (0, 3)),
-        "classify__C": bench.size((0.001, 0.01, 0.1, 1, 10), (0.01, 1), (1,)),
+        "layer__layer": bench.size(range(13), (0, 12), (0, 3)),
+        "classify__C": bench.size((0.001, 0.01, 0.1, 1, 10), (1,), (1,)),
     }
 
     def run(pipeline, X):

@@ -55,7 +55,7 @@ def train(module, optimizer, inputs, targets, loss, *, batch_size, n_epochs=1):
 
 
 def compare_fit(
-    bench, what, estimator, X, y, inputs, targets, loss=functional.cross_entropy, goal=GOAL
+    bench, what, estimator, X, y, prepare, targets, loss=functional.cross_entropy, goal=GOAL
 ):
     """Compare `fit` with a loop of the same network, batches and optimiser.
 
@@ -68,8 +68,10 @@ def compare_fit(
         Estimator with a batch size that divides the number of samples.
     X, y : array-like
         Arguments of `fit`.
-    inputs, targets : object
-        What the network and the loss get, sliced by the rows of a batch.
+    prepare : callable
+        Returns what the network gets, sliced by the rows of a batch.
+    targets : ndarray
+        What the loss gets, likewise.
     loss : callable
         Loss of outputs and targets.
     goal : Goal or None
@@ -88,8 +90,8 @@ def compare_fit(
         train(
             module.train(),
             estimator._optimizer(module),
-            inputs,
-            targets,
+            prepare(),
+            torch.from_numpy(targets),
             loss,
             batch_size=estimator.batch_size,
             n_epochs=estimator.max_epochs,
@@ -109,9 +111,9 @@ def make_table(n):
     return features, np.arange(n) % 7, rng.standard_normal((n, 3), dtype=np.float32)
 
 
-def tensors(*arrays):
-    """Return arrays as tensors."""
-    return map(torch.from_numpy, arrays)
+def standardize(X):
+    """Return a standardised table as a tensor."""
+    return torch.from_numpy(StandardScaler().fit_transform(X.astype(np.float64))).float()
 
 
 def fit_fusion(bench):
@@ -128,7 +130,7 @@ def fit_fusion(bench):
         )
         arguments = ", ".join(f"{name}={value!r}" for name, value in settings.items())
         name = f"`HyperbolicFusionClassifier({arguments})`"
-        yield from compare_fit(bench, name, estimator, X, y, *tensors(X, y), goal=goal)
+        yield from compare_fit(bench, name, estimator, X, y, partial(standardize, X), y, goal=goal)
 
 
 def fit_concordance(bench):
@@ -140,7 +142,8 @@ def fit_concordance(bench):
     def loss(outputs, targets):
         return concordance_loss(outputs, targets, ones)
 
-    yield from compare_fit(bench, "`ConcordanceRegressor`", estimator, X, y, *tensors(X, y), loss)
+    prepare = partial(standardize, X)
+    yield from compare_fit(bench, "`ConcordanceRegressor`", estimator, X, y, prepare, y, loss)
 
 
 class Waveforms(list):
@@ -161,7 +164,7 @@ def fit_distilled(bench):
         config = transformers.HubertConfig(num_hidden_layers=2, **sizes)
         transformers.HubertModel(config).save_pretrained(folder)
         transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
-    n, batch_size = bench.size((32, 8), (16, 8), (4, 2))
+    n, batch_size = bench.size((32, 8), (8, 4), (4, 2))
     rng = np.random.default_rng(0)
     longest = bench.size(3, 3, 0.2)
     X = Waveforms(
@@ -170,7 +173,7 @@ def fit_distilled(bench):
     )
     y = np.arange(n) % 2
     estimator = DistilledClassifier(folder, batch_size=batch_size, max_epochs=1)
-    yield from compare_fit(bench, "`DistilledClassifier`", estimator, list(X), y, X, *tensors(y))
+    yield from compare_fit(bench, "`DistilledClassifier`", estimator, list(X), y, lambda: X, y)
 
 
 def make_spectrograms(size, n):
@@ -188,9 +191,9 @@ def fit_emohrnet(bench):
         **bench.size({}, {}, {"width": 2, "head_width": 2}),
         **PLAIN,
     )
-    yield from compare_fit(
-        bench, "`EmoHRNetClassifier`, no augmentation", estimator, X, y, *tensors(X[:, None], y)
-    )
+    images = torch.from_numpy(X[:, None])
+    name = "`EmoHRNetClassifier`, no augmentation"
+    yield from compare_fit(bench, name, estimator, X, y, lambda: images, y)
 
 
 def emohrnet(bench):
@@ -204,7 +207,7 @@ def _compare_steps(bench, size):
 
     X, y = make_spectrograms(size, bench.size(128, 16, 16))
     settings = {"batch_size": bench.size(32, 16, 8)}
-    inputs, targets = tensors(X[:, None], y)
+    inputs, targets = torch.from_numpy(X[:, None]), torch.from_numpy(y)
 
     def bare(make_network, channels_last=False, prepare=lambda network: network):
         module = make_network().to(bench.device).train()

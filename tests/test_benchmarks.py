@@ -11,4 +11,4 @@ def test_counts_are_as_promised(monkeypatch, capsys):
     from benchmarks.__main__ import main
 
     assert main(["--smoke"]) == 0, capsys.readouterr().out
-    assert "store: decoded files: 0" in capsys.readouterr().out
+    assert "search: store: decoded files: 0" in capsys.readouterr().out
