@@ -1,6 +1,6 @@
 """Compare batches of 25 ms to 20 s with single recordings in transformers, with real architectures.
 
-python benchmarks/exact_batches.py [--whisper path/to/whisper-base-encoder]
+python -m benchmarks.exact_batches [--whisper path/to/whisper-base-encoder]
 """
 
 import argparse
@@ -14,7 +14,9 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from sklearn_ser import HubertEmbedder, WavLMEmbedder, WhisperEmbedder
 
-RATE = 16000
+from ._bench import RATE
+from ._transformers import embed_alone, embed_padded, hidden_states, pool
+
 SECONDS = (0.025, 0.1, 0.4, 1.0, 2.5, 5.0, 10.0, 20.0)
 LARGE = {
     "hidden_size": 1024,
@@ -44,34 +46,10 @@ def recordings():
     ]
 
 
-def hidden_states(network, inputs, **kwargs):
-    """Return the hidden states of transformers, the last one after the final norm."""
-    with torch.no_grad():
-        output = network(inputs, output_hidden_states=True, **kwargs)
-    return [*output.hidden_states[:-1], output.last_hidden_state]
-
-
 def worst(rows, reference):
     """Return the largest relative distance over recordings and layers."""
     distance = np.linalg.norm(rows - reference, axis=-1) / np.linalg.norm(reference, axis=-1)
     return distance.max()
-
-
-def padded_batch(network, waveforms):
-    """Run a zero-padded batch with an attention mask, and average the valid frames."""
-    longest = max(map(len, waveforms))
-    padded = np.stack([np.pad(waveform, (0, longest - len(waveform))) for waveform in waveforms])
-    mask = np.stack([np.arange(longest) < len(waveform) for waveform in waveforms])
-    layers = hidden_states(
-        network, torch.from_numpy(padded), attention_mask=torch.from_numpy(mask).long()
-    )
-    n_frames = [network._get_feat_extract_output_lengths(len(waveform)) for waveform in waveforms]
-    return np.stack(
-        [
-            np.stack([layer[row, :n].mean(dim=0).numpy() for layer in layers])
-            for row, n in enumerate(n_frames)
-        ]
-    )
 
 
 def compare(name, class_name, settings, embedder_class):
@@ -86,15 +64,10 @@ def compare(name, class_name, settings, embedder_class):
         embedder = embedder_class(folder, layers="all", batch_size=100, local_files_only=True)
         rows = embedder.fit_transform(recordings())
     prepared = [extractor(w, sampling_rate=RATE)["input_values"][0] for w in recordings()]
-    alone = np.stack(
-        [
-            np.stack([layer[0].mean(dim=0).numpy() for layer in hidden_states(network, w)])
-            for w in (torch.from_numpy(waveform)[None] for waveform in prepared)
-        ]
-    )
+    alone = embed_alone(network, prepared)
     print(
         f"{name:20} {worst(rows, alone):.1e}; transformers, padded with a mask "
-        f"{worst(padded_batch(network, prepared), alone):.1e}",
+        f"{worst(embed_padded(network, prepared), alone):.1e}",
         flush=True,
     )
 
@@ -109,7 +82,7 @@ def compare_whisper(folder):
         features = extractor(waveform, sampling_rate=RATE, return_tensors="pt")["input_features"]
         n_frames = -(-(len(waveform) // 160) // 2)
         layers = hidden_states(encoder, features)
-        alone.append(np.stack([layer[0, :n_frames].mean(dim=0).numpy() for layer in layers]))
+        alone.append(pool(layers, 0, n_frames))
     print(f"{'Whisper base (real)':20} {worst(rows, np.stack(alone)):.1e}")
 
 

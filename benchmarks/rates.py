@@ -1,6 +1,6 @@
 """Measure rates for plans of large corpora: bytes per recording, and time per second of audio.
 
-python benchmarks/rates.py path/to/emodb path/to/whisper-base-encoder
+python -m benchmarks.rates path/to/emodb path/to/whisper-base-encoder
 
 Times are CPU times of one thread, medians of some runs. Those of the store are by the clock, since
 they depend on the disk.
@@ -9,7 +9,6 @@ they depend on the disk.
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,27 +20,26 @@ import transformers
 from sklearn_ser import EmbeddingStore, LogMelSpectrogram, WavLMEmbedder, WhisperEmbedder
 from sklearn_ser.datasets import load_emodb
 
+from ._bench import Seconds, measure
+from .store_speed import bytes_per_entry, save_entries
+
 N_RECORDINGS = 12
 N_RUNS = 3
 N_ENTRIES = 2000
-BATCH_SIZE = 16  # saved in one transaction
 HOURS = 1_000_000
 SECONDS_PER_RECORDING = 5  # that a million hours are cut into
 
 
-def measure(work, clock=time.process_time):
-    """Return the median time of a function, in seconds."""
-    times = []
-    for _ in range(N_RUNS):
-        start = clock()
-        work()
-        times.append(clock() - start)
-    return statistics.median(times)
+def median(work):
+    """Return the median times of a function."""
+    return Seconds(
+        *map(statistics.median, zip(*(measure(work) for _ in range(N_RUNS)), strict=True))
+    )
 
 
 def report_rate(name, work, n_seconds):
     """Print how many seconds of audio one thread takes in a second."""
-    rate = n_seconds / measure(work)
+    rate = n_seconds / median(work).cpu
     print(f"{name:36} {rate:8.1f} times real time, {HOURS / rate:12,.0f} CPU-hours", flush=True)
 
 
@@ -71,23 +69,20 @@ def time_networks(paths, whisper, n_seconds):
 def measure_store(shape):
     """Measure the bytes of the store and of Parquet, and the time of loading."""
     rng = np.random.default_rng(0)
-    keys = [f"{number:032x}" for number in range(N_ENTRIES)]
     rows = rng.standard_normal((N_ENTRIES, *shape)).astype(np.float32)
-    entries = dict(zip(keys, rows, strict=True))
     with tempfile.TemporaryDirectory() as folder:
         store = EmbeddingStore(folder)
+        keys = save_entries(store, rows)
 
         def save():
             store.clear()
-            for start in range(0, N_ENTRIES, BATCH_SIZE):
-                batch = keys[start : start + BATCH_SIZE]
-                store.save("network", {key: entries[key] for key in batch})
+            save_entries(store, rows)
 
         for name, work in (("saving", save), ("loading", lambda: store.load("network", keys))):
-            rate = N_ENTRIES / measure(work, time.perf_counter)
+            rate = N_ENTRIES / median(work).wall
             print(f"{f'{name}, store':36} {rate:8,.0f} entries per second", flush=True)
-        held = sum(file.stat().st_size for file in Path(folder).iterdir())
-        report_bytes(f"store, {shape[0]} layers of {shape[1]}", held / N_ENTRIES)
+        n_bytes = bytes_per_entry(f"{folder}/other", rows)
+        report_bytes(f"store, {shape[0]} layers of {shape[1]}", n_bytes)
         table = pd.DataFrame(rows[:, 0], columns=[f"c{column}" for column in range(shape[1])])
         for dtype in ("float32", "float16"):
             path = Path(folder, f"{dtype}.parquet")

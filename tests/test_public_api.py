@@ -85,7 +85,7 @@ def test_import_is_light():
 
 
 def test_import_loads_no_more_than_scikit_learn_would():
-    # The whole-process cost is measured in benchmarks/import_cost.py; this counts modules.
+    # The whole-process cost is measured by benchmarks/process_cost.py; this counts modules.
     assert _brought()["sklearn_ser"] == {"sklearn_ser"}
 
 
