@@ -155,7 +155,8 @@ class WindowPooler:
                     for window, x in zip(batch, frames, strict=True)
                 ]
             else:  # one copy from the device for the whole batch
-                layer = torch.stack([pool_frames(x) for x in frames]).cpu().numpy()
+                names = _STATISTICS[self.pooling]
+                layer = torch.stack([pool_frames(x, names) for x in frames]).cpu().numpy()
             for part, pooled in zip(parts, layer, strict=True):
                 part.append(pooled)
         return [np.stack(part) for part in parts]

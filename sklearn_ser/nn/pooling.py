@@ -5,22 +5,28 @@ import torch
 from torch import nn
 
 
-def pool_frames(frames):
-    """Compute statistics over the frames of a window.
+def pool_frames(frames, names):
+    """Compute the statistics over the frames of a window that `merge_statistics` needs.
 
     Parameters
     ----------
     frames : Tensor of shape (n_frames, n_dims)
-        Valid frames without padding, at least one, of any floating-point type.
+        Frames, at least one, of any floating-point type.
+    names : {("mean",), ("mean", "std"), ("max",)}
+        Statistics of the recording.
 
     Returns
     -------
-    statistics : Tensor of shape (3, n_dims), float32
-        Mean, population variance and maximum.
+    statistics : Tensor of shape (n_statistics, n_dims), float32
+        Mean, mean and population variance, or maximum.
     """
     frames = frames.float()
+    if names == ("max",):
+        return frames.amax(dim=0, keepdim=True)
+    if names == ("mean",):
+        return frames.mean(dim=0, keepdim=True)
     variance, mean = torch.var_mean(frames, dim=0, correction=0)
-    return torch.stack([mean, variance, frames.amax(dim=0)])
+    return torch.stack([mean, variance])
 
 
 def merge_statistics(statistics, n_frames, names):
@@ -28,12 +34,12 @@ def merge_statistics(statistics, n_frames, names):
 
     Parameters
     ----------
-    statistics : ndarray of shape (n_windows, ..., 3, n_dims)
+    statistics : ndarray of shape (n_windows, ..., n_statistics, n_dims)
         Statistics of each window, as returned by `pool_frames`.
     n_frames : list of int
         Number of frames of each window.
-    names : sequence of {"mean", "std", "max"}
-        Statistics to return.
+    names : {("mean",), ("mean", "std"), ("max",)}
+        Statistics of the recording.
 
     Returns
     -------
@@ -41,11 +47,14 @@ def merge_statistics(statistics, n_frames, names):
         The statistics over all frames of the recording.
     """
     statistics = np.asarray(statistics, dtype=np.float64)
-    means, variances, maxima = np.moveaxis(statistics, -2, 0)
-    mean = np.average(means, axis=0, weights=n_frames)
-    variance = np.average(variances + (means - mean) ** 2, axis=0, weights=n_frames)
-    merged = {"mean": mean, "std": np.sqrt(variance), "max": maxima.max(axis=0)}
-    pooled = np.concatenate([merged[name] for name in names], axis=-1)
+    if names == ("max",):
+        return statistics.max(axis=0)[..., 0, :].astype(np.float32)
+    means = statistics[..., 0, :]
+    pooled = mean = np.average(means, axis=0, weights=n_frames)
+    if "std" in names:
+        variances = statistics[..., 1, :] + (means - mean) ** 2
+        std = np.sqrt(np.average(variances, axis=0, weights=n_frames))
+        pooled = np.concatenate([mean, std], axis=-1)
     return pooled.astype(np.float32)
 
 

@@ -16,8 +16,9 @@ def _frames(n_frames, n_dims=5, offset=100.0, seed=0):
 
 
 def _pool(pieces, pooling):
-    statistics = np.stack([pool_frames(torch.from_numpy(piece)).numpy() for piece in pieces])
-    return merge_statistics(statistics, [len(piece) for piece in pieces], POOLINGS[pooling])
+    names = POOLINGS[pooling]
+    statistics = np.stack([pool_frames(torch.from_numpy(piece), names).numpy() for piece in pieces])
+    return merge_statistics(statistics, [len(piece) for piece in pieces], names)
 
 
 def _expected(frames, pooling):
@@ -40,8 +41,11 @@ def test_windows_of_unequal_length_are_merged_exactly(pooling):
 
 def test_layers_are_merged_independently():
     layers = [_frames(20, seed=0), _frames(20, seed=1)]
-    statistics = np.stack([pool_frames(torch.from_numpy(frames)).numpy() for frames in layers])
-    merged = merge_statistics(statistics[np.newaxis], [20], POOLINGS["mean_std"])
+    names = POOLINGS["mean_std"]
+    statistics = np.stack(
+        [pool_frames(torch.from_numpy(frames), names).numpy() for frames in layers]
+    )
+    merged = merge_statistics(statistics[np.newaxis], [20], names)
     assert merged.shape == (2, 10)
     for pooled, frames in zip(merged, layers, strict=True):
         np.testing.assert_allclose(pooled, _expected(frames, "mean_std"), rtol=1e-5)
@@ -53,6 +57,6 @@ def test_one_frame_has_zero_standard_deviation():
 
 def test_half_precision_is_accumulated_in_float32():
     frames = np.full((3000, 2), 200.0, dtype=np.float16)  # their sum is beyond float16
-    pooled = pool_frames(torch.from_numpy(frames))
+    pooled = pool_frames(torch.from_numpy(frames), POOLINGS["mean"])
     assert pooled.dtype == torch.float32
     np.testing.assert_allclose(pooled[0], 200.0)
