@@ -158,7 +158,7 @@ def new_process(bench):
         for name, code in processes.items()
     }
     name = "new process that transforms from a full store"
-    runs = bench.run(rivals)
+    runs = bench.run(rivals, warm_up=False)
     yield compare(name, "its imports", runs, "transform", "imports", at_most(1.15))
 
 
