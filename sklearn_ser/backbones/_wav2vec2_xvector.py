@@ -78,4 +78,8 @@ class Wav2Vec2XVectorBackbone(Wav2Vec2Backbone):
         # The sum uses the last layer before the encoder's final norm, if there is one.
         layers = self.encode_layers(waveforms, last_layer, final_norm=False)
         weights = network.layer_weights.softmax(dim=-1)
-        return [sum(map(torch.mul, weights, own)) for own in zip(*layers, strict=True)]
+        sums = None
+        for weight, layer in zip(weights, layers, strict=True):
+            weighted = [weight * own for own in layer]
+            sums = weighted if sums is None else list(map(torch.add, sums, weighted))
+        return sums

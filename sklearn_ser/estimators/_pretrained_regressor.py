@@ -30,8 +30,8 @@ class PretrainedEmotionRegressor(MultiOutputMixin, RegressorMixin, PretrainedHea
         predictions are averaged. At most 30 for Whisper.
     batch_size : int, default=16
         Maximum number of recordings, or windows, in a batch. A batch is also limited to
-        ``2 * batch_size`` seconds of audio, padding included. Does not change the results. Some
-        hundreds make good use of a GPU.
+        ``2 * batch_size`` seconds of audio, for Whisper with the silence up to thirty seconds.
+        Does not change the results. Some hundreds make good use of a GPU.
     sampling_rate : int, default=16000
         Sampling rate of recordings that are passed as arrays without a rate, in Hz. Recordings
         are resampled to the network's 16000 Hz (soxr, HQ).

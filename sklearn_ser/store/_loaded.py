@@ -5,9 +5,11 @@ import os
 from ._database import FILE
 from ._files import FileVersion
 
-# Maximum size of the arrays. Those that are loaded first are kept: a search loads the same entries
-# again and again, and if they are more than fit, the least recent ones are those needed next.
+# Maximum size of what is kept, and size of an entry without its array. The first ones that are
+# loaded are kept: a search loads the same entries again and again, and if they are more than fit,
+# the least recent ones are those needed next.
 _MAX_BYTES = 2**26
+_ENTRY_BYTES = 512
 
 
 class Loaded:
@@ -15,20 +17,32 @@ class Loaded:
 
     def __init__(self, version):
         self.version = version
-        self.contents = {}
+        self._contents = {}
         self._arrays = {}
         self._n_bytes = 0
 
     def arrays_of(self, namespace, keys):
         """Return the arrays that are in memory, by key."""
         arrays = self._arrays
-        return {key: arrays[namespace, key] for key in keys if (namespace, key) in arrays}
+        return {key: arrays[namespace, key].view() for key in keys if (namespace, key) in arrays}
 
-    def keep(self, namespace, key, array):
+    def contents_of(self, files):
+        """Return the content keys that are in memory, by file."""
+        return {file: self._contents[file] for file in files if file in self._contents}
+
+    def keep_array(self, namespace, key, array):
         """Keep a read-only array, if there is space."""
-        if self._n_bytes + array.nbytes <= _MAX_BYTES:
-            self._n_bytes += array.nbytes
-            self._arrays[namespace, key] = array
+        self._keep(self._arrays, (namespace, key), array.view(), array.nbytes)
+
+    def keep_content(self, file, key):
+        """Keep the content key of a file, if there is space."""
+        self._keep(self._contents, file, key, 0)
+
+    def _keep(self, held, key, value, n_bytes):
+        n_bytes += _ENTRY_BYTES
+        if self._n_bytes + n_bytes <= _MAX_BYTES:
+            self._n_bytes += n_bytes
+            held[key] = value
 
 
 _loaded: dict[str, Loaded] = {}  # of the last folder

@@ -106,18 +106,18 @@ class EmbeddingStore:
         keys : sequence of str
             Keys of the contents, such as those of `content_key`.
         check : callable, default=None
-            Function of an array that returns whether it is possible. Others are treated as
-            damaged: they are deleted.
+            Function of an array that is read from the file, which returns whether it is possible.
+            Others are treated as damaged: they are deleted.
 
         Returns
         -------
         arrays : dict of str to ndarray
             Read-only float32 arrays by the keys that were found.
         """
-        # With a limit, each use is recorded, in the file.
-        loaded = recall(self._folder if self.max_bytes is None else None)
+        keys = list(dict.fromkeys(keys))
+        loaded = self._recall()
         arrays = loaded.arrays_of(namespace, keys)
-        missing = [key for key in dict.fromkeys(keys) if key not in arrays]
+        missing = [key for key in keys if key not in arrays]
         damaged = set()
 
         def find(connection):
@@ -129,7 +129,7 @@ class EmbeddingStore:
                 else:
                     if array is not None:
                         arrays[key] = array
-                        loaded.keep(namespace, key, array)
+                        loaded.keep_array(namespace, key, array)
 
         if missing:
             _database.read(self._folder, find)
@@ -183,9 +183,10 @@ class EmbeddingStore:
         keys : dict of FileVersion to str
             Content keys of the files that were found.
         """
-        contents = recall(self._folder).contents
-        keys = {file: contents[file] for file in files if file in contents}
-        missing = [file for file in dict.fromkeys(files) if file not in keys]
+        files = list(dict.fromkeys(files))
+        loaded = self._recall()
+        keys = loaded.contents_of(files)
+        missing = [file for file in files if file not in keys]
 
         def find(connection):
             for file in missing:
@@ -194,7 +195,8 @@ class EmbeddingStore:
                     (encode(file.path), encode(file.decode_options), encode(file.stamp)),
                 ).fetchone()
                 if row is not None:
-                    keys[file] = contents[file] = row[0].decode("utf-8", "replace")
+                    keys[file] = row[0].decode("utf-8", "replace")
+                    loaded.keep_content(file, keys[file])
 
         if missing:
             _database.read(self._folder, find)
@@ -258,6 +260,10 @@ class EmbeddingStore:
 
         _database.read(self._folder, count)
         return int(counts[-1])
+
+    def _recall(self):
+        # With a limit, each use is recorded, in the file.
+        return recall(self._folder if self.max_bytes is None else None)
 
     @property
     def _folder(self):

@@ -215,23 +215,41 @@ def test_no_frame_is_padding(name):
 
 
 @pytest.mark.parametrize("name", ["wavlm", "hubert", "whisper"])
-def test_attention_with_masked_padding_is_the_same(name, monkeypatch):
+def test_attention_in_groups_of_similar_length_is_the_same(name, monkeypatch):
     """On GPUs, where it is faster."""
-    waveforms = [_noise(length) for length in (12345, 400, 40000)]
+    waveforms = [_noise(length) for length in (9000, 400, 40000, 9000, 8500, 39000)]
     backbone = _load(name)
     expected = _encode(backbone, waveforms)
-    shapes = []
-    pad = Packing._pad
+    n_recordings = []
+    fused = F.scaled_dot_product_attention
 
-    def count(packing, frames):
-        shapes.append(frames.shape)
-        return pad(packing, frames)
+    def count(query, *args, **kwargs):
+        n_recordings.append(len(query))
+        return fused(query, *args, **kwargs)
 
-    monkeypatch.setattr(Packing, "_pad", count)
-    monkeypatch.setattr(Packing.__init__, "__kwdefaults__", {"pad": True})
+    monkeypatch.setattr(F, "scaled_dot_product_attention", count)
+    monkeypatch.setattr(Packing.__init__, "__kwdefaults__", {"padding": 0.2})
     for own, reference in zip(_encode(backbone, waveforms), expected, strict=True):
         _assert_close(own, reference)
-    assert shapes
+    assert n_recordings == [2, 3, 1] * (backbone.n_layers - 1)  # similar lengths, longest first
+
+
+def test_padding_is_bounded_and_needs_no_mask_among_equal_lengths(monkeypatch):
+    masks = []
+    monkeypatch.setattr(
+        F,
+        "scaled_dot_product_attention",
+        lambda query, *_, attn_mask, **settings: masks.append(attn_mask) or query,
+    )
+    n_frames = [1500] + 300 * [90] + [70]
+    frames = torch.arange(float(sum(n_frames))).view(-1, 1, 1)
+    packing = Packing(n_frames, "cpu", padding=0.2)
+    assert torch.equal(packing.attend(frames, frames, frames), frames)
+    assert masks == [None] * 3
+    packing = Packing([90, 1500, 80], "cpu", padding=0.2)
+    packing.attend(*[torch.zeros(1670, 1, 1)] * 3)
+    assert masks[3] is None
+    assert masks[4].sum(dim=-1).flatten().tolist() == [90, 80]
 
 
 def test_layers_are_yielded_one_at_a_time():
