@@ -111,24 +111,28 @@ def read(path, settings):
 
 
 def report(lines, y, speakers):
-    """Print the recall of each arm, and its difference from that of the probe."""
-    predictions = {}
-    for (arm, _), line in lines.items():
-        rows = predictions.setdefault(arm, np.full(len(y), None))
-        rows[line["rows"]] = line["predicted"]
-    whole = {arm: rows.astype(str) for arm, rows in predictions.items() if all(rows)}
-    settings = {"groups": speakers, "random_state": 0}
-    for arm, predicted in whole.items():
-        own = [line for (name, _), line in lines.items() if name == arm]
+    """Print the recalls on the folds of all arms, and the differences from that of the probe."""
+    arms = dict.fromkeys(arm for arm, _ in lines)
+    folds = sorted({fold for _, fold in lines})
+    folds = [fold for fold in folds if all((arm, fold) in lines for arm in arms)]
+    if not folds:
+        return
+    own = {arm: [lines[arm, fold] for fold in folds] for arm in arms}
+    predictions = {arm: np.concatenate([one["predicted"] for one in own[arm]]) for arm in arms}
+    rows = np.concatenate([lines[next(iter(arms)), fold]["rows"] for fold in folds])
+    print(f"folds {folds}, {len(rows)} recordings")
+    y, settings = y[rows], {"groups": speakers[rows], "random_state": 0}
+    for arm, predicted in predictions.items():
         recall = unweighted_average_recall(y, predicted)
         low, high = confidence_interval(unweighted_average_recall, y, predicted, **settings)
         print(f"{arm}: {recall:.3f} [{low:.3f}, {high:.3f}]", end="")
-        if arm != PROBE and PROBE in whole:
+        if arm != PROBE and PROBE in arms:
             difference, low, high = paired_difference(
-                unweighted_average_recall, y, predicted, whole[PROBE], **settings
+                unweighted_average_recall, y, predicted, predictions[PROBE], **settings
             )
             print(f", {difference:+.3f} [{low:+.3f}, {high:+.3f}]", end="")
-        print(f"; {own[0]['n_trained']} weights, {sum(line['seconds'] for line in own):.0f} s")
+        seconds = sum(one["seconds"] for one in own[arm])
+        print(f"; {own[arm][0]['n_trained']} weights, {seconds:.0f} s")
 
 
 def main():
