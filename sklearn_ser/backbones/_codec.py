@@ -61,7 +61,7 @@ class Codec:
     ...         yield latents.round(2)
     >>> register_codec("rounding", lambda **settings: Rounding())
     >>> embedder = CodecEmbedder("rounding", sampling_rate=8000, n_quantizers=1)
-    >>> embedder.fit_transform([np.full(8000, 0.234)])
+    >>> embedder.fit_transform([np.full(8, 0.234)])
     array([[0.2, 0.2, 0.2, 0.2]], dtype=float32)
     """
 
