@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from ._base import AudioBackbone
 from ._checkpoint import Checkpoint
@@ -168,20 +167,20 @@ class CodecBackbone(AudioBackbone):
 
         Yields
         ------
-        latents : Tensor of shape (n_waveforms, n_frames, n_dims)
-            Values after the last frame of a recording are undefined.
+        hidden_states : list of Tensor of shape (n_frames, n_dims)
+            Of each recording, without frames of padding.
         """
         latents = [self.codec.encode(waveform) for waveform in waveforms]
         n_samples = list(map(len, waveforms))
-        self._check(latents, n_samples, "encode")
-        yield _pad(latents)
+        yield self._frames(latents, n_samples, "encode")
         stages = [iter(self.codec.quantize(latent)) for latent in latents]
         for stage in range(1, last_layer + 1):
             quantized = [next(sums, None) for sums in stages]
-            self._check(quantized, n_samples, f"stage {stage} of quantize")
-            yield _pad(quantized)
+            yield self._frames(quantized, n_samples, f"stage {stage} of quantize")
 
-    def _check(self, latents, n_samples, source):
+    def _frames(self, latents, n_samples, source):
+        """Return the frames of each recording, after checking their shape."""
+        frames = []
         for latent, length in zip(latents, n_samples, strict=True):
             n_frames, shape = self.n_frames(length), np.shape(latent)
             if len(shape) != 2 or shape[1] != self.n_dims or shape[0] < n_frames:
@@ -191,10 +190,8 @@ class CodecBackbone(AudioBackbone):
                     "according to n_frames, n_dims and n_quantizers, the shape must be "
                     f"({n_frames}, {self.n_dims})."
                 )
-
-
-def _pad(latents):
-    return pad_sequence([torch.as_tensor(latent) for latent in latents], batch_first=True)
+            frames.append(torch.as_tensor(latent)[:n_frames])
+        return frames
 
 
 def fingerprint(codec):

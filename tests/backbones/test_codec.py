@@ -26,13 +26,10 @@ def noise(n_samples, seed=0):
 
 
 def own_frames(backbone, waveforms, last_layer=None):
-    """Return the latents and sums of codewords of each waveform, without padding."""
+    """Return the latents and sums of codewords of each waveform."""
     last_layer = backbone.n_layers - 1 if last_layer is None else last_layer
-    layers = list(backbone.encode(waveforms, last_layer))
-    return [
-        torch.stack([layer[row, : backbone.n_frames(len(waveform))] for layer in layers])
-        for row, waveform in enumerate(waveforms)
-    ]
+    layers = backbone.encode(waveforms, last_layer)
+    return list(map(torch.stack, zip(*layers, strict=True)))
 
 
 def assert_close(own, reference):

@@ -41,9 +41,9 @@ def test_each_recording_is_encoded_as_the_package_does(folder, n_samples):
     waveform = _noise(n_samples)
     latents, *_, quantized = (layer[0] for layer in backbone.encode([waveform], 3))
     for own, expected in zip((latents, quantized), _by_package(waveform), strict=True):
-        assert own.shape == expected.shape
+        expected = expected[: len(own)]  # the package pads to whole frames of the slowest stage
         assert torch.linalg.norm(own - expected) <= TOLERANCE * torch.linalg.norm(expected)
-    assert backbone.n_frames(n_samples) == -(-n_samples // 512) <= len(latents)
+    assert backbone.n_frames(n_samples) == -(-n_samples // 512) == len(latents)
 
 
 def test_fewer_stages_are_the_first_ones(folder):
@@ -55,7 +55,7 @@ def test_fewer_stages_are_the_first_ones(folder):
         codes = network.encode(torch.from_numpy(waveform)[None, None])
         coarse = network.quantizer.quantizers[0]
         words = coarse.out_proj(coarse.decode_code(codes[0])).repeat_interleave(4, dim=-1)
-    np.testing.assert_allclose(layers[1], words[0].T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layers[1], words[0].T[: len(layers[1])], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(layers[1], layers[2])
 
 
@@ -65,8 +65,7 @@ def test_results_do_not_depend_on_neighbours(folder):
     together = list(backbone.encode(waveforms, 3))
     for row, waveform in enumerate(waveforms):
         for own, alone in zip(together, backbone.encode([waveform], 3), strict=True):
-            n_frames = backbone.n_frames(len(waveform))
-            assert torch.equal(own[row, :n_frames], alone[0, :n_frames])
+            assert torch.equal(own[row], alone[0])
 
 
 def test_name_and_sizes(folder):
@@ -100,6 +99,6 @@ def test_missing_settings_are_the_defaults_of_the_package(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     few = {name: value for name, value in SNAC.items() if name not in ("noise", "depthwise")}
     (copy / "config.json").write_text(json.dumps(few))
-    (first,) = load_codec(copy, device="cpu").encode([np.ones(9000, np.float32)], 0)
-    (second,) = load_codec(folder, device="cpu").encode([np.ones(9000, np.float32)], 0)
-    assert (first == second).all()
+    [[first]] = load_codec(copy, device="cpu").encode([np.ones(9000, np.float32)], 0)
+    [[second]] = load_codec(folder, device="cpu").encode([np.ones(9000, np.float32)], 0)
+    assert torch.equal(first, second)
