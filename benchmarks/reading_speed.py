@@ -1,5 +1,6 @@
 """Time of reading files and of spectrograms, relative to soundfile and librosa."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -24,22 +25,29 @@ def read_by_soundfile(paths):
         soundfile.read(path, dtype="float32")
 
 
+def read_by_soundfile_in_threads(paths):
+    """Decode files in two threads, and do nothing else."""
+    with ThreadPoolExecutor(2) as threads:
+        for _ in threads.map(partial(soundfile.read, dtype="float32"), paths):
+            pass
+
+
 def files(bench):
     """Files of two seconds, and segments of a long file."""
     n = bench.size(2000, 400, 4)
     seconds = [bench.size(2, 2, 0.1)] * n
+    loop, threads = "a loop over `soundfile.read`", "`soundfile.read` in two threads"
     for n_jobs, formats, goal in ((2, ["flac"], at_least(1.6)), (1, ["flac", "wav"], None)):
         paths = bench.write_noise("_".join(formats), seconds, formats)
-        runs = bench.run(
-            {
-                "soundfile": partial(read_by_soundfile, paths),
-                "ours": partial(read, paths, n_jobs),
-            },
-            {"ours": {"decoded files": n}},
-        )
+        rivals = {loop: partial(read_by_soundfile, paths)}
+        if n_jobs == 2:
+            rivals[threads] = partial(read_by_soundfile_in_threads, paths)
+        ours = {"ours": partial(read, paths, n_jobs)}
+        runs = bench.run(rivals | ours, {"ours": {"decoded files": n}})
         kinds = " and ".join(map(str.upper, formats))
         name = f"reading {n} {kinds} files, `n_jobs={n_jobs}`"
-        yield compare(name, "a loop over `soundfile.read`", runs, "ours", "soundfile", goal)
+        for rival in rivals:
+            yield compare(name, rival, runs, "ours", rival, goal if rival == loop else None)
 
 
 def segments(bench):

@@ -137,6 +137,7 @@ class DistilledEstimator(TorchEstimator):
         "local_files_only": ["boolean"],
         "n_jobs": [Integral, None],
         "checkpoint": [str, os.PathLike, None],
+        "verbose": ["verbose", StrOptions({"auto"})],
     }
     schedule = "cosine"
     _warmup = 0.1
@@ -178,7 +179,7 @@ class DistilledEstimator(TorchEstimator):
         warm_start=False,
         n_jobs=None,
         checkpoint=None,
-        verbose=0,
+        verbose="auto",
     ):
         self.audio_model = audio_model
         self.text_model = text_model

@@ -130,9 +130,10 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
         Folder in which the state of the training is saved after each epoch, from which a `fit` that
         was killed continues when it is called again: see the notes. It is created if it does not
         exist.
-    verbose : int, default=0
+    verbose : int or "auto", default="auto"
         If nonzero, a line is printed for each epoch, and a progress bar is shown in a terminal or
-        notebook; both with the time left.
+        notebook; both with the time left. "auto" shows the bar only, if training takes longer than
+        half a minute. 0 shows nothing.
 
     Attributes
     ----------
@@ -275,7 +276,7 @@ class DistilledClassifier(DistilledEstimator, TorchClassifier):
         warm_start=False,
         n_jobs=None,
         checkpoint=None,
-        verbose=0,
+        verbose="auto",
     ):
         super().__init__(
             audio_model,

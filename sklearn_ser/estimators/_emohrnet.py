@@ -122,8 +122,9 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         Whether to continue training from the weights of the previous call to `fit`, for
         `max_epochs` more epochs, with a new optimiser and schedule. With `early_stopping`, the
         same speakers are held out, and the best weights of the new epochs are kept.
-    verbose : int, default=0
-        If positive, print a line for each epoch, with the time left.
+    verbose : int or "auto", default="auto"
+        If positive, print a line for each epoch, with the time left. "auto" shows a progress bar in
+        terminals and notebooks if training takes longer than half a minute. 0 shows nothing.
 
     Attributes
     ----------
@@ -228,6 +229,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         "n_shifts": [Interval(Integral, 1, 20, closed="both")],
         # Batch normalisation is undefined for a single recording.
         "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "verbose": ["verbose", StrOptions({"auto"})],
     }
 
     def __init__(
@@ -263,7 +265,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         dtype="float32",
         random_state=None,
         warm_start=False,
-        verbose=0,
+        verbose="auto",
     ):
         self.variant = variant
         self.width = width

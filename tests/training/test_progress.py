@@ -48,6 +48,18 @@ class Terminal(io.StringIO):
 def test_a_terminal_shows_recordings_of_all_epochs(monkeypatch, stream):
     monkeypatch.setattr("sys.stderr", shown := stream())
     with Progress(100, 4, verbose=1) as progress:
-        progress._bar.mininterval = 0
         progress.update(50)
     assert ("50/400 [" in shown.getvalue()) == (stream is Terminal)
+
+
+def test_auto_shows_a_bar_without_lines_after_half_a_minute(clock, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr", shown := Terminal())
+    with Progress(100, 4, verbose="auto") as progress:
+        clock.append(29.0)
+        progress.update(50)
+        assert not shown.getvalue()
+        clock.append(31.0)
+        progress.update(20)
+        progress.end_epoch({"epoch": [1], "train_loss": [0.1]})
+        assert "70/400 [" in shown.getvalue()
+    assert capsys.readouterr().out == ""
