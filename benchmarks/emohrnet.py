@@ -285,7 +285,7 @@ def main():
             lines.append(line)
     add_linear(arguments, corpus, lines)
     report(corpus, lines)
-    if arguments.protocol == "speakers" and len(arguments.seeds) > 1:
+    if arguments.protocol != "random" and len(arguments.seeds) > 1:  # the same folds
         print(f"Mean probability of the {len(arguments.seeds)} seeds:")
         report(corpus, vote(lines))
 
