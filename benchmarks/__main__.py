@@ -105,7 +105,10 @@ def count(bench, names):
     n_wrong = 0
     for name in names:
         bench.counts.clear()
-        run(bench, [name])
+        _, missing = run(bench, [name])
+        for reason in missing.values():
+            print(f"{name}: NOT counted: {reason}")
+            n_wrong += 1
         for what, found, promised in bench.counts:
             is_wrong = found != promised
             print(f"{name}: {what}: {found}{f', NOT {promised}' if is_wrong else ''}")

@@ -31,12 +31,10 @@ def describe_machine(device):
 def conditions(device, threads=(1, 2)):
     """Return what to measure networks with: a number of threads, or on a GPU a precision.
 
-    Yields
-    ------
-    n_threads : int
-    precision : str
-        Key of `DTYPES`.
-    label : str
+    Returns
+    -------
+    conditions : list of (int, str, str)
+        The number of threads, a key of `DTYPES`, and a label.
     """
     if device == "cpu":
         return [(n, "float32", f"{n} thread{'s' * (n > 1)}") for n in threads]

@@ -2,6 +2,16 @@
 
 import numpy as np
 import torch
+import transformers
+
+
+def save_network(network_class, folder, **sizes):
+    """Save a network of the wav2vec 2.0 family with random weights, and return its folder."""
+    if not folder.exists():
+        torch.manual_seed(0)
+        network_class(network_class.config_class(**sizes)).save_pretrained(folder)
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
+    return folder
 
 
 def hidden_states(network, inputs, **kwargs):

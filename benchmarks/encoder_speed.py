@@ -13,7 +13,7 @@ from sklearn_ser.backbones._device import bfloat16_gain
 
 from ._bench import RATE, NotMeasured, Row, at_least, at_most, by_clock, compare
 from ._machine import DTYPES, arithmetic, conditions, matrix_product
-from ._transformers import embed_alone, embed_padded
+from ._transformers import embed_alone, embed_padded, save_network
 
 BATCH_SIZE = 16
 LOOP = "transformers, one at a time"
@@ -39,13 +39,8 @@ TINY_WHISPER = {
 
 def save_wavlm(bench):
     """Return the folder of WavLM base with random weights."""
-    folder = bench.folder / "wavlm"
-    if not folder.exists():
-        torch.manual_seed(0)
-        config = transformers.WavLMConfig(**bench.size({}, {}, TINY))
-        transformers.WavLMModel(config).save_pretrained(folder)
-        transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
-    return folder
+    sizes = bench.size({}, {}, TINY)
+    return save_network(transformers.WavLMModel, bench.folder / "wavlm", **sizes)
 
 
 def find_whisper(bench):

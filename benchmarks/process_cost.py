@@ -12,6 +12,7 @@ import transformers
 from sklearn_ser import HyperbolicFusionClassifier, WavLMEmbedder
 
 from ._bench import NotMeasured, Row, at_most, compare
+from ._transformers import save_network
 from .store_speed import NARROWER
 
 
@@ -37,10 +38,7 @@ def memory(bench):
     if bench.mode == "quick":
         raise NotMeasured("takes minutes: fewer recordings than 500 are read ahead as a whole")
     many, few = bench.size((5000, 500), None, (4, 2))
-    folder = str(bench.folder / "memory")
-    config = transformers.WavLMConfig(**NARROWER)
-    transformers.WavLMModel(config).save_pretrained(folder)
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
+    folder = str(save_network(transformers.WavLMModel, bench.folder / "memory", **NARROWER))
     seconds = np.random.default_rng(0).uniform(0.5, 1.5, many)
     paths = bench.write_noise("many", seconds, ["flac"])
     first, second = (_in_new_process(embed, folder, paths[:n]) for n in (few, many))

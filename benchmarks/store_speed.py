@@ -7,7 +7,6 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-import torch
 import transformers
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, StratifiedKFold
@@ -18,6 +17,7 @@ from sklearn_ser import EmbeddingStore, LayerSelector, WavLMEmbedder, WhisperEmb
 
 from ._bench import at_least, at_most, compare
 from ._machine import arithmetic
+from ._transformers import save_network
 from .encoder_speed import find_whisper
 
 BATCH_SIZE = 16  # saved in one transaction
@@ -115,11 +115,8 @@ def one_pass(bench):
 @cache
 def fill_store(bench):
     """Return the embedder, recordings, its layers and the time of the first `transform`."""
-    folder = bench.folder / "narrow"
-    torch.manual_seed(0)
-    config = transformers.WavLMConfig(**bench.size(NARROW, NARROW, NARROWER))
-    transformers.WavLMModel(config).save_pretrained(folder)
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
+    sizes = bench.size(NARROW, NARROW, NARROWER)
+    folder = save_network(transformers.WavLMModel, bench.folder / "narrow", **sizes)
     embedder = WavLMEmbedder(folder, layers="all", memory=str(bench.folder / "store"), device="cpu")
     paths = bench.recordings(bench.size(len(bench.corpus[0]), 100, 8))
     layers = []

@@ -23,6 +23,7 @@ from sklearn_ser.training import call, to_device
 
 from ._bench import RATE, at_most, compare
 from ._machine import arithmetic
+from ._transformers import save_network
 
 BARE = "a plain torch loop"
 GOAL = at_most(1.1)
@@ -158,13 +159,10 @@ class Waveforms(list):
 
 def fit_distilled(bench):
     """DistilledClassifier, of the size of DistilHuBERT, on recordings of one to three seconds."""
-    folder = bench.folder / "hubert"
-    if not folder.exists():
-        torch.manual_seed(0)
-        sizes = bench.size({}, {}, TINY_HUBERT)
-        config = transformers.HubertConfig(num_hidden_layers=2, **sizes)
-        transformers.HubertModel(config).save_pretrained(folder)
-        transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
+    sizes = bench.size({}, {}, TINY_HUBERT)
+    folder = save_network(
+        transformers.HubertModel, bench.folder / "hubert", num_hidden_layers=2, **sizes
+    )
     n, batch_size = bench.size((32, 8), (8, 4), (4, 2))
     rng = np.random.default_rng(0)
     longest = bench.size(3, 3, 0.2)

@@ -3,6 +3,7 @@
 from ._columns import choose_column, list_columns
 from ._file import resolve_path
 from ._fingerprint import fingerprint_recordings
+from ._problems import MAX_NAMED, join_first
 from ._recordings import (
     ErrorCollector,
     RecordingError,
@@ -28,6 +29,7 @@ from ._spectrogram import (
 from ._waveform import SAMPLING_RATES, UnusableRecording, check_amplitude, load_waveform, scale_pcm
 
 __all__ = [
+    "MAX_NAMED",
     "SAMPLING_RATES",
     "ErrorCollector",
     "RecordingError",
@@ -46,6 +48,7 @@ __all__ = [
     "fingerprint_recordings",
     "is_segment_table",
     "is_table",
+    "join_first",
     "list_columns",
     "load_waveform",
     "log_scale",

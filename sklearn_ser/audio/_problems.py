@@ -5,6 +5,9 @@ from contextvars import ContextVar
 
 from sklearn_ser._warnings import warn
 
+# Number of recordings that a message lists.
+MAX_NAMED = 10
+
 
 class UnusableRecording(ValueError):
     """The reason why one recording can't be used."""
@@ -52,3 +55,9 @@ def note(message):
         warn(f"A recording was read, but {message}.")
     else:
         notes.append(message)
+
+
+def join_first(texts, max_named=MAX_NAMED):
+    """Join texts by semicolons, the first ones only: "a; b; and 3 more"."""
+    more = [f"and {len(texts) - max_named} more"] if len(texts) > max_named else []
+    return "; ".join([*texts[:max_named], *more])

@@ -13,7 +13,7 @@ from joblib import effective_n_jobs
 from sklearn_ser._warnings import warn
 
 from ._file import explain_status, explain_unreadable, resolve_path
-from ._problems import UnusableRecording, collect_notes, explain_errors
+from ._problems import MAX_NAMED, UnusableRecording, collect_notes, explain_errors, join_first
 from ._segment import (
     SegmentOfFile,
     as_segments,
@@ -31,7 +31,6 @@ from ._waveform import (
 )
 
 _REMEDY = "Correct or remove these recordings, or pass on_error='nan' to get NaN in their place."
-_MAX_NAMED = 10
 # After a first recording that can't be used, look for others for so many seconds.
 _SECONDS_LOOKING = 10.0
 _SINGLE_TYPES = (*BYTES_TYPES, Mapping, *PATH_TYPES)
@@ -58,15 +57,14 @@ class RecordingError(ValueError):
 
     def __str__(self):
         """List the first problems by position, and the remedy."""
-        return f"{_list_problems(self.problems, _MAX_NAMED)} {_REMEDY}"
+        return f"{_list_problems(self.problems, MAX_NAMED)} {_REMEDY}"
 
 
 def _list_problems(problems, max_named):
     named = [f"recording {position}: {problem}" for position, problem in problems.items()]
     if len(named) == 1:
         return f"R{named[0][1:]}."
-    more = f"; and {len(named) - max_named} more" if len(named) > max_named else ""
-    return f"{len(named)} recordings can't be used: {'; '.join(named[:max_named])}{more}."
+    return f"{len(named)} recordings can't be used: {join_first(named, max_named)}."
 
 
 def is_table(X):
@@ -472,9 +470,8 @@ class ErrorCollector:
         notes = [rename(*item) for item in sorted(self.notes.items())]
         self.notes = {}
         if notes:
-            listed = "; ".join(f"recording {p}: {text}" for p, text in notes[:_MAX_NAMED])
-            more = f"; and {len(notes) - _MAX_NAMED} more" if len(notes) > _MAX_NAMED else ""
-            warn(f"Some recordings were read, but should be checked: {listed}{more}.")
+            listed = join_first([f"recording {position}: {text}" for position, text in notes])
+            warn(f"Some recordings were read, but should be checked: {listed}.")
 
 
 def read_each(

@@ -22,7 +22,7 @@ class Packing:
     ----------
     n_frames : list of int
         Number of frames of each recording.
-    device : str
+    device : str or torch.device
         Device of the batch.
     padding : float, default=None
         Maximum padding of a recording, as a fraction of the longest of its group. If None, it is
@@ -32,6 +32,7 @@ class Packing:
     def __init__(self, n_frames, device, *, padding=None):
         if padding is None and torch.device(device).type != "cpu":
             padding = _PADDING
+        self.n_frames = n_frames
         ends = np.cumsum(n_frames)
         starts = ends - n_frames
         # A function that extracts a group from a packed batch, and the mask of its padding.
@@ -57,6 +58,10 @@ class Packing:
             )
         self._places = torch.from_numpy(places).to(device)
 
+    def split(self, states):
+        """Return the frames of each recording, given those of all, (1, n_frames, n_dims)."""
+        return states[0].split(self.n_frames)
+
     def attend(self, query, key, value, bias=None, dropout=0.0):
         """Compute scaled dot-product attention among the frames of each recording.
 
@@ -81,6 +86,24 @@ class Packing:
             ]
         )
         return attended if self._places is None else attended[self._places]
+
+
+def pack(recordings):
+    """Pack hidden states.
+
+    Parameters
+    ----------
+    recordings : list of Tensor of shape (n_frames, n_dims)
+        Hidden states of each recording.
+
+    Returns
+    -------
+    states : Tensor of shape (1, n_frames, n_dims)
+        Of all recordings.
+    packing : Packing
+    """
+    states = torch.cat(recordings)[None]
+    return states, Packing(list(map(len, recordings)), states.device)
 
 
 def _group_by_length(n_frames, padding):

@@ -25,7 +25,7 @@ from ._weights import (
     read_weights,
 )
 
-# Maximum number of backbones to keep in memory, without weights.
+# Maximum number of backbones to keep in memory, without the weights of encoders.
 _MAX_BACKBONES = 32
 # Maximum number of networks to keep in memory; the least recently used is dropped.
 _MAX_NETWORKS = 3

@@ -35,7 +35,6 @@ class MimiCodec(Codec):
         self.stride = round(config.sampling_rate / config.frame_rate)
         self.n_dims = config.hidden_size
         self.n_quantizers = config.num_quantizers
-        self.n_semantic = config.num_semantic_quantizers
 
     def encode(self, waveform):
         """Return the latents after the transformer and downsampling."""

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ._attention import Packing, attend_within_recordings, call_block
+from ._attention import attend_within_recordings, call_block, pack
 from ._loading import load_network
 from ._speech import SizeNames, SpeechBackbone
 from ._transformers import import_transformers
@@ -150,22 +150,19 @@ def hidden_states(network, waveforms, last_layer, *, run=call_block, final_norm=
         Of each waveform.
     """
     encoder = network.encoder
-    embedded = [_embed(network, waveform) for waveform in waveforms]
-    states = torch.cat(embedded)[None]
-    n_frames = [len(frames) for frames in embedded]
-    del embedded
-    settings = {"attention_mask": Packing(n_frames, states.device)}
+    states, packing = pack([_embed(network, waveform) for waveform in waveforms])
+    settings = {"attention_mask": packing}
     is_wavlm = network.config.model_type == "wavlm"
     norm_layer = len(encoder.layers) if final_norm and _has_final_norm(encoder) else None
     if is_wavlm:
-        longest = max(n_frames)
+        longest = max(packing.n_frames)
         settings["position_bias"] = encoder.layers[0].attention.compute_bias(longest, longest)
     for layer in range(last_layer + 1):
         if layer:
             states = run(encoder.layers[layer - 1], states, **settings)
             states = states[0] if is_wavlm else states
         found = encoder.layer_norm(states) if layer == norm_layer else states
-        yield found[0].split(n_frames)
+        yield packing.split(found)
 
 
 def _embed(network, samples):

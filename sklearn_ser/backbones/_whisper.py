@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from ._attention import Packing, attend_within_recordings, call_block
+from ._attention import attend_within_recordings, call_block, pack
 from ._checkpoint import CheckpointError
 from ._loading import load_network
 from ._speech import SizeNames, SpeechBackbone
@@ -169,16 +169,12 @@ def hidden_states(encoder, spectrograms, last_layer, run=call_block):
     hidden_states : sequence of Tensor of shape (n_frames, n_dims)
         Of each recording.
     """
-    embedded = [_embed(encoder, spectrogram) for spectrogram in spectrograms]
-    states = torch.cat(embedded)[None]
-    n_frames = [len(frames) for frames in embedded]
-    del embedded
-    packing = Packing(n_frames, states.device)
-    yield states[0].split(n_frames)
+    states, packing = pack([_embed(encoder, spectrogram) for spectrogram in spectrograms])
+    yield packing.split(states)
     for number, block in enumerate(encoder.layers[:last_layer], start=1):
         states = run(block, states, attention_mask=packing)
         layer = encoder.layer_norm(states) if number == len(encoder.layers) else states
-        yield layer[0].split(n_frames)
+        yield packing.split(layer)
 
 
 def _embed(encoder, spectrogram):

@@ -23,7 +23,7 @@ from sklearn_ser.nn import LayerPredictor, Standardization
 from sklearn_ser.training import Progress, Samples, TrainingContext
 
 from ._speech_inputs import Reader, SpeechInputs
-from ._students import SpeechStudent, count_parameters, read_speech_student
+from ._students import SpeechStudent, check_duration, count_parameters, read_speech_student
 
 # As DistilHuBERT was trained.
 _WARMUP, _MAX_GRADIENT = 0.07, 5.0
@@ -223,12 +223,13 @@ def distill_encoder(
     inputs = SpeechInputs(
         recordings,
         Reader(network.front_end, sampling_rate=sampling_rate, channel=channel, n_jobs=n_jobs),
-        max_seconds=network.front_end.check_duration(max_duration),
+        max_seconds=check_duration(max_duration, network.front_end),
         rng=np.random.default_rng(crop_seed),
         problems=problems,
     )
     if max_epochs:
         inputs.teacher = make_teacher(backbone, layers, network.front_end, teacher)
+        check_duration(max_duration, backbone, f"teacher={str(teacher)!r}")
     if student is None and width is not None:
         network.narrow(teacher, inputs.sample_features(np.arange(len(inputs))), **where)
     loss_curve = []
@@ -328,9 +329,10 @@ class TeacherLayers:
 
     def fit_scaler(self, inputs):
         """Fit the mean and standard deviation of each dimension on a sample of recordings."""
-        sample = range(0, len(inputs), -(-len(inputs) // _MAX_STANDARDIZED))
-        batches = inputs.center_crop().batches([[position] for position in sample])
-        self.scaler.partial_fit(torch.cat([batch["teacher"] for _, batch in batches]))
+        scaler = Standardization(self.scaler.mean.shape)
+        for batch in inputs.sample(np.arange(len(inputs)), _MAX_STANDARDIZED):
+            scaler.partial_fit(batch["teacher"])  # not standardised yet
+        self.scaler = scaler
 
     def prepare(self, waveform):
         """Apply the teacher's own preprocessing to a whole recording."""
@@ -352,7 +354,7 @@ class TeacherLayers:
         if is_whole and self.n_bytes + 2 * layers.numel() <= _CACHE_BYTES:
             self.cache[position] = layers.half()
             self.n_bytes += 2 * layers.numel()
-        return layers.clone()  # no inference tensor
+        return layers
 
 
 def _predict_layers(student, inputs, *, seed, verbose, learning_rate, **config):

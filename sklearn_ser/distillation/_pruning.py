@@ -42,11 +42,11 @@ def fit_narrow_whisper(narrow, wide, spectrograms):
     with torch.no_grad():
         heard = [F.gelu(wide.conv1(piece)) for piece in spectrograms]
         before = _join(wide.conv2(piece) for piece in heard)
-        n_frames = [-(-piece.shape[1] // 2) for piece in heard]
-        positions = torch.cat([torch.arange(n) for n in n_frames])
+        packing = Packing([-(-piece.shape[1] // 2) for piece in heard], before.device)
+        positions = torch.cat([torch.arange(n) for n in packing.n_frames])
         states = [F.gelu(before) + wide.embed_positions.weight[positions]]
         for block in wide.layers[:n_layers]:
-            states.append(_forward_block(block, states[-1], n_frames))
+            states.append(block(states[-1][None], attention_mask=packing)[0])
 
         rows = _select(_join(heard), width)
         kept = _select(torch.cat(states), width)
@@ -60,15 +60,15 @@ def fit_narrow_whisper(narrow, wide, spectrograms):
         own += narrow.embed_positions.weight[positions]
         for layer in range(n_layers):
             own = _fit_block(
-                narrow.layers[layer], wide.layers[layer], own, states[layer], n_frames, kept
+                narrow.layers[layer], wide.layers[layer], own, states[layer], packing, kept
             )
         _slice_norm(narrow.layer_norm, wide.layer_norm, kept)
 
 
-def _fit_block(block, wide, own, states, n_frames, kept):
+def _fit_block(block, wide, own, states, packing, kept):
     """Fit a block to the narrow encoder's own hidden states; return the next ones."""
     normed = wide.self_attn_layer_norm(states)
-    context = _attend(wide.self_attn, normed, n_frames)
+    context = _attend(wide.self_attn, normed, packing)
     written = wide.self_attn.out_proj(context)
     heads = _select_heads(context, written[:, kept], wide.self_attn, block.self_attn.num_heads)
     attention = block.self_attn
@@ -78,7 +78,7 @@ def _fit_block(block, wide, own, states, n_frames, kept):
     for name in ("q_proj", "k_proj", "v_proj"):
         whole = getattr(wide.self_attn, name)
         _fit(getattr(attention, name), whole, heads, kept, own_normed, whole(normed)[:, heads])
-    own_context = _attend(attention, own_normed, n_frames)
+    own_context = _attend(attention, own_normed, packing)
     states = states + written
     missing = states[:, kept] - own
     _fit(attention.out_proj, wide.self_attn.out_proj, kept, heads, own_context, missing)
@@ -97,19 +97,12 @@ def _fit_block(block, wide, own, states, n_frames, kept):
     return own + block.fc2(own_units)
 
 
-def _forward_block(block, states, n_frames):
-    states = states + block.self_attn.out_proj(
-        _attend(block.self_attn, block.self_attn_layer_norm(states), n_frames)
-    )
-    return states + block.fc2(F.gelu(block.fc1(block.final_layer_norm(states))))
-
-
-def _attend(attention, normed, n_frames):
+def _attend(attention, normed, packing):
     """Return the outputs of the attention heads, concatenated, for concatenated recordings."""
     n_heads = attention.num_heads
     found = (getattr(attention, name)(normed) for name in ("q_proj", "k_proj", "v_proj"))
     by_head = (frames.unflatten(-1, (n_heads, -1)) for frames in found)
-    return Packing(n_frames, normed.device).attend(*by_head).flatten(1)
+    return packing.attend(*by_head).flatten(1)
 
 
 def _select(frames, n_kept):

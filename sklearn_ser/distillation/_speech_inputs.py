@@ -8,7 +8,13 @@ import numpy as np
 import torch
 
 from sklearn_ser._warnings import warn
-from sklearn_ser.audio import RecordingError, check_amplitude, load_waveform, read_each
+from sklearn_ser.audio import (
+    RecordingError,
+    check_amplitude,
+    join_first,
+    load_waveform,
+    read_each,
+)
 from sklearn_ser.embedders import warn_truncated
 from sklearn_ser.nn import exact_convolutions
 from sklearn_ser.training import call, to_device
@@ -20,8 +26,6 @@ from ._students import tokenize
 _MAX_FITTED, _SECONDS_FITTED = 200, 4.0
 # Number of texts that are tokenized at once; what the tokenizer returns takes kilobytes for each.
 _N_TOKENIZED = 5000
-# Maximum number of recordings that a warning lists.
-_MAX_NAMED = 10
 
 
 class Reader:
@@ -178,28 +182,35 @@ class SpeechInputs:
         inputs.rng = None
         return inputs
 
+    def sample(self, positions, n_max):
+        """Yield the inputs of a sample of the recordings, cropped at the centre.
+
+        Others take the place of recordings that cannot be used.
+        """
+        step = -(-len(positions) // n_max)
+        order = [position for first in range(step) for position in positions[first::step]]
+        batches = self.center_crop().batches([[position] for position in order])
+        for _, batch in islice(batches, len(positions[::step])):
+            yield batch
+
     def sample_features(self, positions):
-        """Return the features of a sample of recordings, short crops of the centre of each."""
-        inputs = self.center_crop()
+        """Yield the features of a sample of recordings, short crops of the centre of each."""
+        inputs = copy(self)
         inputs.max_samples = min(inputs.max_samples, self.reader.count_samples(_SECONDS_FITTED))
         inputs.token_ids, inputs.teacher = None, None
-        sample = positions[:: -(-len(positions) // _MAX_FITTED)]
-        return [batch["features"] for _, batch in inputs.batches([[p] for p in sample])]
+        for batch in inputs.sample(positions, _MAX_FITTED):
+            yield batch["features"]
 
     def warn_skipped(self):
         """Warn of the recordings that could not be used, and of those that should be checked."""
         self.problems.warn_notes(self._rename)
         found = sorted(self.problems.by_position.items())
         if found:
-            listed = "; ".join(
-                f"recording {position}: {problem}"
-                for position, problem in (self._rename(*item) for item in found[:_MAX_NAMED])
+            renamed = (self._rename(*item) for item in found)
+            listed = join_first(
+                [f"recording {position}: {problem}" for position, problem in renamed]
             )
-            more = f"; and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
-            warn(
-                f"{len(found)} recordings can't be used and are left out of training: "
-                f"{listed}{more}."
-            )
+            warn(f"{len(found)} recordings can't be used and are left out of training: {listed}.")
 
     def _rename(self, position, problem):
         """Return the position of a recording in `X` or `unlabeled`, and its problem."""

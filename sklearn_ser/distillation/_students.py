@@ -41,22 +41,12 @@ class SpeechFeatures:
     """
 
     def __init__(self, settings):
-        # The frozen backbone of this family computes preprocessing and numbers of frames.
+        # The frozen backbone of this family computes the preprocessing and the features.
         backbone_class = SPEECH_BACKBONES[settings["model_type"]]
         self.frozen = backbone_class.from_settings(_config(settings), settings["preprocessing"])
         self.sampling_rate, self.n_dims = self.frozen.sampling_rate, self.frozen.n_dims
         self.stride, self.min_samples = self.frozen.stride, self.frozen.min_samples
         self.max_samples = self.frozen.max_samples
-
-    def check_duration(self, max_duration):
-        """Return `max_duration` in seconds, or raise an error if the encoder cannot take it."""
-        longest = self.max_samples
-        if longest is not None and max_duration * self.sampling_rate > longest:
-            raise ValueError(
-                f"max_duration={max_duration} is too long for this encoder, which takes at most "
-                f"{longest / self.sampling_rate:g} s at once."
-            )
-        return max_duration
 
     def prepare(self, waveform):
         """Apply the checkpoint's own preprocessing to a whole recording."""
@@ -78,6 +68,31 @@ class SpeechFeatures:
         if missing > 0:
             waveform = np.pad(waveform, (0, missing))
         return self.frozen.features(waveform)
+
+
+def check_duration(max_duration, encoder, name="this encoder"):
+    """Return `max_duration` in seconds, or raise an error if an encoder cannot take it.
+
+    Parameters
+    ----------
+    max_duration : float
+        Duration, in seconds.
+    encoder : SpeechFeatures or AudioBackbone
+        The encoder.
+    name : str, default="this encoder"
+        What the message calls it.
+
+    Returns
+    -------
+    max_duration : float
+    """
+    longest = encoder.max_samples
+    if longest is not None and max_duration * encoder.sampling_rate > longest:
+        raise ValueError(
+            f"max_duration={max_duration} is too long for {name}, which takes at most "
+            f"{longest / encoder.sampling_rate:g} s at once."
+        )
+    return max_duration
 
 
 class SpeechStudent(nn.Module):
@@ -134,7 +149,7 @@ class SpeechStudent(nn.Module):
         ----------
         model : str or path
             Hub id or folder of the teacher.
-        features : list of Tensor
+        features : iterable of Tensor
             Features of a sample of recordings, from `SpeechFeatures.features`.
         local_files_only : bool, default=False
             Whether to look on this machine only.
@@ -350,10 +365,15 @@ def tokenize(settings, texts):
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(settings["tokenizer"])
-    n_tokens = [len(encoded.ids) for encoded in tokenizer.encode_batch(texts)]
-    if settings["max_tokens"] is not None:
-        tokenizer.enable_truncation(settings["max_tokens"])
-    return [encoded.ids for encoded in tokenizer.encode_batch(texts)], n_tokens
+    token_ids = [encoded.ids for encoded in tokenizer.encode_batch(texts)]
+    n_tokens = list(map(len, token_ids))
+    limit = settings["max_tokens"]
+    if limit is not None:
+        tokenizer.enable_truncation(limit)
+        for position, n in enumerate(n_tokens):
+            if n > limit:
+                token_ids[position] = tokenizer.encode(texts[position]).ids
+    return token_ids, n_tokens
 
 
 def _config(settings):

@@ -7,9 +7,9 @@ import numpy as np
 
 from sklearn_ser._targets import is_missing_value
 from sklearn_ser._warnings import warn
+from sklearn_ser.audio import MAX_NAMED, join_first
 
 _REMEDY = "Correct or remove these transcripts, or pass on_error='nan' to get rows of NaN."
-_MAX_NAMED = 10
 
 
 def as_transcripts(X):
@@ -101,7 +101,7 @@ def report_problems(problems, on_error):
         If there are problems and ``on_error="raise"``; lists the first of them.
     """
     if problems and on_error == "raise":
-        raise ValueError(f"{_list_problems(problems, _MAX_NAMED)} {_REMEDY}")
+        raise ValueError(f"{_list_problems(problems, MAX_NAMED)} {_REMEDY}")
     if problems:
         warn(f"{_list_problems(problems, len(problems))} Their rows are NaN.")
 
@@ -110,8 +110,7 @@ def _list_problems(problems, max_named):
     named = [f"transcript {position}: {problems[position]}" for position in sorted(problems)]
     if len(named) == 1:
         return f"T{named[0][1:]}."
-    more = f"; and {len(named) - max_named} more" if len(named) > max_named else ""
-    return f"{len(named)} transcripts can't be used: {'; '.join(named[:max_named])}{more}."
+    return f"{len(named)} transcripts can't be used: {join_first(named, max_named)}."
 
 
 def warn_truncated(n_tokens, limit):
@@ -126,7 +125,7 @@ def warn_truncated(n_tokens, limit):
     """
     if not n_tokens:
         return
-    first = sorted(n_tokens)[:_MAX_NAMED]
+    first = sorted(n_tokens)[:MAX_NAMED]
     places = f"{', '.join(map(str, first))}{', …' if len(n_tokens) > len(first) else ''}"
     warn(
         f"{len(n_tokens)} transcript(s) are truncated to {limit} tokens, the longest from "

@@ -30,8 +30,7 @@ class WavLMEmbedder(RecordingTransformer):
         several layers are returned along a separate axis.
     pooling : {"mean", "mean_std", "max"} or callable, default="mean"
         Statistics of each layer over time: mean, mean and standard deviation, or maximum; or a
-        function that maps frames of shape (n_frames, n_dims) to a 1-D array. Padding is
-        excluded.
+        function that maps frames of shape (n_frames, n_dims) to a 1-D array.
     window : float, default=30.0
         Maximum length of the network's input, in seconds; None for no limit. Longer recordings
         are split into overlapping windows. Each frame is pooled once, from the window in which

@@ -56,6 +56,7 @@ class PretrainedHead(Estimator):
 
         Raises
         ------
+        RecordingError
             If a file does not exist, is empty or is no regular file, or if a row of a table is
             not finite, unless ``on_error="nan"``. It lists all of them.
         """

@@ -9,7 +9,7 @@ from transformers import HubertConfig, HubertModel
 
 from sklearn_ser import DistilledRegressor, HubertEmbedder, RecordingError
 from sklearn_ser.backbones import load_speech_backbone
-from sklearn_ser.distillation import distill_encoder
+from sklearn_ser.distillation import _distill_encoder, distill_encoder
 from sklearn_ser.distillation._students import SpeechStudent, count_parameters, read_speech_student
 from small_networks import small_network
 
@@ -63,6 +63,7 @@ def test_narrow_students_of_whisper_are_fitted_to_recordings(recordings, tmp_pat
     narrow = SpeechStudent.narrow
 
     def watch(self, model, features, **where):
+        features = list(features)
         calls.append((model, len(features), max(map(len, features))))
         return narrow(self, model, features, **where)
 
@@ -101,6 +102,22 @@ def test_recordings_that_cannot_be_used(recordings, tmp_path):
     with pytest.warns(UserWarning, match=f"left out of training: recording {N}"):
         distil("hubert", bad, tmp_path / "student", on_error="nan")
     assert (tmp_path / "student").exists()
+
+
+def test_others_take_the_place_of_recordings_that_cannot_be_used(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr(_distill_encoder, "_MAX_STANDARDIZED", 2)
+    bad = [np.zeros(0), recordings[0], np.zeros(0), recordings[1]]  # the sample: 0 and 2
+    with pytest.warns(UserWarning, match="2 recordings can't be used"):
+        result = distil("hubert", bad, tmp_path / "some", on_error="nan")
+    assert np.isfinite(result.loss_curve).all()
+    other = distil("hubert", recordings[:2], tmp_path / "all")
+    assert result.loss_curve == pytest.approx(other.loss_curve, rel=0.2)
+
+
+def test_no_recording_is_longer_than_the_teacher_takes(recordings, tmp_path):
+    parameters = {"layers": (1,), "student": small_network("hubert"), "max_duration": 31}
+    with pytest.raises(ValueError, match=r"max_duration=31 is too long for teacher='.*30 s"):
+        distil("whisper", recordings, tmp_path, **parameters)
 
 
 def test_the_folder_is_checked_before_training(recordings, tmp_path):
