@@ -266,7 +266,16 @@ def _open_published(model):
 
 def _set_parameter(estimator, name, value):
     """Set a parameter of an estimator and of the steps in it."""
-    full = [key for key in estimator.get_params() if key.split("__")[-1] == name]
+    from sklearn.pipeline import Pipeline
+
+    parameters = estimator.get_params()
+    owners = {key: parameters.get(key.rpartition("__")[0], estimator) for key in parameters}
+    full = [
+        key
+        for key, owner in owners.items()
+        # A pipeline's own parameters of these names have other meanings.
+        if key.split("__")[-1] == name and not isinstance(owner, Pipeline)
+    ]
     if not full:
         raise ValueError(
             f"--{name.replace('_', '-')} is not a parameter of this {type(estimator).__name__}, "
@@ -341,7 +350,7 @@ def _read_output(path, header, n_names):
         return set(), 0
     content = path.read_bytes()
     complete = content[: content.rfind(b"\n") + 1]
-    rows = list(csv.reader(io.StringIO(complete.decode(), newline="")))
+    rows = [row for row in csv.reader(io.StringIO(complete.decode(), newline="")) if row]
     if content and rows[:1] != [header]:
         raise ValueError(
             f"The first line of {str(path)!r} is not {','.join(header)!r}: it is the output of "

@@ -163,10 +163,12 @@ def test_rows_of_the_output_are_not_computed_again(folder, tmp_path, monkeypatch
     assert main(command) == 0
     assert output.read_text() == whole
     assert seen[1:] == _files(folder)[1:]  # behind the first, which is noise
-    seen.clear()
-    assert main(command) == 0
-    assert output.read_text() == whole
-    assert len(seen) == 1
+    for text in (whole, whole + "\n"):  # a blank line, by hand
+        seen.clear()
+        output.write_text(text)
+        assert main(command) == 0
+        assert output.read_text() == text
+        assert len(seen) == 1
 
 
 def test_errors_in_the_output_keep_the_exit_status(folder, tmp_path):
@@ -311,3 +313,6 @@ def test_options_without_effect_are_named(folder, tmp_path, capsys):
     output = str(tmp_path / "out.csv")
     assert main(["predict", model, str(folder), "-o", output, "--device", "cpu"]) == 2
     assert "--device is not a parameter of this Pipeline" in capsys.readouterr().err
+    # The memory of a pipeline is not that of an embedder.
+    assert main(["predict", model, str(folder), "-o", output, "--memory", "cache"]) == 2
+    assert "--memory is not a parameter of this Pipeline" in capsys.readouterr().err

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from sklearn_ser._targets import is_missing_value
+
 from ._columns import choose_column, list_columns
 from ._file import open_audio, read_file
 from ._problems import UnusableRecording
@@ -121,7 +123,7 @@ def is_segment_dict(recording):
 
 def as_seconds(value, missing):
     """Return a time in seconds from a number, text or timedelta; `missing` if there is none."""
-    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+    if is_missing_value(value) or (isinstance(value, str) and not value.strip()):
         return missing
     if isinstance(value, np.timedelta64):
         return value / np.timedelta64(1, "s")
@@ -295,7 +297,13 @@ def cut_into_segments(recordings, *, duration, hop=None, min_duration=0.0):
                     stop = sum(map(len, audio.blocks())) / audio.rate
             except UnusableRecording as error:
                 raise ValueError(f"Recording {position}, {segment.path!r}: {error}") from error
+        if stop <= segment.start:
+            raise ValueError(
+                f"Recording {position}, {segment.path!r}: its segment starts at {segment.start:g} "
+                f"s, and the file ends at {stop:g} s."
+            )
         starts = np.arange(segment.start, stop, hop)
+        starts = starts[starts < stop - _ROUNDING]
         # The first segment that reaches the end is the last one.
         starts = starts[: 1 + np.searchsorted(starts + duration, stop - _ROUNDING)]
         ends = np.minimum(starts + duration, stop)

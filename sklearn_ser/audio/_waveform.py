@@ -16,7 +16,6 @@ import numpy as np
 import soxr
 
 from ._file import SAMPLING_RATES, check_rate, open_audio
-from ._file import read_file as read_file
 from ._problems import UnusableRecording, explain_errors, note
 
 # Full scale of each PCM type, by which libsndfile divides to return floats.

@@ -144,7 +144,8 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
     architecture_ : dict
         Number of classes, variant and widths of the network.
     mean_, scale_ : float
-        Mean and standard deviation of the training spectrograms, used to standardise the input.
+        Mean and standard deviation of the training spectrograms, those held out by
+        `early_stopping` included, used to standardise the input.
     n_bands_ : int
         Number of bands of the training spectrograms; 1 for a table.
     n_features_in_ : int

@@ -491,12 +491,13 @@ class HyperbolicFusionClassifier(
         if not is_scored:
             return
         self.block_scores_ = {}
+        targets = training_set.targets[training_set.positions]
+        targets = targets / targets.sum(dtype=np.float64)
         for name, block in prepared.items():
-            kept = present[name][training_set.positions]
-            kept = kept & training_set.targets[training_set.positions].any(axis=1)
+            kept = present[name][training_set.positions] & targets.any(axis=1)
             self.block_scores_[name] = held_out_recall(
                 block._replace(values=block.values[kept]),
-                training_set.targets[training_set.positions][kept],
+                targets[kept],
                 training_set.strata[kept],
                 None if training_set.groups is None else training_set.groups[kept],
             )

@@ -77,9 +77,9 @@ def held_out_recall(block, targets, labels, groups=None):
     Parameters
     ----------
     block : Block
-        The block.
+        The block, of the recordings that have it.
     targets : ndarray of shape (n_recordings, n_classes)
-        Weighted shares of the classes.
+        Weighted shares of the classes, whose sum over all recordings of the training is one.
     labels : ndarray of int of shape (n_recordings,)
         True classes.
     groups : ndarray of int of shape (n_recordings,), default=None
@@ -89,9 +89,8 @@ def held_out_recall(block, targets, labels, groups=None):
     -------
     recall : float
     """
-    targets = targets / targets.sum(dtype=np.float64)
     weights = targets.sum(axis=1, keepdims=True)
-    shares = targets / weights - targets.sum(axis=0)
+    shares = targets / weights - targets.sum(axis=0) / targets.sum()
     scaled = _CURVATURE * weights * block.values
     errors = shares - block.values @ (scaled.T @ shares)
     if groups is None:

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
 
+from sklearn_ser._targets import score_classes
 from sklearn_ser.training import most_probable
 
 from ._pretrained_head import PretrainedHead
@@ -222,6 +223,25 @@ class PretrainedEmotionClassifier(ClassifierMixin, PretrainedHead):
             With ``on_error="nan"``, one warning lists them instead.
         """
         return most_probable(self.classes_, self._outputs(X))
+
+    def score(self, X, y, sample_weight=None):
+        """Compute the accuracy of the predicted emotions.
+
+        Parameters
+        ----------
+        X : sequence of recordings, or array-like of shape (n_recordings, n_samples)
+            Recordings in any form that `fit` accepts.
+        y : array-like of shape (n_recordings,)
+            Emotions.
+        sample_weight : array-like of shape (n_recordings,), default=None
+            Weights of the recordings.
+
+        Returns
+        -------
+        accuracy : float
+            Accuracy. With ``on_error="nan"``, recordings that can't be used count as wrong.
+        """
+        return score_classes(y, self.predict(X), sample_weight)
 
     def _sort(self, backbone):
         return np.argsort(backbone.label_names)

@@ -7,6 +7,8 @@ from scipy.stats import spearmanr
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from sklearn_ser._targets import find_missing
+
 from ._drawing import COLORS, MARKERS, new_axes
 
 _NOT_FITTED = "estimator=%(name)s isn't fitted: call its fit first."
@@ -357,8 +359,8 @@ def _is_search(estimator):
 def _check_labels(y, predictions):
     """Validate the true classes: none is missing, and they have the type of the predicted ones."""
     labels = column_or_1d(y)
-    missing = [position for position, label in enumerate(labels) if label is None or label != label]
-    if missing:
+    missing = find_missing(labels)
+    if len(missing):
         raise ValueError(
             f"y has no class for {len(missing)} recordings, the first at position {missing[0]}: "
             "remove them from X and y, or pass y=None to use the predicted classes."

@@ -100,6 +100,7 @@ def make_splits(cv, layers, column, kind, metadata):
         warn_without_groups('layer="best" scores layers on recordings', "LayerSelector")
     if groups is not None:
         check_consistent_length(layers, groups)
+        check_labels(groups, "groups")
         if cv is None or isinstance(cv, Integral):
             cv = _group_splitter(cv, groups, kind)
     splitter = check_cv(cv, column, classifier=kind == "classes")

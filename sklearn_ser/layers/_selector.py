@@ -251,21 +251,22 @@ class LayerSelector(TransformerMixin, Estimator):
             If `layer` is out of range, if the number of columns of `X` is not a multiple of
             `n_layers`, or if `cv` splits by groups and none are passed.
         """
+        self.__dict__.pop("n_layers_", None)  # a fit that fails leaves nothing to transform with
         layers = self._check_layers(X, y, reset=True)
         splitter_params, estimator_params = self._route(params)
         columns, self.target_names_ = split_targets(y, self) if self._requires_y else ([], None)
         if columns:
             check_consistent_length(layers, columns[0])
-        self.n_layers_, self.n_dims_ = layers.shape[1:]
         self.layer_indices_ = self.best_layer_ = self.layer_scores_ = self.scoring_ = None
         self.layer_weights_ = self.mean_ = self.scale_ = None
         self.n_iter_ = 1
         if not isinstance(self.layer, str):
-            self.layer_indices_ = check_indices(self.layer, self.n_layers_)
+            self.layer_indices_ = check_indices(self.layer, layers.shape[1])
         elif self.layer == "weighted":
             self._learn_weights(layers, columns)
         elif self.layer == "best":
             self._score_layers(layers, columns, splitter_params, estimator_params)
+        self.n_layers_, self.n_dims_ = layers.shape[1:]
         return self
 
     def transform(self, X):
@@ -470,6 +471,9 @@ class LayerSelector(TransformerMixin, Estimator):
     def _squeeze_targets(self, values):
         """Return the value of the only target if `y` is 1-D, or the values of all targets."""
         return values[0] if self.target_names_ is None else values
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "n_layers_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -55,7 +55,7 @@ def unweighted_average_recall(y_true, y_pred, *, sample_weight=None):
     check_labels(y_true, "y_true")
     check_labels(y_pred, "y_pred")
     unique_labels(y_true, y_pred)  # raises for text and numbers together, NaN and continuous values
-    weights = check_sample_weight(sample_weight, y_true, dtype=np.float64)
+    weights = check_sample_weight(sample_weight, y_true, dtype=np.float64, ensure_non_negative=True)
     classes, codes = np.unique(y_true, return_inverse=True)
     totals = np.bincount(codes, weights)
     hits = np.bincount(codes, weights * (y_true == y_pred), minlength=len(classes))

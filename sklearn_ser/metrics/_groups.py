@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_ser._sklearn import validate_params
+from sklearn_ser._targets import check_labels
 
 from ._confidence import SHARED_CONSTRAINTS, confidence_interval
 
@@ -89,6 +90,8 @@ def score_by_group(
     import pandas as pd  # imported where used, since importing it takes long
 
     check_consistent_length(y_true, y_pred, by, groups)
+    if groups is not None:
+        check_labels(groups, "groups")
     arrays = [np.asarray(values) for values in (y_true, y_pred, groups) if values is not None]
     settings = {
         "confidence_level": confidence_level,

@@ -66,6 +66,8 @@ def split_speakers(X, groups, *, speaker, recording, takes_columns):
             "as a table with a column of speakers, such as corpus.frame[['recording', "
             "'speaker']], or pass groups."
         )
+    elif recording is not None and hasattr(X, "columns") and not takes_columns:
+        X = _select_recordings(X, list(X.columns), recording)
     codes, speakers = _factorize(groups)
     check_consistent_length(X, codes)
     return SpeakerTable(X, codes, speakers, position)
@@ -115,8 +117,11 @@ def _without_speakers(X, position, recording, takes_columns):
         is_recordings = values.dtype.kind == "O" and values.shape[1] == 1
         return values[:, 0] if is_recordings else values
     rest = [name for i, name in enumerate(X.columns) if i != position]
-    if takes_columns:
-        return X[rest]
+    return X[rest] if takes_columns else _select_recordings(X, rest, recording)
+
+
+def _select_recordings(X, rest, recording):
+    """Return the column of recordings, or it and the times of segments, of the other columns."""
     is_numeric = all(np.asarray(X[name]).dtype.kind in "biufc" for name in rest)
     found = choose_column(
         rest,

@@ -251,6 +251,7 @@ class SpeakerNormalizer(TransformerMixin, Estimator):
         X_out : ndarray of shape (n_recordings, ...)
             As in `transform`.
         """
+        self.__dict__.pop("population_", None)  # a fit that fails leaves nothing to transform with
         table = self._split(X, groups, reset=True)
         self.speaker_position_ = table.position
         self.transformer_ = None if self.transformer is None else clone(self.transformer)
@@ -447,6 +448,9 @@ class SpeakerNormalizer(TransformerMixin, Estimator):
                     time_axis=self.time_axis,
                 )
         return normalized
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "population_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sklearn_ser._shares import is_soft, read_shares
 from sklearn_ser._sklearn import StrOptions, check_sample_weight, check_y
-from sklearn_ser._targets import binary_exponent, check_labels, check_not_missing
+from sklearn_ser._targets import binary_exponent, check_labels, check_not_missing, score_classes
 
 from ._estimator import TorchEstimator, TrainingSet
 
@@ -79,11 +79,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         -------
         accuracy : float
             Fraction of the recordings whose predicted class has the most votes. If m classes have
-            the most votes, each of them counts as 1/m, as if the tie were broken at random.
+            the most votes, each of them counts as 1/m, as if the tie were broken at random. None,
+            for a recording that can't be used, counts as wrong.
         """
         if not is_soft(y):
-            check_labels(y, "y")
-            return super().score(X, y, sample_weight)
+            return score_classes(y, self.predict(X), sample_weight)
         names, shares = _named_shares(self, y)
         has_most_votes = shares == shares.max(axis=1, keepdims=True)
         is_predicted = self.predict(X)[:, np.newaxis] == names
@@ -230,6 +230,7 @@ def check_groups(groups, n_recordings):
             f"groups names the speakers of {len(groups)} recordings, and X has {n_recordings}."
         )
     check_not_missing(groups, "groups", "leave them out, or name their speakers")
+    check_labels(groups, "groups")
     return np.unique(groups, return_inverse=True)[1]
 
 

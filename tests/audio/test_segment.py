@@ -266,6 +266,23 @@ def test_what_cannot_be_cut_is_named(call, tmp_path):
         cut_into_segments([str(tmp_path / "no.wav")], duration=1)
     with pytest.raises(ValueError, match="hop=0 must be"):
         cut_into_segments([call[0]], duration=1, hop=0)
+    late = SegmentOfFile(call[0], 7.0)
+    with pytest.raises(ValueError, match=r"Recording 0, .*starts at 7 s, and the file ends at 3 s"):
+        cut_into_segments([late], duration=1)
+
+
+def test_no_segment_is_empty(call):
+    whole = SegmentOfFile(call[0], 0.0, 1.05)
+    segments = cut_into_segments([whole], duration=0.075, hop=0.15)
+    assert (segments["end"] > segments["start"]).all()
+    assert len(as_recordings(segments)) == len(segments) == 7
+
+
+def test_a_missing_end_is_the_end_of_the_file(call):
+    table = pd.DataFrame(
+        {"path": call[0], "start": [0.5, 1.0], "end": pd.array([2, None], dtype="Float64")}
+    )
+    assert [segment.end for segment in as_recordings(table)] == [2.0, None]
 
 
 def test_a_dict_is_cached_as_the_segment_that_it_is(call):

@@ -257,7 +257,7 @@ def test_scores_of_blocks_are_those_of_cross_validation(table, groups):
     labels = np.unique(y, return_inverse=True)[1]
     C = 0.05
     block = make_block(X, np.full(120, 1 / 120), 1 / C / 120)
-    found = held_out_recall(block, np.eye(4)[labels], labels, groups)
+    found = held_out_recall(block, np.eye(4)[labels] / 120, labels, groups)
     # Half the squared error of ridge is a quarter of the squared error beside 4 times its penalty.
     shares = np.eye(4)[labels] - np.bincount(labels) / 120
     splits = LeaveOneOut() if groups is None else LeaveOneGroupOut()
@@ -267,6 +267,26 @@ def test_scores_of_blocks_are_those_of_cross_validation(table, groups):
         predicted[test] = (X[test] @ np.linalg.solve(gram, X[train].T @ shares[train])).argmax(1)
     assert found == pytest.approx(recall_score(labels, predicted, average="macro"))
     assert 0.3 < found < 1
+
+
+@pytest.mark.parametrize("by_speaker", [False, True])
+def test_scores_of_a_block_that_some_recordings_lack(table, by_speaker):
+    X, y = table
+    X, rows, speakers = X.copy(), np.arange(0, 120, 3), np.arange(120) % 10
+    X[np.arange(120) % 3 > 0, :12] = np.nan
+    C = 100.0
+    fused = HyperbolicFusionClassifier(WIDTHS, C=C, class_weight=None, standardize=False)
+    fused.fit(X, y, groups=speakers if by_speaker else None)
+    own, labels = X[rows, :12], np.unique(y, return_inverse=True)[1][rows]
+    shares = np.eye(4)[labels] - np.bincount(labels) / len(rows)
+    predicted = np.empty(len(rows), dtype=int)
+    splits = LeaveOneGroupOut() if by_speaker else LeaveOneOut()
+    for train, test in splits.split(own, labels, speakers[rows]):
+        gram = own[train].T @ own[train] + 4 / C * np.eye(12)
+        weights = np.linalg.solve(gram, own[train].T @ shares[train])
+        predicted[test] = (own[test] @ weights).argmax(axis=1)
+    expected = recall_score(labels, predicted, average="macro")
+    assert fused.block_scores_["block0"] == pytest.approx(expected)
 
 
 def test_classes_without_weight_are_left_out_of_the_scores(table):

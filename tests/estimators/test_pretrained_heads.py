@@ -197,6 +197,8 @@ def test_unusable_recordings_are_nan_or_raise(tmp_path):
     assert predicted[0] in lenient.classes_
     assert list(predicted[1:]) == [None, None]
     with pytest.warns(UserWarning, match=r"missing\.wav"):
+        assert lenient.score(recordings, [predicted[0]] * 3) == pytest.approx(1 / 3)
+    with pytest.warns(UserWarning, match=r"missing\.wav"):
         targets = _estimator("dense-dim", on_error="nan").predict(recordings)
     assert list(np.isnan(targets).all(axis=1)) == [False, True, True]
 

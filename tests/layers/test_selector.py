@@ -9,7 +9,7 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
-from sklearn.exceptions import ConvergenceWarning, UnsetMetadataPassedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError, UnsetMetadataPassedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import (
@@ -311,6 +311,18 @@ def test_only_the_training_rows_are_learned_from(layers, emotions, layer):
 
 
 # Every fit sets every attribute
+
+
+def test_a_fit_that_fails_leaves_nothing_to_transform_with(layers, emotions):
+    selector = LayerSelector(0).fit(layers)
+    for wrong in (LayerSelector(99), selector.set_params(layer=99)):
+        with pytest.raises(ValueError, match="99"):
+            wrong.fit(layers)
+        with pytest.raises(NotFittedError):
+            wrong.transform(layers)
+        with pytest.raises(NotFittedError):
+            wrong.get_feature_names_out()
+    assert selector.set_params(layer=1).fit(layers).transform(layers).shape == layers[:, 1].shape
 
 
 def test_a_second_fit_resets_all_attributes(layers, emotions, dimensions):

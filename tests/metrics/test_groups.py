@@ -99,6 +99,12 @@ def test_a_group_of_one_class_does_not_warn():
     assert table["score"].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_missing_speakers_raise(missing):
+    with pytest.raises(ValueError, match="groups is missing for 1 of 2 recordings"):
+        score_by_group(accuracy_score, [0, 1], [0, 1], by=["a", "b"], groups=["x", missing])
+
+
 def test_inconsistent_lengths_raise():
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         score_by_group(accuracy_score, [0, 1], [0, 1], by=["male"])

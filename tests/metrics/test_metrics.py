@@ -94,3 +94,8 @@ def test_interval_is_over_speakers_not_recordings():
 def test_interval_of_one_speaker_raises():
     with pytest.raises(ValueError, match=r"groups has 1 speaker\(s\).*at least 2"):
         confidence_interval(unweighted_average_recall, [0, 1], [0, 1], groups=["03", "03"])
+
+
+def test_negative_weights_raise():
+    with pytest.raises(ValueError, match="Negative"):
+        unweighted_average_recall(["anger", "fear"], ["anger", "fear"], sample_weight=[-1, 2])

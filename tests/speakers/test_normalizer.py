@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from sklearn import config_context
 from sklearn.compose import make_column_transformer
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -343,6 +344,15 @@ def test_time_axis_must_be_frames(rng, axis):
         SpeakerNormalizer(time_axis=-1).fit(X[:, 0], groups=speakers)
 
 
+def test_a_fit_that_fails_leaves_nothing_to_transform_with(rng):
+    X, speakers = draw(rng)
+    normalizer = SpeakerNormalizer(time_axis=1)
+    with pytest.raises(ValueError, match="time_axis=1"):
+        normalizer.fit(X, groups=speakers)
+    with pytest.raises(NotFittedError):
+        normalizer.transform(X, groups=speakers)
+
+
 def test_recordings_in_a_table(corpus):
     table = recordings_of(corpus)
     expected = SpeakerNormalizer().fit_transform(
@@ -356,6 +366,10 @@ def test_recordings_in_a_table(corpus):
     renamed = table.rename(columns={"recording": "utterance1", "speaker": "who"})
     named = SpeakerNormalizer(STATISTICS, speaker="who", recording="utterance1")
     np.testing.assert_allclose(named.fit_transform(renamed), expected, rtol=1e-5)
+    without = renamed.drop(columns="who")
+    grouped = SpeakerNormalizer(STATISTICS, recording="utterance1")
+    found = grouped.fit_transform(without, groups=corpus.groups)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
     single = renamed[["utterance1", "who"]]
     np.testing.assert_allclose(
         SpeakerNormalizer(STATISTICS, speaker="who").fit_transform(single), expected, rtol=1e-5
