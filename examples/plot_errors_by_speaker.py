@@ -77,13 +77,13 @@ rng = np.random.default_rng(0)
 errors = (predicted != y).astype(float)
 order = np.lexsort((np.arange(len(y)), y))  # rows by emotion
 by_emotion = errors[order].reshape(7, 36)
-of_speaker = speakers[order].reshape(7, 36)
+speaker_by_emotion = speakers[order].reshape(7, 36)
 names = np.unique(speakers)
 
 
 def spread(exchanged):
     """Return the standard deviation over speakers of the share of errors."""
-    return np.std([exchanged[of_speaker == name].mean() for name in names])
+    return np.std([exchanged[speaker_by_emotion == name].mean() for name in names])
 
 
 exchanged = np.array([spread(rng.permuted(by_emotion, axis=1)) for _ in range(1000)])

@@ -113,7 +113,7 @@ table = pd.DataFrame(
 print(table.to_string())
 
 # %%
-# As many recordings as one speaker has are clearly better from all speakers than from one: it is
-# more useful to record more people than to record the same people longer. Up to three speakers, the
-# difference is about .1 and at the edge of its interval; from five on, there is none to be seen.
+# As many recordings as one speaker has are clearly better from all speakers than from one: so few
+# recordings should be of several people. Up to three speakers, the difference is about .1 and at
+# the edge of its interval; from five on, there is none to be seen.
 # The curve of whole speakers still rises at its end, so a twelfth speaker would probably help.

@@ -117,11 +117,11 @@ recordings = np.asarray(corpus.recordings, dtype=object)
 train, test = next(folds.split(recordings, corpus.target, corpus.groups))
 network.fit(recordings[train], corpus.target[train])
 
-for name, of_test in {
+for name, test_predictions in {
     "linear classifier": predicted[test],
     "network": network.predict(recordings[test]),
 }.items():
-    print(f"{name}: {unweighted_average_recall(corpus.target[test], of_test):.3f}")
+    print(f"{name}: {unweighted_average_recall(corpus.target[test], test_predictions):.3f}")
 
 history = network[-1].history_
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")

@@ -48,8 +48,8 @@ TURNS = [("06", "neutral"), ("07", "neutral"), ("06", "anger"), ("07", "sadness"
 pause = np.zeros(corpus.sampling_rate // 4, dtype=np.float32)
 samples, turns, time = [], [], 0.0
 for number, (speaker, emotion) in enumerate(TURNS):
-    of_turn = (corpus.groups == f"speaker{speaker}") & (corpus.target == emotion)
-    chosen = np.flatnonzero(of_turn)[2 * (number // 4) :][:2]
+    is_turn = (corpus.groups == f"speaker{speaker}") & (corpus.target == emotion)
+    chosen = np.flatnonzero(is_turn)[2 * (number // 4) :][:2]
     spoken = np.concatenate([part for row in chosen for part in (corpus.recordings[row], pause)])
     duration = len(spoken) / corpus.sampling_rate
     turns.append({"speaker": speaker, "emotion": emotion, "start": time, "end": time + duration})
