@@ -117,32 +117,6 @@ def _check_none(positions, values, problem, what, remedy="leave them out"):
         )
 
 
-def score_classes(y, predicted, sample_weight=None):
-    """Compute the accuracy; None, for a recording that can't be used, counts as wrong.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_recordings,)
-        Classes.
-    predicted : ndarray of shape (n_recordings,)
-        Predicted classes.
-    sample_weight : array-like of shape (n_recordings,), default=None
-        Weights of the recordings.
-
-    Returns
-    -------
-    accuracy : float
-    """
-    from sklearn.metrics import accuracy_score
-    from sklearn.utils.validation import check_consistent_length
-
-    check_labels(y, "y")
-    if not len(find_missing(predicted)):
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
-    check_consistent_length(y, predicted, sample_weight)
-    return float(np.average(np.asarray(y) == predicted, weights=sample_weight))
-
-
 def scale_columns(*arrays):
     """Divide each column of all arrays by one power of two, so that squares do not overflow.
 

@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[1] / "docs/development/architecture.md"
 # Top-level modules count as subpackages.
 LIGHT = {"numpy", "scipy", "joblib"}
 PACKAGES = {
-    "audio": ({"_extras", "_warnings"}, LIGHT | {"soundfile", "soxr", "pandas"}),
+    "audio": ({"_extras", "_targets", "_warnings"}, LIGHT | {"soundfile", "soxr", "pandas"}),
     "nn": ({"_forks"}, LIGHT | {"torch", "geoopt"}),
     "backbones": (
         {"_extras", "_forks", "_warnings", "audio", "nn"},
@@ -84,7 +84,7 @@ PACKAGES = {
     "metrics": ({"_shares", "_sklearn", "_targets"}, LIGHT | {"sklearn", "pandas"}),
     "layers": ({"_pickles", "_sklearn", "_targets", "_warnings", "metrics"}, LIGHT | {"sklearn"}),
     "inspection": (
-        {"_extras", "_sklearn", "audio", "nn", "layers", "estimators", "metrics"},
+        {"_extras", "_sklearn", "_targets", "audio", "nn", "layers", "estimators", "metrics"},
         LIGHT | {"sklearn", "matplotlib", "torch"},
     ),
     "datasets": ({"_sklearn", "_warnings", "audio"}, LIGHT | {"sklearn", "pandas"}),

@@ -4,8 +4,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
 
-from sklearn_ser._targets import score_classes
-from sklearn_ser.training import most_probable
+from sklearn_ser.training import most_probable, score_classes
 
 from ._pretrained_head import PretrainedHead
 

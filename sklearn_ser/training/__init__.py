@@ -5,7 +5,13 @@ The training loop, and with it skorch, is imported only by `fit`.
 
 from ._batches import Samples, call, count_batches, to_device
 from ._checkpoint import hash_arrays
-from ._classifier import TorchClassifier, encode_classes, most_probable, smooth_labels
+from ._classifier import (
+    TorchClassifier,
+    encode_classes,
+    most_probable,
+    score_classes,
+    smooth_labels,
+)
 from ._context import TrainingContext
 from ._estimator import TorchEstimator, TrainingPlan, TrainingSet, as_arrays, callback_data
 from ._optimizers import CombinedOptimizer
@@ -30,6 +36,7 @@ __all__ = [
     "encode_targets",
     "hash_arrays",
     "most_probable",
+    "score_classes",
     "smooth_labels",
     "to_device",
 ]

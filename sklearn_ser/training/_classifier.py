@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import recall_score
+from sklearn.metrics import accuracy_score, recall_score
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sklearn_ser._shares import is_soft, read_shares
 from sklearn_ser._sklearn import StrOptions, check_sample_weight, check_y
-from sklearn_ser._targets import binary_exponent, check_labels, check_not_missing, score_classes
+from sklearn_ser._targets import binary_exponent, check_labels, check_not_missing, find_missing
 
 from ._estimator import TorchEstimator, TrainingSet
 
@@ -98,6 +98,29 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     def _score(self, outputs, targets):
         return recall(outputs, targets)
+
+
+def score_classes(y, predicted, sample_weight=None):
+    """Compute the accuracy; None, for a recording that can't be used, counts as wrong.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_recordings,)
+        Classes.
+    predicted : ndarray of shape (n_recordings,)
+        Predicted classes.
+    sample_weight : array-like of shape (n_recordings,), default=None
+        Weights of the recordings.
+
+    Returns
+    -------
+    accuracy : float
+    """
+    check_labels(y, "y")
+    if not len(find_missing(predicted)):
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+    check_consistent_length(y, predicted, sample_weight)
+    return float(np.average(np.asarray(y) == predicted, weights=sample_weight))
 
 
 def most_probable(classes, scores):
