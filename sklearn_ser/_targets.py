@@ -41,6 +41,8 @@ def is_missing_value(value):
     """Return whether a value is None, NaN, NA or NaT."""
     if value is None or type(value).__name__ in _MISSING_TYPES:
         return True
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return bool(np.isnat(value))
     return isinstance(value, (float, np.floating)) and value != value
 
 

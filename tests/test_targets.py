@@ -62,6 +62,7 @@ MISSING = {
     "string": pd.Series(_with(None), dtype="string"),
     "NA": pd.Series(_with(pd.NA), dtype=object),
     "NaT": _with(pd.NaT),
+    "timedelta64": _with(np.timedelta64("NaT"), [0, 1] * (N // 2)),
     "Int64": pd.Series(_with(pd.NA, [0, 1] * (N // 2)), dtype="Int64"),
     "polars": pl.Series(_with(None)),
     "polars numbers": pl.Series(_with(None, [0, 1] * (N // 2))),

@@ -17,7 +17,13 @@ from ._recordings import (
     path_and_selection,
     read_each,
 )
-from ._segment import SegmentOfFile, cut_into_segments, is_segment_table, make_segments
+from ._segment import (
+    SegmentOfFile,
+    cut_into_segments,
+    is_segment_table,
+    make_segments,
+    select_recordings,
+)
 from ._spectrogram import (
     crop_and_pad,
     log_scale,
@@ -61,4 +67,5 @@ __all__ = [
     "resolve_path",
     "sample_window",
     "scale_pcm",
+    "select_recordings",
 ]

@@ -162,6 +162,26 @@ def _is_numeric(X):
     return all(np.asarray(X[name]).dtype.kind in "biufc" for name in X.columns)
 
 
+def select_recordings(X, recording):
+    """Return the column of recordings of a data frame, with those of start and end if it has them.
+
+    Parameters
+    ----------
+    X : DataFrame
+        Table.
+    recording : str
+        Name of the column of recordings.
+
+    Returns
+    -------
+    recordings : Series or DataFrame
+    """
+    others = [name for name in X.columns if name != recording]
+    times = [choose_column(others, kind, table="X", optional=True) for kind in ("start", "end")]
+    times = [name for name in times if name is not None]
+    return X[[recording, *times]] if times else X[recording]
+
+
 def as_segments(X):
     """Return the segments of a table, or of an index, of files with start times.
 
@@ -253,7 +273,8 @@ def cut_into_segments(recordings, *, duration, hop=None, min_duration=0.0):
     Raises
     ------
     ValueError
-        If a file is missing or is not audio, or a duration is not positive.
+        If a file is missing or is not audio, if a segment starts at the end of its file or later,
+        or if a duration is not positive.
     TypeError
         If a recording is not a file.
 

@@ -209,7 +209,8 @@ def fingerprint(codec):
     """
     classes = [cls for cls in type(codec).__mro__ if cls not in Codec.__mro__]
     defined = [(name, value) for cls in classes for name, value in sorted(vars(cls).items())]
-    functions = [getattr(value, "fget", value) for _, value in defined]
+    # Of properties, static methods and class methods, the function.
+    functions = [getattr(v, "__func__", getattr(v, "fget", v)) for _, v in defined]
     values = dict(reversed(defined)) | vars(codec)
     return [
         *(function for function in functions if hasattr(function, "__code__")),

@@ -44,8 +44,8 @@ class CodecEmbedder(RecordingTransformer):
     hop : float, default=None
         Step between the starts of successive windows, in seconds. If None, ``0.8 * window``.
     batch_size : int, default=16
-        Maximum number of recordings, or windows, in memory at once. Does not change the results:
-        each is encoded separately.
+        Maximum number of recordings, or windows, to encode before their latents are pooled. Does
+        not change the results: each is encoded separately.
     sampling_rate : int, default=16000
         Sampling rate of recordings that are passed as arrays without a rate, in Hz. Recordings
         are resampled to the rate of the codec (soxr, HQ).

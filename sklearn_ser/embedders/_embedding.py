@@ -187,6 +187,11 @@ class _Run:
         if np.isfinite(pooled).all():
             rows[position] = pooled[self.layers]
             return
+        pooling = self.pooler.pooling
+        if callable(pooling):
+            not_finite = UnusableRecording(f"pooling={pooling!r} of its frames is not finite")
+            self.problems.add(position, recordings[position], not_finite)
+            return
         precision = str(self.pooler.backbone.dtype).removeprefix("torch.")
         remedies = ["scale them to [-1, 1]"] if decoded.peak > 1 else []
         remedies += ["choose dtype='float32'"] if precision != "float32" else []

@@ -57,7 +57,8 @@ class WindowPooler:
     def n_columns(self):
         """Number of pooled values of each layer."""
         if callable(self.pooling):  # the same for any frames
-            return len(_pool_by(self.pooling, np.zeros((2, self.backbone.n_dims), np.float32)))
+            frames = np.random.default_rng(0).standard_normal((50, self.backbone.n_dims))
+            return len(_pool_by(self.pooling, frames.astype(np.float32)))
         return len(_STATISTICS[self.pooling]) * self.backbone.n_dims
 
     def column_names(self):
@@ -197,11 +198,10 @@ def _pool_by(pooling, frames):
             f"pooling={pooling!r} failed on frames of shape {frames.shape} "
             f"({type(error).__name__}: {error})."
         ) from error
-    if pooled.ndim != 1 or (np.isfinite(frames).all() and not np.isfinite(pooled).all()):
+    if pooled.ndim != 1:
         raise ValueError(
             f"pooling={pooling!r} returned an array of shape {pooled.shape} for frames of shape "
-            f"{frames.shape}, {np.isfinite(pooled).mean():.0%} of it finite; it must return a 1-D "
-            "array of finite numbers, such as frames.mean(axis=0)."
+            f"{frames.shape}; it must return a 1-D array, such as frames.mean(axis=0)."
         )
     return pooled
 

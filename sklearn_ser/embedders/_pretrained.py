@@ -102,6 +102,11 @@ def resolve_speech_encoder(embedder):
     )
 
 
+def choose_vector(backbone):
+    """Return the settings of an embedder of a network with one vector per recording."""
+    return {"layers": [0], "prefixes": [backbone.name]}
+
+
 def resolve_recording_embedder(embedder, choose, *, pooling="mean", window=None, hop=None):
     """Return the computation of an embedder of recordings.
 

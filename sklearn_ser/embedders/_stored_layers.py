@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+from functools import partial
 
 import numpy as np
 
@@ -153,15 +154,32 @@ def _pooling_key(pooling):
     import cloudpickle
 
     # cloudpickle serialises local functions by value, with their closures, and importable ones by
-    # name. The bytecode is therefore added.
-    code = getattr(pooling, "__code__", None)
-    return content_key(cloudpickle.dumps(pooling), repr(code and _code_key(code)))
+    # name. What they do is therefore added.
+    return content_key(cloudpickle.dumps(pooling), _function_key(pooling))
 
 
 def _key_of(part):
-    """Return a hash of a function's code, or of a value's `repr`."""
-    code = getattr(part, "__code__", None)
-    return content_key(repr(part if code is None else _code_key(code)))
+    """Return a hash of what a function does, or of a value's `repr`."""
+    return _function_key(part) if callable(part) else content_key(repr(part))
+
+
+def _function_key(function):
+    """Return a hash of the code and the default values of a callable, and of what it wraps."""
+    import cloudpickle
+
+    contents = []
+    while function is not None:
+        if isinstance(function, partial):
+            function = function.func
+        function = getattr(function, "__func__", function)  # of a method
+        if not hasattr(function, "__code__"):
+            function = getattr(type(function), "__call__", None)  # of an instance  # noqa: B004
+        if not hasattr(function, "__code__"):
+            break
+        defaults = cloudpickle.dumps((function.__defaults__, function.__kwdefaults__))
+        contents += [repr(_code_key(function.__code__)), defaults]
+        function = getattr(function, "__wrapped__", None)
+    return content_key(*contents)
 
 
 def _code_key(code):

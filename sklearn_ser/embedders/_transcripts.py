@@ -5,7 +5,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from sklearn_ser._targets import is_missing_value
+from sklearn_ser._targets import find_missing, is_missing_value
 from sklearn_ser._warnings import warn
 from sklearn_ser.audio import MAX_NAMED, join_first
 
@@ -44,7 +44,8 @@ def as_transcripts(X):
     if len(shape) != 1:
         X = _only_column(X, shape)
     dtype = getattr(X, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype.kind in "biufcmM":
+    is_number = isinstance(dtype, np.dtype) and dtype.kind in "biufcmM"
+    if is_number and len(find_missing(X)) < len(X):
         raise ValueError(f"X contains numbers ({dtype}). Transcripts are expected, as str.")
     if len(X) == 0:
         raise ValueError(

@@ -5,6 +5,7 @@ from ._pretrained import (
     FRAME_CONSTRAINTS,
     PRECISION_CONSTRAINTS,
     PRETRAINED_CONSTRAINTS,
+    choose_vector,
     find_backbone,
     resolve_recording_embedder,
 )
@@ -189,8 +190,4 @@ class XVectorEmbedder(RecordingTransformer):
         return find_backbone(self, "speaker")
 
     def _resolve(self):
-        return resolve_recording_embedder(self, _choose_vector, window=self.window)
-
-
-def _choose_vector(backbone):
-    return {"layers": [0], "prefixes": [backbone.name]}
+        return resolve_recording_embedder(self, choose_vector, window=self.window)

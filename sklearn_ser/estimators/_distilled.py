@@ -11,7 +11,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ser._sklearn import Interval, StrOptions
-from sklearn_ser.audio import SAMPLING_RATES, ErrorCollector, fingerprint_recordings
+from sklearn_ser.audio import (
+    SAMPLING_RATES,
+    ErrorCollector,
+    fingerprint_recordings,
+    join_first,
+)
 from sklearn_ser.distillation._speech_inputs import (
     Reader,
     SpeechInputs,
@@ -331,7 +336,11 @@ class DistilledEstimator(TorchEstimator):
         if self.teacher is not None and self.on_error == "nan":
             inputs.find_problems()
         n_recordings = inputs.n_labelled
-        skip = [position for position in inputs.problems.by_position if position < n_recordings]
+        problems = inputs.problems.by_position
+        skip = sorted(row for row in problems if row < n_recordings)
+        if len(skip) == n_recordings:
+            listed = join_first([f"recording {row}: {problems[row]}" for row in skip])
+            raise ValueError(f"No recording is left to train on: none can be used ({listed}).")
         return self._encode_targets(y, sample_weight, groups, n_recordings=n_recordings, skip=skip)
 
     def _add_teacher(self, inputs, encoded, X, y, groups, unlabeled):

@@ -9,6 +9,7 @@ from sklearn_ser.embedders._pretrained import (
     FRAME_CONSTRAINTS,
     PRECISION_CONSTRAINTS,
     PRETRAINED_CONSTRAINTS,
+    choose_vector,
     find_backbone,
     resolve_recording_embedder,
 )
@@ -94,7 +95,7 @@ class PretrainedHead(Estimator):
         return resolved.compute(recordings)[:, self._sort(self._load_backbone())]
 
     def _resolve(self):
-        return resolve_recording_embedder(self, _choose_outputs, window=self.window)
+        return resolve_recording_embedder(self, choose_vector, window=self.window)
 
     def _load_backbone(self):
         backbone = find_backbone(self, "head")
@@ -115,7 +116,3 @@ class PretrainedHead(Estimator):
         tags.requires_fit = False
         tags.input_tags.string = True
         return tags
-
-
-def _choose_outputs(backbone):
-    return {"layers": [0], "prefixes": [backbone.name]}

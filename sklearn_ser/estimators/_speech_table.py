@@ -1,4 +1,4 @@
-"""Input of `DistilledRegressor`: recordings, or a table of recordings and transcripts."""
+"""Input of the distilled estimators: recordings, or a table of recordings and transcripts."""
 
 import os
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sklearn_ser._targets import is_missing_value
-from sklearn_ser.audio import choose_column
+from sklearn_ser.audio import choose_column, select_recordings
 from sklearn_ser.embedders import check_recordings, find_text_problems
 
 # Number of rows by which the content of an object array is recognised.
@@ -64,7 +64,9 @@ def read_speech_table(estimator, X, *, reset):
         transcript = None if was_ignored else _find_transcript(estimator, names, recording)
     if reset:
         estimator._columns = {"recording": recording, "transcript": transcript}
-    recordings = check_recordings(estimator, _column(X, names, recording), reset=reset)
+    is_frame = hasattr(X, "columns")
+    found = select_recordings(X, recording) if is_frame else _column(X, names, recording)
+    recordings = check_recordings(estimator, found, reset=reset)
     if transcript is None:
         return Speech(recordings)
     return Speech(recordings, _as_texts(_column(X, names, transcript)))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_ser.audio import choose_column, is_segment_table
+from sklearn_ser.audio import choose_column, is_segment_table, select_recordings
 
 
 class SpeakerTable(NamedTuple):
@@ -133,9 +133,4 @@ def _select_recordings(X, rest, recording):
     )
     if found is None:
         return X[rest[0]] if len(rest) == 1 else X[rest]
-    times = [
-        choose_column([n for n in rest if n != found], kind, table="X", optional=True)
-        for kind in ("start", "end")
-    ]
-    times = [name for name in times if name is not None]
-    return X[[found, *times]] if times else X[found]
+    return select_recordings(X[rest], found)

@@ -120,7 +120,7 @@ def score_classes(y, predicted, sample_weight=None):
     if not len(find_missing(predicted)):
         return float(accuracy_score(y, predicted, sample_weight=sample_weight))
     check_consistent_length(y, predicted, sample_weight)
-    return float(np.average(np.asarray(y) == predicted, weights=sample_weight))
+    return float(np.average(column_or_1d(y) == predicted, weights=sample_weight))
 
 
 def most_probable(classes, scores):

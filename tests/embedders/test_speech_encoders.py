@@ -29,6 +29,7 @@ from sklearn_ser.backbones._wav2vec2 import Wav2Vec2Backbone
 from sklearn_ser.backbones._whisper import WhisperBackbone
 from sklearn_ser.datasets import load_emodb
 from sklearn_ser.embedders import _encoding
+from sklearn_ser.embedders._stored_layers import _key_of
 from small_networks import make_network, save_network, small_network
 
 RATE = 16000
@@ -180,18 +181,31 @@ def test_pooling(pooling, statistics):
 @pytest.mark.parametrize(
     ("pooling", "says"),
     [
-        (lambda frames: frames, r"shape \(2, 32\) for frames of shape \(2, 32\).*1-D array"),
-        (lambda frames: frames[5], r"failed on frames of shape \(2, 32\) \(IndexError"),
-        (lambda frames: frames[0] * np.nan, r"0% of it finite"),
+        (lambda frames: frames, r"shape \(50, 32\) for frames of shape \(50, 32\).*1-D array"),
+        (lambda frames: frames[60], r"failed on frames of shape \(50, 32\) \(IndexError"),
+        (lambda frames: frames[0] * np.nan, "of its frames is not finite"),
         (
             lambda frames: frames[: 1 + len(frames) // 10, 0],
-            r"returned 2 values .* and 1 for others",
+            r"returned 2 values .* and 6 for others",
         ),
     ],
 )
 def test_invalid_pooling_function_raises(pooling, says):
     with pytest.raises(ValueError, match=f"pooling=.*{says}"):
         _wavlm(pooling=pooling).fit_transform(_voices(0.4))
+
+
+def test_pooling_that_needs_several_frames_names_the_recording_without():
+    voice = _voices(0.4)[0]
+
+    def skewness(frames):
+        with np.errstate(invalid="ignore"):
+            return ((frames - frames.mean(0)) ** 3).mean(0) / frames.std(0) ** 3
+
+    embedder = _wavlm(pooling=skewness, layers=1, on_error="nan")
+    with pytest.warns(UserWarning, match=r"ecording 1.*of its frames is not finite"):
+        rows = embedder.fit_transform([voice, voice[:400]])
+    assert list(np.isfinite(rows).all(axis=1)) == [True, False]
 
 
 def test_pooling_function_is_called_for_one_layer_at_a_time():
@@ -203,7 +217,7 @@ def test_pooling_function_is_called_for_one_layer_at_a_time():
         return frames.mean(axis=0)
 
     _wavlm(pooling=pooling, layers=1).fit_transform(_voices(0.4, 0.2))
-    assert seen == [(2, 32), (19, 32), (9, 32), (19, 32), (9, 32)]
+    assert seen == [(50, 32), (19, 32), (9, 32), (19, 32), (9, 32)]
 
 
 def test_short_recordings_are_normalised_before_padding():
@@ -627,6 +641,35 @@ def test_code_of_a_pooling_function_is_part_of_the_cache_key(tmp_path, passes):
     assert _count(passes) == 4
     _wavlm(memory=tmp_path, pooling=above(0.9)).fit_transform(recordings)
     assert _count(passes) == 0
+
+
+def test_what_a_callable_does_is_part_of_its_key():
+    def make(factor, default=1):
+        def scale(frames, offset=default):
+            return frames.mean(axis=0) + offset
+
+        def double(frames):
+            return 2 * frames.mean(axis=0)
+
+        return double if factor == 2 else scale
+
+    def decorate(function):
+        return functools.wraps(function)(lambda frames: function(frames))
+
+    class Mean:
+        def __call__(self, frames):
+            return frames.mean(axis=0)
+
+    class Median:
+        def __call__(self, frames):
+            return np.median(frames, axis=0)
+
+    for wrap in (lambda function: function, functools.partial, decorate, staticmethod):
+        key = _key_of(wrap(make(1)))
+        assert key == _key_of(wrap(make(1)))
+        assert key != _key_of(wrap(make(2)))
+        assert key != _key_of(wrap(make(1, default=3)))
+    assert _key_of(Mean()) == _key_of(Mean()) != _key_of(Median())
 
 
 def test_unchanged_files_are_not_read_again(tmp_path, passes, monkeypatch):

@@ -180,6 +180,7 @@ def test_containers_agree(contain):
         (np.zeros((3, 2)), r"shape \(3, 2\)"),
         (np.zeros((3, 1)), r"contains numbers \(float64\)"),
         (np.arange(3), "contains numbers"),
+        (np.array([np.nan, 1.0]), "contains numbers"),
         (pd.DataFrame({"a": ["x"], "b": ["y"]}), r"shape \(1, 2\) \(a, b\).*X\['transcript'\]"),
         (pl.DataFrame({"a": ["x"], "b": ["y"]}), r"\(a, b\)"),
         (csr_array(np.eye(3)), "type csr_array"),
@@ -230,7 +231,7 @@ def test_many_bad_transcripts_are_counted():
 
 def test_network_is_not_run_if_all_transcripts_are_missing(passes):
     with pytest.warns(UserWarning, match="3 transcripts can't be used"):
-        rows = _bert(on_error="nan", layers="all").fit_transform([None, None, None])
+        rows = _bert(on_error="nan", layers="all").fit_transform(np.full(3, np.nan))
     assert rows.shape == (3, 4, 32)
     assert np.isnan(rows).all()
     assert not passes

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from scipy.special import rel_entr, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
@@ -14,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.class_weight import compute_class_weight
 
 from sklearn_ser import DistilledClassifier, DistilledRegressor, RecordingError, WhisperEmbedder
+from sklearn_ser.audio import SegmentOfFile, cut_into_segments
 from sklearn_ser.distillation._students import read_speech_student, read_text_student
 from small_networks import small_network
 from small_text_networks import small_text_network
@@ -413,7 +415,25 @@ def test_recordings_that_cannot_be_used(recordings, emotions):
         predicted = lenient.predict(broken)
     assert np.isnan(probabilities[-1]).all()
     assert predicted[-1] is None
+    with pytest.warns(UserWarning, match="NaN is in their place"):
+        share = lenient.score(broken, emotions[:, np.newaxis])
+    assert share == (predicted == emotions).mean()
+    with pytest.raises(ValueError, match=r"none can be used \(recording 0: 'no.wav': there is no"):
+        quick(on_error="nan").fit(["no.wav"] * 2, emotions[-2:])
     np.testing.assert_array_equal(predicted[:-1], lenient.predict(recordings[:-1]))
+
+
+def test_a_table_of_segments_is_not_read_as_whole_files(recordings, emotions, tmp_path):
+    path = str(tmp_path / "call.wav")
+    soundfile.write(path, np.concatenate(recordings[:4]), 16000, subtype="FLOAT")
+    table = cut_into_segments([path], duration=soundfile.info(path).duration / 4)
+    classifier = quick(max_epochs=1).fit(table, emotions[6:10])
+    segments = [SegmentOfFile(*row) for row in table.itertuples(index=False)]
+    expected = quick(max_epochs=1).fit(segments, emotions[6:10])
+    assert same_bits(classifier, expected)
+    found = classifier.predict_proba(table)
+    np.testing.assert_array_equal(found, classifier.predict_proba(segments))
+    assert len(np.unique(found[:, 0])) == 4
 
 
 @pytest.mark.parametrize("labels", ["str", "object", "int", "bool"])
