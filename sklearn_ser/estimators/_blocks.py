@@ -3,10 +3,13 @@
 from numbers import Integral
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from sklearn_ser._warnings import warn
 
 _MAX_LISTED = 5
+# Number of rows at a time in which to look for missing values, to bound memory.
+_N_ROWS = 4096
 
 
 def find_blocks(blocks, n_features, names=None):
@@ -64,19 +67,22 @@ def check_missing(table, blocks):
     ValueError
         If a block has both numbers and NaN in a row, or a row is all NaN.
     """
-    is_missing = np.isnan(table)
+    n_missing = {name: np.empty(len(table), dtype=int) for name in blocks}
+    for rows in gen_batches(len(table), _N_ROWS):
+        is_missing = np.isnan(table[rows])
+        for name, columns in blocks.items():
+            n_missing[name][rows] = is_missing[:, columns].sum(axis=1)
     present = {}
     for name, columns in blocks.items():
-        share = is_missing[:, columns].mean(axis=1)
-        partly = np.flatnonzero((share > 0) & (share < 1))
+        partly = np.flatnonzero((n_missing[name] > 0) & (n_missing[name] < len(columns)))
         if len(partly):
             raise ValueError(
                 f"X contains NaN in some columns of block {name!r}, in rows "
                 f"{_format_names(partly)}. A missing block must be NaN in all of its columns. "
                 "Impute other missing values beforehand, or remove the rows."
             )
-        present[name] = share == 0
-    lost = np.flatnonzero(is_missing.all(axis=1))
+        present[name] = n_missing[name] == 0
+    lost = np.flatnonzero(~np.any(list(present.values()), axis=0))
     if len(lost):
         raise ValueError(
             f"X contains NaN in all columns in rows {_format_names(lost)}: no block is left to "
