@@ -146,7 +146,7 @@ def wavlm(bench):
         (6, LOOP): at_least(1.75),
         (6, PRODUCT): None,
     }
-    waveforms = bench.waveforms(bench.size(32, 4, 8))
+    waveforms = bench.waveforms(bench.size(32, 3, 8))
     yield from compare_wavlm(
         bench, "Emo-DB", waveforms, goals, threads=bench.size((1, 2), (1, 2), (1,))
     )
@@ -159,7 +159,7 @@ def one_second(bench):
         ("all", PADDED): at_least(1.3),
         ("all", PRODUCT): None,
     }
-    waveforms = [waveform[:RATE] for waveform in bench.waveforms(bench.size(64, 8, 8))]
+    waveforms = [waveform[:RATE] for waveform in bench.waveforms(bench.size(64, 5, 8))]
     yield from compare_wavlm(bench, "1 s", waveforms, goals, threads=(1,))
 
 
@@ -213,7 +213,7 @@ def bfloat16(bench):
 
 def linear(bench):
     """Time of Whisper base against the seconds of audio."""
-    multiples = bench.size((1, 2, 4, 8, 16, 32), (1, 2, 4, 8), (1, 2))
+    multiples = bench.size((1, 2, 4, 8, 16, 32), (1, 2, 4), (1, 2))
     waveforms = bench.waveforms(bench.size(8, 4, 2))
     embedder = WhisperEmbedder(find_whisper(bench), context="recording", device=bench.device)
     with arithmetic(1):
