@@ -14,7 +14,7 @@ _FAMILY = {
     "num_attention_heads": 2,
     "intermediate_size": 48,
     "conv_dim": [16] * 7,
-    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embeddings": 128,
     "num_conv_pos_embedding_groups": 4,
 }
 _LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}

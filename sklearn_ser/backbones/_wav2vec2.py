@@ -1,10 +1,13 @@
 """The wav2vec 2.0 family: WavLM, HuBERT, wav2vec 2.0, XLS-R, UniSpeech, data2vec-audio."""
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import torch
 
 from ._attention import attend_within_recordings, call_block, pack
 from ._loading import load_network
+from ._long_convolution import MIN_FRAMES, LongConvolution
 from ._speech import SizeNames, SpeechBackbone
 from ._transformers import import_transformers
 
@@ -18,12 +21,16 @@ FAMILY = {
     "data2vec-audio": ("Data2VecAudioModel", "data2vec"),
 }
 
+# The positional convolution of each frozen network.
+_positional: WeakKeyDictionary[torch.nn.Module, LongConvolution] = WeakKeyDictionary()
+
 
 class Wav2Vec2Backbone(SpeechBackbone):
     """A frozen network of the wav2vec 2.0 family.
 
-    Convolutions and normalisation over time are applied to one recording at a time. The
-    transformer blocks run on the frames of all recordings, and attend within each recording.
+    The convolutions of the waveform are applied to one recording at a time. The positional
+    convolution and the transformer blocks run on the frames of all recordings, and see only those
+    of the same recording.
 
     Parameters
     ----------
@@ -86,7 +93,11 @@ class Wav2Vec2Backbone(SpeechBackbone):
         """Yield the same, optionally without the final norm of the network's last layer."""
         samples = [torch.from_numpy(x).to(self.device, self.dtype) for x in waveforms]
         network = self.bare_network()
-        yield from hidden_states(network, samples, last_layer, final_norm=final_norm)
+        n_frames = sum(self.n_frames(len(waveform)) for waveform in waveforms)
+        positional = _long_convolution(network) if n_frames >= MIN_FRAMES else None
+        yield from hidden_states(
+            network, samples, last_layer, final_norm=final_norm, positional=positional
+        )
 
     def features(self, waveform):
         """Return the waveform."""
@@ -128,7 +139,9 @@ class Wav2Vec2Backbone(SpeechBackbone):
         return network
 
 
-def hidden_states(network, waveforms, last_layer, *, run=call_block, final_norm=True):
+def hidden_states(
+    network, waveforms, last_layer, *, run=call_block, final_norm=True, positional=None
+):
     """Yield the hidden states of layers 0 to `last_layer` of waveforms of any lengths.
 
     Parameters
@@ -143,6 +156,9 @@ def hidden_states(network, waveforms, last_layer, *, run=call_block, final_norm=
         Function that runs a block, given the block, its input and keyword arguments.
     final_norm : bool, default=True
         Whether to apply the final norm, if the network has one, to the last layer.
+    positional : LongConvolution, default=None
+        The positional convolution of a frozen network. If None, that of the network is applied to
+        one recording at a time.
 
     Yields
     ------
@@ -150,7 +166,7 @@ def hidden_states(network, waveforms, last_layer, *, run=call_block, final_norm=
         Of each waveform.
     """
     encoder = network.encoder
-    states, packing = pack([_embed(network, waveform) for waveform in waveforms])
+    states, packing = pack(_embed(network, waveforms, positional))
     settings = {"attention_mask": packing}
     is_wavlm = network.config.model_type == "wavlm"
     norm_layer = len(encoder.layers) if final_norm and _has_final_norm(encoder) else None
@@ -165,15 +181,36 @@ def hidden_states(network, waveforms, last_layer, *, run=call_block, final_norm=
         yield packing.split(found)
 
 
-def _embed(network, samples):
-    """Return the input of the first block, of shape (n_frames, n_dims), for one recording."""
+def _embed(network, waveforms, positional):
+    """Return the input of the first block for each recording, of shape (n_frames, n_dims)."""
+    projected = [_project(network, waveform) for waveform in waveforms]
+    embed = network.encoder.pos_conv_embed
+    if positional is None:
+        positions = [embed(frames[None])[0] for frames in projected]
+    else:
+        positions = list(map(embed.activation, positional(projected)))
+    embedded = map(torch.add, projected, positions)
+    if _has_final_norm(network.encoder):
+        return list(embedded)
+    return list(map(network.encoder.layer_norm, embedded))
+
+
+def _project(network, samples):
+    """Return the projected output of the convolutions, (n_frames, n_dims), for one recording."""
     features = network.feature_extractor(samples[None]).transpose(1, 2)
     projected = network.feature_projection(features)
-    projected = projected[0] if isinstance(projected, tuple) else projected
-    embedded = projected + network.encoder.pos_conv_embed(projected)
-    if not _has_final_norm(network.encoder):
-        embedded = network.encoder.layer_norm(embedded)
-    return embedded[0]
+    return (projected[0] if isinstance(projected, tuple) else projected)[0]
+
+
+def _long_convolution(network):
+    """Return the positional convolution of a frozen network for many recordings, or None."""
+    embed = network.encoder.pos_conv_embed
+    convolution = getattr(embed, "conv", None)  # data2vec has several short ones
+    if getattr(embed, "batch_norm", None) is not None or not LongConvolution.fits(convolution):
+        return None
+    if network not in _positional:
+        _positional[network] = LongConvolution(convolution)
+    return _positional[network]
 
 
 def _has_final_norm(encoder):
