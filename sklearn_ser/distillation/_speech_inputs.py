@@ -283,7 +283,7 @@ class TokenSequences:
         return self.ids[self.ends[position] : self.ends[position + 1]]
 
 
-def tokenize_transcripts(settings, speech):
+def tokenize_transcripts(settings, speech, suffix=""):
     """Yield the tokens of each transcript, and at the end warn of those that are truncated.
 
     Parameters
@@ -292,6 +292,8 @@ def tokenize_transcripts(settings, speech):
         Settings of a `TextStudent`.
     speech : tuple (recordings, transcripts)
         Recordings, and their transcripts; None for each transcript that is missing, or for all.
+    suffix : str, default=""
+        What to write after positions in the warning.
 
     Yields
     ------
@@ -310,7 +312,7 @@ def tokenize_transcripts(settings, speech):
         for row, n in zip(known, n_tokens, strict=True):
             if n > len(tokens[row]):
                 truncated[row] = n
-    warn_truncated(truncated, settings["max_tokens"])
+    warn_truncated(truncated, settings["max_tokens"], suffix)
 
 
 def predict_windows(

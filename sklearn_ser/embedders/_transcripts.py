@@ -114,7 +114,7 @@ def _list_problems(problems, max_named):
     return f"{len(named)} transcripts can't be used: {join_first(named, max_named)}."
 
 
-def warn_truncated(n_tokens, limit):
+def warn_truncated(n_tokens, limit, suffix=""):
     """Warn about truncated transcripts, if there are any.
 
     Parameters
@@ -123,6 +123,8 @@ def warn_truncated(n_tokens, limit):
         Number of tokens before truncation, by position.
     limit : int
         Number of tokens after truncation.
+    suffix : str, default=""
+        What to write after the positions.
     """
     if not n_tokens:
         return
@@ -130,7 +132,7 @@ def warn_truncated(n_tokens, limit):
     places = f"{', '.join(map(str, first))}{', …' if len(n_tokens) > len(first) else ''}"
     warn(
         f"{len(n_tokens)} transcript(s) are truncated to {limit} tokens, the longest from "
-        f"{max(n_tokens.values())}: at position {places}. The remaining tokens are ignored."
+        f"{max(n_tokens.values())}: at position {places}{suffix}. The remaining tokens are ignored."
     )
 
 

@@ -46,6 +46,9 @@ from sklearn_ser.training import (
 
 from ._speech_table import concatenate_recordings, read_speech_table
 
+# What errors and warnings write after a position in `unlabeled`.
+_OF_UNLABELED = " (of unlabeled=)"
+
 
 class _Encoders(NamedTuple):
     """Settings of the encoders, and their pretrained weights, or None for a warm start."""
@@ -311,13 +314,15 @@ class DistilledEstimator(TorchEstimator):
 
     def _make_inputs(self, encoders, labelled, extra):
         """Return batches of `X` followed by `unlabeled`, if there are any."""
-        parts = [labelled] if extra is None else [labelled, extra]
+        parts = [(labelled, "")] if extra is None else [(labelled, ""), (extra, _OF_UNLABELED)]
         problems = ErrorCollector(self.on_error)
-        recordings = concatenate_recordings([part.recordings for part in parts], problems)
+        recordings = concatenate_recordings([part.recordings for part, _ in parts], problems)
         token_ids = None
         if encoders.text is not None:
             token_ids = TokenSequences(
-                ids for part in parts for ids in tokenize_transcripts(encoders.text, part)
+                ids
+                for part, suffix in parts
+                for ids in tokenize_transcripts(encoders.text, part, suffix)
             )
         features = SpeechFeatures(encoders.audio)
         seed = self._draw_seed("crops")
@@ -352,6 +357,8 @@ class DistilledEstimator(TorchEstimator):
         training_set, plan, weights = encoded
         if self.teacher is None:
             return training_set, plan
+        with torch.device("meta"):  # raises the errors of the network before a teacher is trained
+            self._build_module()
         metadata = {"sample_weight": weights.astype(float), "groups": groups}
         self.teacher_ = fit_teacher(self.teacher, X, y, metadata, plan.training)
         n_labelled, kept = inputs.n_labelled, training_set.positions
@@ -361,7 +368,7 @@ class DistilledEstimator(TorchEstimator):
         taught[kept, :-1], taught[kept, -1] = self._predict_teacher(X, kept), weights[kept]
         if len(extra):
             taught[extra, :-1] = self._predict_teacher(
-                unlabeled, extra - n_labelled, suffix=" (of unlabeled=)"
+                unlabeled, extra - n_labelled, suffix=_OF_UNLABELED
             )
             taught[extra, -1] = 1
         targets = np.pad(training_set.targets, ((0, len(inputs) - n_labelled), (0, 0)))

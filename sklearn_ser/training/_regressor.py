@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_ser._sklearn import Interval, check_sample_weight
-from sklearn_ser._targets import binary_exponent, check_numbers, scale_columns
+from sklearn_ser._targets import binary_exponent, check_numbers, find_missing, scale_columns
 from sklearn_ser.nn import concordance_loss
 
 from ._classifier import check_groups
@@ -52,8 +52,19 @@ class TorchRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         -------
         r2 : float
             Mean over the targets, at most 1.
+
+        Raises
+        ------
+        ValueError
+            If recordings can't be used, and so have no prediction.
         """
         true, predicted = read_targets(y, len(X))[0], self.predict(X)
+        missing = find_missing(predicted)
+        if len(missing):
+            raise ValueError(
+                f"R² needs a prediction for each recording, and {len(missing)} can't be used, the "
+                f"first at position {missing[0]}. Leave them out of X and y."
+            )
         scaled = scale_columns(true, predicted.reshape(len(predicted), -1))
         return r2_score(*scaled, sample_weight=sample_weight)
 

@@ -367,7 +367,8 @@ class Memory(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X):
-        lengths = np.array([len(recording) for recording in X], dtype=float)
+        recordings = X["recording"] if isinstance(X, pd.DataFrame) else X
+        lengths = np.array([len(recording) for recording in recordings], dtype=float)
         return self.sign * np.tile(lengths[:, None], self.n_targets_)
 
 
@@ -501,6 +502,24 @@ def test_errors_name_the_position_in_x_or_unlabeled(recordings, loudness, decode
         regressor.set_params(on_error="nan").fit(recordings, loudness, unlabeled=unlabeled)
 
 
+def test_the_warning_of_long_transcripts_names_unlabeled(recordings, loudness):
+    table = pd.DataFrame({"recording": recordings, "text": "short"})
+    unlabeled = table.assign(text=["a", "b " * 600, "c"] + ["d"] * (N - 3))[:4]
+    regressor = quick(teacher=Memory(), text_model=small_text_network("bert"), max_epochs=1)
+    with pytest.warns(UserWarning, match=r"at position 1 \(of unlabeled=\)\. "):
+        regressor.fit(table, loudness, unlabeled=unlabeled)
+
+
+@pytest.mark.parametrize("settings", [{"n_trainable_layers": 9}, {"lora_rank": 2}])
+def test_a_network_that_cannot_be_built_stops_before_its_teacher(
+    recordings, loudness, settings, monkeypatch
+):
+    monkeypatch.setattr(Memory, "fit", pytest.fail)
+    monkeypatch.setattr("sklearn_ser.nn.low_rank._QUERIES_AND_VALUES", set())
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        quick(teacher=Memory(), **settings).fit(recordings, loudness)
+
+
 def test_missing_files_are_found_before_training(recordings, loudness, monkeypatch):
     monkeypatch.setattr("sklearn_ser.distillation._speech_inputs.Reader.read", pytest.fail)
     with pytest.raises(RecordingError, match=r"'no\.wav': there is no such file"):
@@ -563,6 +582,8 @@ def test_recordings_that_cannot_be_used(recordings, loudness, tmp_path):
         predicted = lenient.predict(broken)
     assert np.isnan(predicted[-1]).all()
     np.testing.assert_allclose(predicted[:-1], lenient.predict(recordings[:-1]), atol=2e-5)
+    with pytest.raises(ValueError, match=f"1 can't be used, the first at position {N - 1}"):
+        lenient.score(broken, loudness)
     with pytest.raises(ValueError, match="None of the 24 recordings"):
         quick(on_error="nan").fit([np.array([])] * N, loudness)
 
