@@ -330,4 +330,6 @@ def _standardize(spectrogram, n_valid_frames, normalize):
     axis = None if normalize == "recording" else 1
     mean = valid.mean(axis=axis, keepdims=True)
     std = valid.std(axis=axis, keepdims=True)
-    return (spectrogram - mean) / np.where(std > 0, std, 1)
+    # Constant bands may have a standard deviation above 0 due to rounding.
+    varies = std > 10 * np.finfo(spectrogram.dtype).eps * np.abs(mean)
+    return (spectrogram - mean) / np.where(varies, std, 1)

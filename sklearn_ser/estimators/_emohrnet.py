@@ -45,8 +45,8 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         classifier has 64 times as many inputs. The published value 32 was chosen for a thousand
         classes; it makes up most of the parameters of "small-v1".
     crop : float, default=0.9
-        Fraction of the frames to keep in training. The window is drawn at random and shifted to a
-        random position, and the rest is filled with silence. 1 disables cropping.
+        Minimum fraction of the frames to keep in training. The window is drawn at random and
+        shifted to a random position, and the rest is filled with silence. 1 disables cropping.
     n_frequency_masks : int, default=2
         Number of frequency masks (SpecAugment) for each recording. 0 disables them.
     frequency_mask_width : float, default=0.125
@@ -62,19 +62,22 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         bands. It resembles another pitch. 0 disables shifts.
     time_stretch : float, default=0.0
         Maximum change of the duration of a recording in training, as a natural logarithm: 0.05
-        makes it up to 5 % longer or shorter. 0 disables changes.
+        makes it up to 5 % longer or shorter, by repeating frames or leaving some out. 0 disables
+        changes.
     mixup : float, default=0.2
         Both parameters of the beta distribution from which the mixing weights of mixup are drawn.
         0 disables mixup.
     noise : float, default=0.0
         Probability of adding white noise to a recording in training, 15 to 60 dB below its
-        maximum. It makes predictions more robust to noise.
+        maximum. It makes predictions more robust to noise. It is meant for spectrograms that are
+        standardised by recording, or not at all (`normalize` of `LogMelSpectrogram`).
     label_smoothing : float, default=0.0
         Share of each label that is spread evenly over all classes.
     n_shifts : int, default=5
         Number of shifts in time, at most 20, over which the probabilities are averaged in
         prediction. They are a fortieth of the frames apart, and the rest is filled with silence.
-        Each takes the time of one prediction. It can be changed after `fit`. 1 disables shifts.
+        Each takes the time of one prediction. It can be changed after `fit`. 1 disables shifts,
+        and spectrograms of fewer than forty frames are not shifted.
     max_epochs : int, default=50
         Maximum number of epochs.
     batch_size : int, default=16
@@ -82,7 +85,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         normalisation; if 2 and the number of recordings is odd, one batch has 3. Small batches,
         and hence many steps, are beneficial for corpora of some hundred recordings.
     learning_rate : float, default=0.001
-        Initial learning rate of Adam.
+        Highest learning rate of Adam.
     weight_decay : float, default=0.01
         Decoupled weight decay, as in AdamW. 0 is plain Adam.
     schedule : {"cosine", None}, default="cosine"
@@ -140,7 +143,8 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
     n_iter_ : int
         Number of epochs, including those before a warm start.
     best_score_ : float or None
-        With `early_stopping`, the recall of the kept weights on the held-out recordings.
+        With `early_stopping`, the recall of the kept weights on the held-out recordings, without
+        shifts (`n_shifts`) and in the precision of the training (`dtype`).
     architecture_ : dict
         Number of classes, variant and widths of the network.
     mean_, scale_ : float
@@ -160,8 +164,8 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
     Notes
     -----
     *Sizes.* The network halves the resolution five times. Spectrograms are padded internally to
-    multiples of 32: in time with the minimum of the spectrogram, which is silence on a
-    logarithmic scale, and in frequency with the highest band.
+    multiples of 32: in time with the minimum of each band, which is silence on a logarithmic
+    scale, and in frequency with the highest band.
 
     *Batches.* The sizes of the batches of an epoch differ by at most one recording. No batch has a
     single recording, for which batch normalisation is undefined, and no recording is dropped.
@@ -374,6 +378,8 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
 
     def _augment(self, inputs, targets, progress, generator):
         spectrograms = inputs[:, 0]
+        if self.noise:
+            spectrograms = add_noise(spectrograms, generator, share=self.noise)
         if self.band_shift or self.time_stretch:
             spectrograms = warp_spectrograms(
                 spectrograms,
@@ -381,8 +387,6 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
                 band_shift=self.band_shift,
                 time_stretch=self.time_stretch,
             )
-        if self.noise:
-            spectrograms = add_noise(spectrograms, generator, share=self.noise)
         if self.mixup:
             spectrograms, targets = mix_up(spectrograms, targets, generator, alpha=self.mixup)
         if self.crop < 1:

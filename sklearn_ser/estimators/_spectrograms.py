@@ -54,7 +54,7 @@ def check_spectrograms(estimator, X, y="no_validation", *, reset):
     if reset:
         estimator.__dict__.pop("n_features_in_", None)
     validate_data(estimator, X, y, reset=reset, skip_check_array=True, ensure_2d=is_table)
-    if spectrograms.ndim > 3 or not spectrograms.shape[-1]:
+    if spectrograms.ndim > 3 or 0 in spectrograms.shape[1:]:
         raise ValueError(
             f"X has shape {spectrograms.shape}, but should have (n_recordings, n_bands, n_frames), "
             "or (n_recordings, n_frames) for a single band."

@@ -60,10 +60,10 @@ VARIANTS = {
 def pad_spectrograms(spectrograms, multiple=STRIDE):
     """Pad spectrograms so that the numbers of bands and frames are multiples of a number.
 
-    Frames are appended with the minimum of each spectrogram. On a logarithmic scale this is
-    silence, regardless of level, unit and normalisation, and it is what `LogMelSpectrogram` pads
-    short recordings with. Zero is not silence: it is the mean after normalisation, or the maximum
-    in decibels. The highest band is repeated.
+    Frames are appended with the minimum of each band. On a logarithmic scale this is silence,
+    regardless of level, unit and normalisation, and it is what `LogMelSpectrogram` pads short
+    recordings with. Zero is not silence: it is the mean after normalisation, or the maximum in
+    decibels. The highest band is repeated.
 
     Parameters
     ----------
@@ -80,8 +80,7 @@ def pad_spectrograms(spectrograms, multiple=STRIDE):
     n_bands, n_frames = spectrograms.shape[-2:]
     bands, frames = -n_bands % multiple, -n_frames % multiple
     if frames:
-        silence = spectrograms.amin(dim=(-2, -1), keepdim=True)
-        later = silence.expand(-1, -1, n_bands, frames)
+        later = spectrograms.amin(dim=-1, keepdim=True).expand(-1, -1, -1, frames)
         spectrograms = torch.cat([spectrograms, later], dim=-1)
     if bands:
         higher = spectrograms[..., -1:, :].expand(-1, -1, bands, -1)
@@ -124,9 +123,11 @@ class ShiftAverage(nn.Module):
             return self.network(spectrograms)
         first = -(step * (self.n_shifts - 1) // 2)
         shifted = [_shift(spectrograms, first + step * number) for number in range(self.n_shifts)]
-        logarithms = self.network(torch.cat(shifted)).log_softmax(dim=-1)
-        of_shifts = logarithms.unflatten(0, (self.n_shifts, -1))
-        return of_shifts.logsumexp(dim=0) - math.log(self.n_shifts)
+        if torch.compiler.is_exporting():  # one copy of the network in the graph
+            logits = self.network(torch.cat(shifted)).unflatten(0, (self.n_shifts, -1))
+        else:
+            logits = torch.stack(list(map(self.network, shifted)))
+        return logits.log_softmax(dim=-1).logsumexp(dim=0) - math.log(self.n_shifts)
 
 
 def _shift(spectrograms, offset):
@@ -134,7 +135,7 @@ def _shift(spectrograms, offset):
     n_frames = spectrograms.shape[-1]
     sources = torch.arange(n_frames, device=spectrograms.device) - offset
     shifted = spectrograms.index_select(-1, sources.clamp(0, n_frames - 1))
-    silence = spectrograms.amin(dim=(-2, -1), keepdim=True)
+    silence = spectrograms.amin(dim=-1, keepdim=True)
     return torch.where((sources >= 0) & (sources < n_frames), shifted, silence)
 
 

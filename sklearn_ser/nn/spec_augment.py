@@ -14,6 +14,10 @@ from torch.nn import functional
 # Dynamic range of a log-mel spectrogram in dB: the default of `LogMelSpectrogram(top_db=)` and of
 # librosa.
 _RANGE_DB = 80.0
+# Largest distance of the mean from 0, and of the standard deviation from 1, of a spectrogram that
+# counts as standardised. Both are inexact if a recording ends in silence, which counts as padding.
+# Decibels and logarithms of power have a standard deviation of several units.
+_TOLERANCE = 0.25
 # Range of the noise level in dB below the maximum of the recording. White noise with the power of
 # the speech (0 dB SNR) is about 25 dB below the maximum, because speech occupies few bands.
 _NOISE_DB = (15.0, 60.0)
@@ -70,7 +74,7 @@ def crop_spectrograms(spectrograms, generator, *, share):
     """Keep a random window of frames, shifted to a random position, and fill the rest with silence.
 
     The number of frames stays the same, so that borders and padding are the same in training and
-    prediction. Silence is the minimum of the spectrogram, as in `pad_spectrograms`.
+    prediction. Silence is the minimum of each band, as in `pad_spectrograms`.
 
     Parameters
     ----------
@@ -79,21 +83,23 @@ def crop_spectrograms(spectrograms, generator, *, share):
     generator : torch.Generator
         Generator of the windows and positions.
     share : float
-        Fraction of the frames to keep. At least one frame is kept.
+        Minimum fraction of the frames to keep. The fraction is uniformly distributed between this
+        and 1. At least one frame is kept.
 
     Returns
     -------
     cropped : Tensor of shape (n_spectrograms, n_bands, n_frames)
     """
     n_spectrograms, n_bands, n_frames = spectrograms.shape
-    n_kept = max(1, math.ceil(share * n_frames))
-    draws = torch.rand(2, n_spectrograms, 1, generator=generator, device=generator.device)
-    starts, places = (draws * (n_frames - n_kept + 1)).long()
+    draws = torch.rand(3, n_spectrograms, 1, generator=generator, device=generator.device)
+    fewest = max(1, math.ceil(share * n_frames))
+    n_kept = fewest + (draws[0] * (n_frames - fewest + 1)).long()
+    starts, places = (draws[1:] * (n_frames - n_kept + 1)).long()
     frames = torch.arange(n_frames, device=generator.device)
     kept = (frames >= places) & (frames < places + n_kept)
     sources = (frames - places + starts).clamp(0, n_frames - 1)
     moved = spectrograms.gather(2, sources[:, None, :].expand(-1, n_bands, -1))
-    silence = spectrograms.amin(dim=(1, 2), keepdim=True)
+    silence = spectrograms.amin(dim=2, keepdim=True)
     return torch.where(kept[:, None, :], moved, silence)
 
 
@@ -101,8 +107,9 @@ def warp_spectrograms(spectrograms, generator, *, band_shift, time_stretch):
     """Shift the bands of each spectrogram, and stretch or compress it in time.
 
     A shift by bands resembles another pitch and vocal tract, a stretch another speaking rate. The
-    middle of the recording stays where it is. Values between cells are interpolated linearly, and
-    values beyond the border are those of the border.
+    middle of the recording stays where it is. Shifts are whole bands, and frames are repeated or
+    left out: interpolation would blur the spectrogram. Values beyond the border are those of the
+    border.
 
     Parameters
     ----------
@@ -127,7 +134,9 @@ def warp_spectrograms(spectrograms, generator, *, band_shift, time_stretch):
     maps[:, 1, 2] = draws[1] * 2 * band_shift  # the bands extend from -1 to 1
     images = spectrograms[:, None]
     grid = functional.affine_grid(maps, images.shape, align_corners=False)
-    warped = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    warped = functional.grid_sample(
+        images, grid, mode="nearest", padding_mode="border", align_corners=False
+    )
     return warped[:, 0]
 
 
@@ -135,14 +144,15 @@ def add_noise(spectrograms, generator, *, share):
     """Add white noise of random level to some of the spectrograms.
 
     Noise is added to the power, whose logarithm the spectrogram holds. The power scale is
-    estimated by assuming that the minimum and maximum of the spectrogram are 80 dB apart.
-    Afterwards the mean and standard deviation of each spectrogram are restored, as if it had been
-    normalised after adding the noise.
+    estimated by assuming that the minimum and maximum of the spectrogram are 80 dB apart. A
+    spectrogram that is standardised is standardised again. Padding, the frames at the end in
+    which all bands have their minimum, gets no noise and does not count for the standardisation:
+    `LogMelSpectrogram` pads a recording with its noise.
 
     Parameters
     ----------
     spectrograms : Tensor of shape (n_spectrograms, n_bands, n_frames)
-        The batch.
+        The batch, before other augmentation.
     generator : torch.Generator
         Generator of the selection, the levels and the noise.
     share : float
@@ -153,24 +163,33 @@ def add_noise(spectrograms, generator, *, share):
     noisy : Tensor of shape (n_spectrograms, n_bands, n_frames)
     """
     device = generator.device
-    low, high = spectrograms.amin(dim=(1, 2)), spectrograms.amax(dim=(1, 2))
-    unit = ((high - low) / _RANGE_DB * 10 / math.log(10))[:, None, None]  # one neper of power
+    low = spectrograms.amin(dim=(1, 2), keepdim=True)
+    high = spectrograms.amax(dim=(1, 2), keepdim=True)
+    unit = (high - low) / _RANGE_DB * 10 / math.log(10)  # one neper of power
     unit = unit.clamp_min(torch.finfo(spectrograms.dtype).tiny)
+    is_silent = (spectrograms == spectrograms.amin(dim=2, keepdim=True)).all(dim=1, keepdim=True)
+    is_padding = is_silent.flip(2).cummin(dim=2).values.flip(2)
     draws = torch.rand(2, len(spectrograms), 1, 1, generator=generator, device=device)
     below = _NOISE_DB[0] + draws[0] * (_NOISE_DB[1] - _NOISE_DB[0])
     # The power of white noise in a cell follows an exponential distribution.
     power = torch.empty_like(spectrograms).exponential_(generator=generator)
     noise = power.log_().sub_(below * (math.log(10) / 10))
-    noisy = torch.logaddexp((spectrograms - high[:, None, None]) / unit, noise) * unit
-    return torch.where(draws[1] < share, _match_moments(noisy, spectrograms), spectrograms)
+    noisy = torch.logaddexp((spectrograms - high) / unit, noise) * unit + high
+    noisy = torch.where(is_padding, spectrograms, noisy)
+    mean, std = _moments(spectrograms, is_padding)
+    is_standardized = (mean.abs() < _TOLERANCE) & ((std - 1).abs() < _TOLERANCE)
+    mean, std = _moments(noisy, is_padding)
+    noisy = torch.where(is_standardized, (noisy - mean) / std, noisy)
+    return torch.where(draws[1] < share, noisy, spectrograms)
 
 
-def _match_moments(spectrograms, reference):
-    """Shift and scale spectrograms to the means and standard deviations of a reference."""
-    std, mean = torch.std_mean(spectrograms, dim=(1, 2), correction=0, keepdim=True)
-    target_std, target_mean = torch.std_mean(reference, dim=(1, 2), correction=0, keepdim=True)
-    ratio = torch.where(std > 0, target_std / std, 1)
-    return (spectrograms - mean) * ratio + target_mean
+def _moments(spectrograms, is_padding):
+    """Return the mean and standard deviation of each spectrogram without its padding."""
+    weights = (~is_padding).to(spectrograms.dtype).expand_as(spectrograms)
+    n_cells = weights.sum(dim=(1, 2), keepdim=True).clamp_min(1)
+    mean = (spectrograms * weights).sum(dim=(1, 2), keepdim=True) / n_cells
+    squares = ((spectrograms - mean) * weights).square().sum(dim=(1, 2), keepdim=True)
+    return mean, (squares / n_cells).sqrt()
 
 
 def mix_up(spectrograms, targets, generator, *, alpha):

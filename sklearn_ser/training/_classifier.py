@@ -195,6 +195,7 @@ def encode_classes(estimator, X, y, sample_weight, groups, *, skip=()):
             f"class_weight={estimator.class_weight!r} must be above zero for at least two classes, "
             "also in float32 and relative to the largest."
         )
+    kept = kept[targets[kept].any(axis=1)]  # without classes of weight zero
     training_set = TrainingSet(
         targets,
         kept,

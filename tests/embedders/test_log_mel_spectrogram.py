@@ -53,6 +53,13 @@ def test_padding_is_excluded_from_statistics(tone):
         np.testing.assert_array_equal(long, front_end.set_params(duration=None).transform([short]))
 
 
+@pytest.mark.parametrize("normalize", ["recording", "band"])
+def test_constant_values_become_zero(normalize):
+    silence = np.zeros(48000, dtype=np.float32)
+    (spectrogram,) = LogMelSpectrogram(normalize=normalize, scale="log").transform([silence])
+    assert (spectrogram == 0).all()
+
+
 def test_normalisation_is_over_the_recordings_own_frames(tone):
     short = tone[:16000] * np.linspace(0.01, 1, 16000, dtype=np.float32)
     n_own = 1 + 16000 // 256

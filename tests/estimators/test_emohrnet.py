@@ -52,8 +52,7 @@ def test_probabilities_are_averaged_over_shifts(fitted, spectrograms):
     step = X.shape[2] // 40
     moved = []
     for offset in (-2 * step, -step, 0, step, 2 * step):
-        batch = np.repeat(X.min(axis=(1, 2), keepdims=True), X.shape[1], axis=1)
-        batch = np.repeat(batch, X.shape[2], axis=2)
+        batch = np.repeat(X.min(axis=2, keepdims=True), X.shape[2], axis=2)
         kept = X[..., max(-offset, 0) : X.shape[2] + min(-offset, 0)]
         batch[..., max(offset, 0) : X.shape[2] + min(offset, 0)] = kept
         moved.append(alone.predict_proba(batch))
@@ -203,10 +202,20 @@ def test_positions_of_nan_are_listed(fitted, spectrograms):
             method(bad)
 
 
-@pytest.mark.parametrize("shape", [(4, 3, 2, 5), (4, 3, 0)])
+@pytest.mark.parametrize("shape", [(4, 3, 2, 5), (4, 3, 0), (4, 0, 3)])
 def test_other_shapes_raise(shape):
     with pytest.raises(ValueError, match=r"should have \(n_recordings, n_bands, n_frames\)"):
         small().fit(np.zeros(shape), ["a", "b", "a", "b"])
+
+
+def test_classes_of_weight_zero_are_not_held_out(spectrograms):
+    X, y = spectrograms
+    classes = np.unique(y)
+    weights = dict.fromkeys(classes, 1) | {classes[-1]: 0}
+    groups = np.unique(y, return_inverse=True)[1] * 100 + np.arange(len(y)) % 3
+    for seed in range(4):
+        classifier = small(class_weight=weights, early_stopping=True, random_state=seed)
+        assert classifier.fit(X, y, groups=groups).best_score_ >= 0
 
 
 def test_unequal_spectrograms_raise_and_name_LogMelSpectrogram():
