@@ -8,9 +8,11 @@ Each fold is saved as a line of the results file. Existing lines are not compute
 """
 
 import argparse
+import contextlib
 import json
 import time
 from functools import partial
+from importlib.metadata import version
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -87,7 +89,7 @@ def front_end(arguments):
     return LogMelSpectrogram(
         n_mels=n_bands,
         duration=arguments.duration,
-        hop_length=-(-n_samples // (n_frames - 1)),
+        hop_length=n_samples // (n_frames - 1),
         normalize=None if arguments.normalize == "none" else arguments.normalize,
     )
 
@@ -142,16 +144,28 @@ def splits(arguments, corpus, seed):
 
 def settings_of(arguments):
     """Return the settings that identify lines of results of this run."""
-    leave_out = {"data", "results", "seeds", "folds", "device"}
-    settings = {name: value for name, value in vars(arguments).items() if name not in leave_out}
-    return settings | {"without": sorted(arguments.without)}
+    left_out = {"verbose", "device"}
+    steps = {"spectrogram": front_end(arguments), "classifier": classifier(arguments, None)}
+    return {
+        "version": version("sklearn_ser"),
+        "corpus": arguments.corpus,
+        "protocol": arguments.protocol,
+        "snr": arguments.snr,
+        **{
+            step: {name: v for name, v in estimator.get_params().items() if name not in left_out}
+            for step, estimator in steps.items()
+        },
+    }
 
 
 def read(path, settings):
     """Return the existing lines of this run, by seed and fold."""
     if not Path(path).exists():
         return {}
-    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    lines = []
+    for line in Path(path).read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):  # a part of a line, of a killed process
+            lines.append(json.loads(line))
     return {(line["seed"], line["fold"]): line for line in lines if line["settings"] == settings}
 
 
@@ -283,6 +297,8 @@ def main():
             recall = unweighted_average_recall(y[test], predicted(line, "clean"))
             print(f"seed {seed}, fold {number}: {recall:.3f}", flush=True)
             lines.append(line)
+    if len(np.unique(corpus.groups[np.concatenate([line["rows"] for line in lines])])) < 2:
+        return  # an interval needs two speakers
     add_linear(arguments, corpus, lines)
     report(corpus, lines)
     if arguments.protocol != "random" and len(arguments.seeds) > 1:  # the same folds
