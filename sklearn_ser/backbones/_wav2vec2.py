@@ -21,8 +21,8 @@ FAMILY = {
     "data2vec-audio": ("Data2VecAudioModel", "data2vec"),
 }
 
-# The positional convolution of each frozen network.
-_positional: WeakKeyDictionary[torch.nn.Module, LongConvolution] = WeakKeyDictionary()
+# The positional convolution of each frozen network, or None if it is not a long one.
+_positional: WeakKeyDictionary[torch.nn.Module, LongConvolution | None] = WeakKeyDictionary()
 
 
 class Wav2Vec2Backbone(SpeechBackbone):
@@ -93,10 +93,8 @@ class Wav2Vec2Backbone(SpeechBackbone):
         """Yield the same, optionally without the final norm of the network's last layer."""
         samples = [torch.from_numpy(x).to(self.device, self.dtype) for x in waveforms]
         network = self.bare_network()
-        n_frames = sum(self.n_frames(len(waveform)) for waveform in waveforms)
-        positional = _long_convolution(network) if n_frames >= MIN_FRAMES else None
         yield from hidden_states(
-            network, samples, last_layer, final_norm=final_norm, positional=positional
+            network, samples, last_layer, final_norm=final_norm, is_frozen=True
         )
 
     def features(self, waveform):
@@ -140,7 +138,7 @@ class Wav2Vec2Backbone(SpeechBackbone):
 
 
 def hidden_states(
-    network, waveforms, last_layer, *, run=call_block, final_norm=True, positional=None
+    network, waveforms, last_layer, *, run=call_block, final_norm=True, is_frozen=False
 ):
     """Yield the hidden states of layers 0 to `last_layer` of waveforms of any lengths.
 
@@ -156,9 +154,9 @@ def hidden_states(
         Function that runs a block, given the block, its input and keyword arguments.
     final_norm : bool, default=True
         Whether to apply the final norm, if the network has one, to the last layer.
-    positional : LongConvolution, default=None
-        The positional convolution of a frozen network. If None, that of the network is applied to
-        one recording at a time.
+    is_frozen : bool, default=False
+        Whether the network never changes, so that the transform of its positional convolution can
+        be kept.
 
     Yields
     ------
@@ -166,7 +164,7 @@ def hidden_states(
         Of each waveform.
     """
     encoder = network.encoder
-    states, packing = pack(_embed(network, waveforms, positional))
+    states, packing = pack(_embed(network, waveforms, is_frozen))
     settings = {"attention_mask": packing}
     is_wavlm = network.config.model_type == "wavlm"
     norm_layer = len(encoder.layers) if final_norm and _has_final_norm(encoder) else None
@@ -181,10 +179,12 @@ def hidden_states(
         yield packing.split(found)
 
 
-def _embed(network, waveforms, positional):
+def _embed(network, waveforms, is_frozen):
     """Return the input of the first block for each recording, of shape (n_frames, n_dims)."""
     projected = [_project(network, waveform) for waveform in waveforms]
     embed = network.encoder.pos_conv_embed
+    has_many = is_frozen and sum(map(len, projected)) >= MIN_FRAMES
+    positional = _long_convolution(network) if has_many else None
     if positional is None:
         positions = [embed(frames[None])[0] for frames in projected]
     else:
@@ -204,12 +204,12 @@ def _project(network, samples):
 
 def _long_convolution(network):
     """Return the positional convolution of a frozen network for many recordings, or None."""
-    embed = network.encoder.pos_conv_embed
-    convolution = getattr(embed, "conv", None)  # data2vec has several short ones
-    if getattr(embed, "batch_norm", None) is not None or not LongConvolution.fits(convolution):
-        return None
     if network not in _positional:
-        _positional[network] = LongConvolution(convolution)
+        embed = network.encoder.pos_conv_embed
+        convolution = getattr(embed, "conv", None)  # data2vec has several short ones
+        has_norm = getattr(embed, "batch_norm", None) is not None
+        fits = not has_norm and LongConvolution.fits(convolution)
+        _positional[network] = LongConvolution(convolution) if fits else None
     return _positional[network]
 
 

@@ -16,6 +16,7 @@ from sklearn_ser.backbones import (
     load_text_backbone,
     quiet,
 )
+from sklearn_ser.training import TrainingContext
 
 from ._pruning import fit_narrow_whisper
 
@@ -423,5 +424,6 @@ def _without_initialization():
     import_transformers()
     from transformers.initialization import no_init_weights
 
-    with no_init_weights(), torch.random.fork_rng(devices=[]):
+    # It replaces torch's initialisation for all threads: those that train wait.
+    with TrainingContext(0, "cpu").active(), no_init_weights():
         yield

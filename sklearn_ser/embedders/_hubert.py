@@ -89,10 +89,10 @@ class HubertEmbedder(RecordingTransformer):
     -----
     **Exact batches.** The embedding of a recording does not depend on the other recordings in
     its batch, nor on their order. It equals the output of transformers' feature extractor and
-    network for this recording alone: the convolutions, the group norm over time and the
-    positional embedding are applied to one recording at a time, and the blocks to the frames of
-    all recordings, without padding; frames attend to those of their own recording. Only attention
-    on GPUs pads, within groups of similar length, and masks the padding.
+    network for this recording alone: the convolutions and the group norm over time are applied
+    to one recording at a time, and the blocks to the frames of all recordings, without padding.
+    Positional embeddings and attention see the frames of their own recording. Only attention on
+    GPUs pads, within groups of similar length, and masks the padding.
     In float32 the relative difference is below 1e-5 for each layer. With zero padding, as in
     other libraries, the features of networks with a group norm over time, such as the base
     models of this family, change by 25 % and more.

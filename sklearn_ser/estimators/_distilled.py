@@ -37,6 +37,7 @@ from sklearn_ser.distillation._teacher_estimator import fit_teacher
 from sklearn_ser.nn import FRAME_POOLINGS, TEXT_FUSIONS, DistilledNetwork, add_adapters
 from sklearn_ser.training import (
     TorchEstimator,
+    TrainingContext,
     TrainingPlan,
     TrainingSet,
     callback_data,
@@ -357,7 +358,8 @@ class DistilledEstimator(TorchEstimator):
         training_set, plan, weights = encoded
         if self.teacher is None:
             return training_set, plan
-        with torch.device("meta"):  # raises the errors of the network before a teacher is trained
+        # Raises the errors of the network before a teacher is trained.
+        with TrainingContext(0, "cpu").active(), torch.device("meta"):
             self._build_module()
         metadata = {"sample_weight": weights.astype(float), "groups": groups}
         self.teacher_ = fit_teacher(self.teacher, X, y, metadata, plan.training)

@@ -33,13 +33,25 @@ def test_equals_torch_within_each_recording(kernel_size, lengths):
         torch.testing.assert_close(own, expected, rtol=0, atol=1e-5)
 
 
+def test_no_recording_touches_another():
+    convolution = LongConvolution(_convolution(128))
+    silence, speech, damaged = torch.zeros(40, 12), torch.randn(300, 12), torch.full((9, 12), 1e38)
+    alone = convolution([silence])[0], convolution([speech])[0]
+    assert torch.equal(alone[0], convolution.bias.T.expand(40, -1))
+    together = convolution([silence, damaged * 10, speech])
+    assert not together[1].isfinite().any()
+    assert torch.equal(together[0], alone[0])
+    torch.testing.assert_close(together[2], alone[1], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        torch.nn.Conv1d(8, 8, 9),  # a direct convolution is faster
-        torch.nn.Conv1d(8, 8, 200),  # too few valid outputs
-        torch.nn.Conv1d(8, 8, 128, stride=2),
-        torch.nn.Conv1d(8, 8, 128).bfloat16(),  # no transforms of this precision
+        torch.nn.Conv1d(8, 8, 9, padding=4),  # a direct convolution is faster
+        torch.nn.Conv1d(8, 8, 200, padding=100),  # too few valid outputs
+        torch.nn.Conv1d(8, 8, 128, padding=63),
+        torch.nn.Conv1d(8, 8, 128, padding=64, stride=2),
+        torch.nn.Conv1d(8, 8, 128, padding=64).bfloat16(),  # no transforms of this precision
         torch.nn.Linear(8, 8),
         None,
     ],
