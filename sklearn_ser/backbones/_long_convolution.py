@@ -5,8 +5,9 @@ from torch.nn import functional as F
 
 # Length of the Fourier transforms, in frames. It must be longer than the kernel.
 _N_FFT = 256
-# Total number of frames from which the transforms are faster than a direct convolution.
-MIN_FRAMES = 256
+# The number of blocks is rounded up to a multiple of this: products of a few columns round
+# otherwise than those of many, and the last bit of a recording would depend on its batch.
+_N_COLUMNS = 8
 
 
 class LongConvolution:
@@ -64,11 +65,12 @@ class LongConvolution:
             left out.
         """
         cut = [self._cut(frames.T) for frames in recordings]
-        blocks = torch.cat(cut, dim=1)
+        n_blocks = [own.shape[1] for own in cut]
+        blocks = F.pad(torch.cat(cut, dim=1), (0, 0, 0, -sum(n_blocks) % _N_COLUMNS))
         spectra = torch.fft.rfft(blocks).unflatten(0, (self.n_groups, -1)).permute(3, 0, 1, 2)
         products = (self.spectrum @ spectra).permute(1, 2, 3, 0)
         convolved = torch.fft.irfft(products, n=_N_FFT)[..., : self.step].flatten(0, 1)
-        by_recording = convolved.split([own.shape[1] for own in cut], dim=1)
+        by_recording = convolved[:, : sum(n_blocks)].split(n_blocks, dim=1)
         return [
             (own.flatten(1)[:, : len(frames)] + self.bias).T
             for own, frames in zip(by_recording, recordings, strict=True)

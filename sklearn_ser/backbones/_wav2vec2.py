@@ -7,7 +7,7 @@ import torch
 
 from ._attention import attend_within_recordings, call_block, pack
 from ._loading import load_network
-from ._long_convolution import MIN_FRAMES, LongConvolution
+from ._long_convolution import LongConvolution
 from ._speech import SizeNames, SpeechBackbone
 from ._transformers import import_transformers
 
@@ -183,8 +183,8 @@ def _embed(network, waveforms, is_frozen):
     """Return the input of the first block for each recording, of shape (n_frames, n_dims)."""
     projected = [_project(network, waveform) for waveform in waveforms]
     embed = network.encoder.pos_conv_embed
-    has_many = is_frozen and sum(map(len, projected)) >= MIN_FRAMES
-    positional = _long_convolution(network) if has_many else None
+    # Also for a few frames: rounding must not depend on the other recordings of a batch.
+    positional = _long_convolution(network) if is_frozen else None
     if positional is None:
         positions = [embed(frames[None])[0] for frames in projected]
     else:
