@@ -34,7 +34,8 @@ from small_codecs import small_codec
 from small_networks import small_network
 from small_text_networks import small_text_network
 
-pytestmark = pytest.mark.usefixtures("small_hrnet")
+# Without coverage: the thousand checks repeat what the tests of each estimator cover.
+pytestmark = [pytest.mark.usefixtures("small_hrnet"), pytest.mark.no_cover]
 
 # One front end and one network, to be checked also where slow tests are left out.
 FEW = [
