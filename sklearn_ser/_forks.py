@@ -42,6 +42,12 @@ class ForkSafeLock:
             yield
 
 
+# Held while a module gets its initial weights, and while a network is loaded: transformers then
+# replaces torch's initialisation functions, for all threads. A training does not hold it, since it
+# may wait for threads that load a network.
+INITIALIZATION = ForkSafeLock(threading.RLock)
+
+
 def _adapt_to_fork():
     for lock in _LOCKS:
         lock.renew()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sklearn_ser._forks import ForkSafeLock
+from sklearn_ser._forks import INITIALIZATION, ForkSafeLock
 from sklearn_ser.backbones import _loading
 from sklearn_ser.nn import precision
 from sklearn_ser.training import _context
@@ -58,8 +58,8 @@ def test_a_fork_has_one_thread():
 
 @pytest.mark.parametrize(
     "lock",
-    [_loading._networks_lock, precision._LOCK, _context._LOCK],
-    ids=["networks", "precision", "training"],
+    [_loading._networks_lock, precision._LOCK, _context._LOCK, INITIALIZATION],
+    ids=["networks", "precision", "training", "initialization"],
 )
 def test_a_lock_of_another_thread_is_free_in_a_fork(lock):
     def hold():

@@ -10,7 +10,7 @@ from threading import get_ident
 import torch
 from torch.nn.modules import module as torch_module
 
-from sklearn_ser._forks import ForkSafeLock
+from sklearn_ser._forks import INITIALIZATION, ForkSafeLock
 from sklearn_ser.audio import SAMPLING_RATES
 
 from ._checkpoint import CheckpointError
@@ -154,13 +154,26 @@ def get_cached(key, load):
     network : torch.nn.Module
         Network in evaluation mode; shared, must not be modified.
     """
+    network = _find(key)
+    if network is not None:  # without waiting for another thread that loads a network
+        return network
+    with INITIALIZATION.held():
+        network = _find(key)  # another thread may have loaded it
+        if network is None:
+            network = load().requires_grad_(False).eval()
+            with _networks_lock.held():
+                _networks[key] = network
+                while len(_networks) > _MAX_NETWORKS:
+                    _networks.popitem(last=False)
+    return network
+
+
+def _find(key):
+    """Return the network with the given key if it is in memory, and mark it as used."""
     with _networks_lock.held():
-        if key not in _networks:
-            _networks[key] = load().requires_grad_(False).eval()
-        _networks.move_to_end(key)
-        while len(_networks) > _MAX_NETWORKS:
-            _networks.popitem(last=False)
-        return _networks[key]
+        if key in _networks:
+            _networks.move_to_end(key)
+        return _networks.get(key)
 
 
 def _load(checkpoint, network_class, dtype, part):

@@ -364,7 +364,7 @@ def _predict_layers(student, inputs, *, seed, verbose, learning_rate, **config):
     teacher = inputs.teacher
     teacher.fit_scaler(inputs)
     context = TrainingContext(seed, config["device"])
-    with context.active():
+    with context.initializing():
         module = LayerPredictor(student, teacher.backbone.n_dims, len(teacher.layers))
     losses: list[float] = []
     with Progress(len(inputs), config["max_epochs"], verbose=verbose) as progress:

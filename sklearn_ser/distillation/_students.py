@@ -424,6 +424,6 @@ def _without_initialization():
     import_transformers()
     from transformers.initialization import no_init_weights
 
-    # It replaces torch's initialisation for all threads: those that train wait.
-    with TrainingContext(0, "cpu").active(), no_init_weights():
+    # It replaces torch's initialisation for all threads.
+    with TrainingContext(0, "cpu").initializing(), no_init_weights():
         yield

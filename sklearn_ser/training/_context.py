@@ -5,7 +5,7 @@ import threading
 
 import torch
 
-from sklearn_ser._forks import ForkSafeLock
+from sklearn_ser._forks import INITIALIZATION, ForkSafeLock
 
 # Initialisation and dropout use torch's global generators, so only one thread may train at a time.
 _LOCK = ForkSafeLock(threading.RLock)
@@ -54,6 +54,12 @@ class TrainingContext:
             finally:
                 for shared, own in zip(self._shared, self._own, strict=True):
                     own.set_state(shared.get_state())
+
+    @contextlib.contextmanager
+    def initializing(self):
+        """Enter the context to build a module; other threads that load a network wait too."""
+        with self.active(), INITIALIZATION.held():
+            yield
 
     def state_dict(self):
         """Return the states of the generators."""

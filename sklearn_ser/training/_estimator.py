@@ -281,8 +281,9 @@ class TorchEstimator(CallbackSupportMixin, Estimator):
         device = choose_device(self.device)
         checkpoint = self._open_checkpoint(inputs, training_set, plan, fingerprint)
         context = TrainingContext(seeds[0], device)
-        with context.active():
+        with context.initializing():
             module = self._new_module().to(device)
+        with context.active():
             if self._is_warm_start:
                 self._load_state(module)
             elif prepare is not None and not checkpoint.n_epochs:

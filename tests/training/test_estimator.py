@@ -6,6 +6,7 @@ import io
 import pickle
 import random
 import weakref
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
@@ -23,7 +24,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import validate_data
 from torch import nn
 
-from sklearn_ser.training import TorchClassifier, TorchEstimator, TrainingSet, encode_classes
+from sklearn_ser.backbones import _loading
+from sklearn_ser.training import (
+    TorchClassifier,
+    TorchEstimator,
+    TrainingContext,
+    TrainingSet,
+    encode_classes,
+)
 from sklearn_ser.training._classifier import recall
 from sklearn_ser.training._loop import learning_rate_factor
 
@@ -308,6 +316,26 @@ def test_trainings_in_threads_have_the_bits_of_trainings_alone(blobs):
         fitted = pool.map(lambda seed: SmallRegressor(random_state=seed).fit(*data), range(4))
     assert all(same_bits(one.state_, state) for one, state in zip(fitted, alone, strict=True))
     assert global_states() == before
+
+
+def test_networks_are_not_loaded_while_weights_are_initialized(monkeypatch):
+    """Loading replaces torch's initialisation functions, for all threads."""
+    monkeypatch.setattr(_loading, "_networks", OrderedDict())
+    context = TrainingContext(0, "cpu")
+
+    def load(name):
+        return pool.submit(_loading.get_cached, name, lambda: nn.Linear(1, 1))
+
+    with ThreadPoolExecutor(1) as pool:
+        with context.initializing():
+            loading = load("first")
+            with pytest.raises(TimeoutError):
+                loading.result(timeout=0.1)
+        first = loading.result(timeout=30)
+        with context.initializing():  # what is in memory needs not wait
+            assert load("first").result(timeout=30) is first
+        with context.active():  # a training may wait for threads that load
+            assert load("second").result(timeout=30) is not first
 
 
 # Weights
