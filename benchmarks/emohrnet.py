@@ -24,7 +24,7 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold, Stratifie
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ser import EmoHRNetClassifier, LogMelSpectrogram
+from sklearn_ser import EmoHRNetClassifier, LogMelSpectrogram, SpeakerNormalizer
 from sklearn_ser.audio import load_waveform
 from sklearn_ser.datasets import load_emodb, load_ravdess
 from sklearn_ser.metrics import confidence_interval, paired_difference, unweighted_average_recall
@@ -65,6 +65,9 @@ def parse():
     parser.add_argument("--size", default="128x192", help="bands x frames, multiples of 32")
     parser.add_argument("--duration", type=float, default=3.0, help="seconds")
     parser.add_argument("--normalize", choices=["recording", "band", "none"], default="recording")
+    parser.add_argument(
+        "--adapt", action="store_true", help="remove the mean spectrum of each speaker"
+    )
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -117,6 +120,22 @@ def classifier(arguments, seed):
     return EmoHRNetClassifier(**parameters)
 
 
+def normalizer(arguments, **parameters):
+    """Return the transformer that removes the level of speakers, or None."""
+    return SpeakerNormalizer(**parameters) if arguments.adapt else None
+
+
+def transform_all(normalizer, tables, groups, train, test):
+    """Fit the normalizer, if any, to the training rows of the first table.
+
+    Return these training rows, and the test rows of each table, transformed.
+    """
+    if normalizer is None:
+        return tables[0][train], [table[test] for table in tables]
+    training = normalizer.fit_transform(tables[0][train], groups=groups[train])
+    return training, [normalizer.transform(table[test], groups=groups[test]) for table in tables]
+
+
 def with_noise(recordings, snr):
     """Return the waveforms with independent white noise at a signal-to-noise ratio in dB."""
     noisy = []
@@ -145,7 +164,11 @@ def splits(arguments, corpus, seed):
 def settings_of(arguments):
     """Return the settings that identify lines of results of this run."""
     left_out = {"verbose", "device"}
-    steps = {"spectrogram": front_end(arguments), "classifier": classifier(arguments, None)}
+    steps = {
+        "spectrogram": front_end(arguments),
+        "normalizer": normalizer(arguments, time_axis=-1),
+        "classifier": classifier(arguments, None),
+    }
     return {
         "version": version("sklearn_ser"),
         "corpus": arguments.corpus,
@@ -154,6 +177,7 @@ def settings_of(arguments):
         **{
             step: {name: v for name, v in estimator.get_params().items() if name not in left_out}
             for step, estimator in steps.items()
+            if estimator is not None
         },
     }
 
@@ -169,19 +193,25 @@ def read(path, settings):
     return {(line["seed"], line["fold"]): line for line in lines if line["settings"] == settings}
 
 
-def run_fold(arguments, seed, X, noisy, y, train, test):
-    """Train on one fold and predict the clean and noisy test rows."""
+def run_fold(arguments, seed, conditions, corpus, train, test):
+    """Train on the clean training rows of one fold, and predict the test rows of all conditions."""
+    training, tests = transform_all(
+        normalizer(arguments, time_axis=-1),
+        list(conditions.values()),
+        corpus.groups,
+        train,
+        test,
+    )
     start = time.perf_counter()
-    fitted = classifier(arguments, seed).fit(X[train], y[train])
+    fitted = classifier(arguments, seed).fit(training, corpus.target[train])
     minutes = (time.perf_counter() - start) / 60
-    conditions = {"clean": X} | {f"{snr:g} dB": of_snr for snr, of_snr in noisy}
     return {
         "minutes": minutes,
         "rows": test.tolist(),
         "classes": fitted.classes_.tolist(),
         "probabilities": {
-            name: fitted.predict_proba(spectrograms[test]).round(5).tolist()
-            for name, spectrograms in conditions.items()
+            name: fitted.predict_proba(spectrograms).round(5).tolist()
+            for name, spectrograms in zip(conditions, tests, strict=True)
         },
         "train_loss": fitted.history_["train_loss"],
     }
@@ -222,8 +252,11 @@ def add_linear(arguments, corpus, lines):
     X, y = statistics.transform(corpus.recordings), corpus.target
     for line in lines:
         train = np.setdiff1d(np.arange(len(y)), line["rows"])
+        training, (test,) = transform_all(
+            normalizer(arguments), [X], corpus.groups, train, line["rows"]
+        )
         linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        line["linear"] = linear.fit(X[train], y[train]).predict(X[line["rows"]])
+        line["linear"] = linear.fit(training, y[train]).predict(test)
 
 
 def compare(y, speakers, network, linear):
@@ -279,9 +312,9 @@ def main():
     corpus = CORPORA[arguments.corpus][0](arguments.data)
     transformer = front_end(arguments)
     X, y = transformer.transform(corpus.recordings), corpus.target
-    noisy = [
-        (snr, transformer.transform(with_noise(corpus.recordings, snr))) for snr in arguments.snr
-    ]
+    conditions = {"clean": X}
+    for snr in arguments.snr:
+        conditions[f"{snr:g} dB"] = transformer.transform(with_noise(corpus.recordings, snr))
     print(f"{arguments.corpus}: {len(y)} spectrograms of {X.shape[1]} x {X.shape[2]}", flush=True)
     settings = settings_of(arguments)
     done = read(arguments.results, settings)
@@ -290,7 +323,7 @@ def main():
         for number, train, test in splits(arguments, corpus, seed):
             line = done.get((seed, number))
             if line is None:
-                result = run_fold(arguments, seed, X, noisy, y, train, test)
+                result = run_fold(arguments, seed, conditions, corpus, train, test)
                 line = {"settings": settings, "seed": seed, "fold": number, **result}
                 with open(arguments.results, "a") as file:
                     print(json.dumps(line), file=file, flush=True)
