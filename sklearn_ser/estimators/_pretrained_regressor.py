@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
+from sklearn_ser.training import score_targets
+
 from ._pretrained_head import PretrainedHead
 
 
@@ -86,9 +88,9 @@ class PretrainedEmotionRegressor(MultiOutputMixin, RegressorMixin, PretrainedHea
     padded with silence to thirty seconds, and its head averages all thirty seconds, as in its
     training.
 
-    Targets are in the units of the model's training: audEERING's are about 0 to 1. The columns of
-    `y` in `score` must be in the order of `target_names_`. The loaders of this package return
-    arousal, valence and dominance, so select the columns by name:
+    Targets are in the units of the model's training: audEERING's are about 0 to 1. The loaders of
+    this package return arousal, valence and dominance, which is another order than audEERING's.
+    `score` finds the columns of a data frame by their names. For other metrics, select them:
     ``frame[regressor.target_names_]``.
 
     Weights are loaded when the first recording is processed, once per process. Clones share them,
@@ -179,6 +181,33 @@ class PretrainedEmotionRegressor(MultiOutputMixin, RegressorMixin, PretrainedHea
         """
         predictions = self._outputs(X).astype(np.float64)
         return predictions[:, 0] if predictions.shape[1] == 1 else predictions
+
+    def score(self, X, y, sample_weight=None):
+        """Compute the coefficient of determination R² of the predictions.
+
+        Parameters
+        ----------
+        X : sequence of recordings, or array-like of shape (n_recordings, n_samples)
+            Recordings in any form that `fit` accepts.
+        y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+            Targets, in the units of the model. Columns of a data frame are found by their names,
+            if these are those of `target_names_`.
+        sample_weight : array-like of shape (n_recordings,), default=None
+            Weights of the recordings.
+
+        Returns
+        -------
+        r2 : float
+            Mean over the targets, at most 1.
+
+        Raises
+        ------
+        RecordingError
+            If a recording can't be used; it lists all files that can't be opened as audio.
+        ValueError
+            With ``on_error="nan"``, if recordings can't be used, and so have no prediction.
+        """
+        return score_targets(self, X, y, sample_weight)
 
     def _sort(self, backbone):
         return np.arange(len(backbone.label_names))

@@ -16,7 +16,7 @@ from ._context import TrainingContext
 from ._estimator import TorchEstimator, TrainingPlan, TrainingSet, as_arrays, callback_data
 from ._optimizers import CombinedOptimizer
 from ._progress import Progress
-from ._regressor import TorchRegressor, encode_targets
+from ._regressor import TorchRegressor, encode_targets, score_targets
 
 __all__ = [
     "CombinedOptimizer",
@@ -37,6 +37,7 @@ __all__ = [
     "hash_arrays",
     "most_probable",
     "score_classes",
+    "score_targets",
     "smooth_labels",
     "to_device",
 ]

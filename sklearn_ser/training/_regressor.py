@@ -44,7 +44,8 @@ class TorchRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         X : array-like of shape (n_recordings, ...)
             As in `fit`.
         y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
-            Targets, in any unit.
+            Targets, in any unit. Columns of a data frame are found by their names, if these are
+            those of `target_names_`.
         sample_weight : array-like of shape (n_recordings,), default=None
             Weights of the recordings.
 
@@ -58,15 +59,7 @@ class TorchRegressor(MultiOutputMixin, RegressorMixin, TorchEstimator):
         ValueError
             If recordings can't be used, and so have no prediction.
         """
-        true, predicted = read_targets(y, len(X))[0], self.predict(X)
-        missing = find_missing(predicted)
-        if len(missing):
-            raise ValueError(
-                f"R² needs a prediction for each recording, and {len(missing)} can't be used, the "
-                f"first at position {missing[0]}. Leave them out of X and y."
-            )
-        scaled = scale_columns(true, predicted.reshape(len(predicted), -1))
-        return r2_score(*scaled, sample_weight=sample_weight)
+        return score_targets(self, X, y, sample_weight)
 
     def _standardize(self, y):
         # Halves, whose difference does not overflow.
@@ -154,6 +147,50 @@ def encode_targets(estimator, y, sample_weight, groups, *, n_recordings, skip=()
         estimator.target_mean_, estimator.target_scale_ = moments(values[own], weights[own])
     targets[kept, :-1] = estimator._standardize(values[kept])
     return training_set, plan
+
+
+def score_targets(regressor, X, y, sample_weight=None):
+    """Compute the coefficient of determination R² of predictions, the mean over the targets.
+
+    Parameters
+    ----------
+    regressor : estimator
+        Fitted regressor with `target_names_`.
+    X : array-like of shape (n_recordings, ...)
+        Recordings.
+    y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+        Targets. Columns of a data frame with the names of the targets are put in their order.
+    sample_weight : array-like of shape (n_recordings,), default=None
+        Weights of the recordings.
+
+    Returns
+    -------
+    r2 : float
+
+    Raises
+    ------
+    ValueError
+        If `y` has another number of targets, or recordings can't be used, and so have no
+        prediction.
+    """
+    true, names, _ = read_targets(y, len(X))
+    own = list(regressor.target_names_)
+    if len(names) != len(own):
+        raise ValueError(
+            f"y has {len(names)} targets, {', '.join(names)}, and {type(regressor).__name__} "
+            f"predicts {len(own)}: {', '.join(own)}."
+        )
+    if hasattr(y, "columns") and len(set(names)) == len(names) and set(names) == set(own):
+        true = true[:, [names.index(name) for name in own]]
+    predicted = regressor.predict(X)
+    missing = find_missing(predicted)
+    if len(missing):
+        raise ValueError(
+            f"R² needs a prediction for each recording, and {len(missing)} can't be used, the "
+            f"first at position {missing[0]}. Leave them out of X and y."
+        )
+    scaled = scale_columns(true, predicted.reshape(len(predicted), -1))
+    return r2_score(*scaled, sample_weight=sample_weight)
 
 
 def read_targets(y, n_recordings):

@@ -45,6 +45,17 @@ def test_it_learns_several_targets(problem):
     assert quick(max_epochs=1).fit(X, nameless).target_names_ == ["target0"]
 
 
+def test_columns_are_scored_by_their_names(problem):
+    X, y = problem
+    regressor = quick().fit(X, y)
+    score = regressor.score(X, y)
+    assert score == pytest.approx(regressor.score(X, y[["valence", "arousal"]]))
+    assert score == pytest.approx(regressor.score(X, y.to_numpy()))
+    assert score > regressor.score(X, y.to_numpy()[:, ::-1])
+    with pytest.raises(ValueError, match=r"1 targets, arousal, .* predicts 2: arousal, valence"):
+        regressor.score(X, y["arousal"])
+
+
 def test_inputs_and_targets_are_standardized(problem):
     X, y = (table.to_numpy() for table in problem)
     plain = quick().fit(X, y)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
@@ -201,6 +202,23 @@ def test_unusable_recordings_are_nan_or_raise(tmp_path):
     with pytest.warns(UserWarning, match=r"missing\.wav"):
         targets = _estimator("dense-dim", on_error="nan").predict(recordings)
     assert list(np.isnan(targets).all(axis=1)) == [False, True, True]
+    with (
+        pytest.warns(UserWarning, match=r"missing\.wav"),
+        pytest.raises(ValueError, match="2 can't be used, the first at position 1"),
+    ):
+        _estimator("dense-dim", on_error="nan").score(recordings, np.zeros((3, 3)))
+
+
+def test_columns_are_scored_by_their_names():
+    regressor, recordings = _estimator("dense-dim"), _voices(0.5, 0.6, 0.7)
+    predicted = pd.DataFrame(regressor.predict(recordings), columns=regressor.target_names_)
+    assert regressor.score(recordings, predicted) == pytest.approx(1)
+    assert regressor.score(recordings, predicted[["valence", "arousal", "dominance"]]) == (
+        pytest.approx(1)
+    )
+    assert regressor.score(recordings, predicted.to_numpy()[:, ::-1]) < 0
+    one = _estimator("wavlm-valence")
+    assert one.score(recordings, one.predict(recordings)) == pytest.approx(1)
 
 
 # As an estimator
