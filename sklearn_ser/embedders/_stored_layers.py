@@ -1,10 +1,13 @@
 """Cache of pooled layers, with a namespace for each network and its settings."""
 
 import hashlib
+import io
 import json
 import os
 import pickle
+from collections import ChainMap
 from functools import partial
+from types import CodeType
 
 import numpy as np
 
@@ -151,11 +154,9 @@ def _pooling_key(pooling):
     """Return the name of a pooling, or a hash of a function's code and values."""
     if not callable(pooling):
         return pooling
-    import cloudpickle
-
-    # cloudpickle serialises local functions by value, with their closures, and importable ones by
-    # name. What they do is therefore added.
-    return content_key(cloudpickle.dumps(pooling), _function_key(pooling))
+    # Local functions are serialised by value, with their closures, and importable ones by name.
+    # What they do is therefore added.
+    return content_key(_serialize(pooling), _function_key(pooling))
 
 
 def _key_of(part):
@@ -165,8 +166,6 @@ def _key_of(part):
 
 def _function_key(function):
     """Return a hash of the code and the default values of a callable, and of what it wraps."""
-    import cloudpickle
-
     contents = []
     while function is not None:
         if isinstance(function, partial):
@@ -176,15 +175,51 @@ def _function_key(function):
             function = getattr(type(function), "__call__", None)  # of an instance  # noqa: B004
         if not hasattr(function, "__code__"):
             break
-        defaults = cloudpickle.dumps((function.__defaults__, function.__kwdefaults__))
+        defaults = _serialize((function.__defaults__, function.__kwdefaults__))
         contents += [repr(_code_key(function.__code__)), defaults]
         function = getattr(function, "__wrapped__", None)
     return content_key(*contents)
 
 
+def _serialize(value):
+    """Serialise a value by cloudpickle, for a hash that is the same in each process.
+
+    Of code objects, only the contents are serialised: the line of a function changes with other
+    edits of a script or notebook. Sets have another order in each process.
+    """
+    import cloudpickle
+
+    class Contents(cloudpickle.Pickler):
+        def persistent_id(self, value):
+            if type(value) in (set, frozenset):
+                return [type(value).__name__, *sorted(map(_serialize, value))]
+            return None
+
+        dispatch_table = ChainMap(
+            {CodeType: lambda code: (str, (repr(_code_key(code)),))},
+            cloudpickle.Pickler.dispatch_table,
+        )
+
+    buffer = io.BytesIO()
+    Contents(buffer).dump(value)
+    return buffer.getvalue()
+
+
 def _code_key(code):
     """Return the contents of a code object, without its file, line numbers and address."""
-    constants = [
-        _code_key(value) if hasattr(value, "co_code") else repr(value) for value in code.co_consts
+    return [
+        code.co_code,
+        code.co_exceptiontable,
+        [_constant_key(value) for value in code.co_consts],
+        [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars],
+        [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags],
     ]
-    return [code.co_code, constants, code.co_names, code.co_varnames]
+
+
+def _constant_key(value):
+    """Return the contents of a constant of a code object."""
+    if isinstance(value, CodeType):
+        return _code_key(value)
+    if isinstance(value, frozenset):  # in an order that does not change with the process
+        return sorted(map(repr, value))
+    return repr(value)

@@ -29,7 +29,7 @@ from sklearn_ser.backbones._wav2vec2 import Wav2Vec2Backbone
 from sklearn_ser.backbones._whisper import WhisperBackbone
 from sklearn_ser.datasets import load_emodb
 from sklearn_ser.embedders import _encoding
-from sklearn_ser.embedders._stored_layers import _key_of
+from sklearn_ser.embedders._stored_layers import _key_of, _pooling_key
 from small_networks import make_network, save_network, small_network
 
 RATE = 16000
@@ -670,6 +670,41 @@ def test_what_a_callable_does_is_part_of_its_key():
         assert key != _key_of(wrap(make(2)))
         assert key != _key_of(wrap(make(1, default=3)))
     assert _key_of(Mean()) == _key_of(Mean()) != _key_of(Median())
+
+
+def test_where_a_pooling_function_is_written_is_not_part_of_its_key():
+    """Like in a notebook, or in a script that is edited elsewhere."""
+    source = (
+        "KINDS = {0, 8}\n"
+        "def half(values):\n"
+        "    try:\n"
+        "        values = values + len(KINDS)\n"
+        "        values = values + 1\n"
+        "    except ValueError:\n"
+        "        values = values + 2\n"
+        "    return values / 2 if len(values) in {0, 8} else values\n"
+        "def make(factor):\n"
+        "    return lambda frames: factor * half(frames.mean(axis=0))\n"
+    )
+
+    def key(source, factor=1, file="first"):
+        names = {"__name__": "__main__"}
+        exec(compile(source, file, "exec"), names)
+        return _pooling_key(names["make"](factor))
+
+    assert key(source) == key("\n\n" + source, file="second")
+    assert key(source) == key(source.replace("{0, 8}", "{8, 0}"))  # sets of different order
+    for kind in ("in {0, 8}", "= {0, 8}"):
+        assert key(source) != key(source.replace(kind, kind.replace("8", "7")))
+    moved = source.replace(
+        "values + 1\n    except ValueError:\n        values = values + 2",
+        "values + 2\n    except ValueError:\n        pass\n    else:\n        values = values + 1",
+    )
+    assert moved != source
+    assert key(source) != key(moved)
+    assert key(source) != key(source.replace("lambda frames: factor", "lambda *frames: factor"))
+    assert key(source) != key(source.replace("mean", "max"))
+    assert key(source) != key(source, factor=2)
 
 
 def test_unchanged_files_are_not_read_again(tmp_path, passes, monkeypatch):
