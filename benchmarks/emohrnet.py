@@ -71,8 +71,8 @@ def parse():
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--weight-decay", type=float, default=1e-2)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--weight-decay", type=float)
     parser.add_argument("--mixup", type=float)
     parser.add_argument("--noise", type=float, help="probability of noise in training")
     parser.add_argument(
@@ -105,13 +105,11 @@ def classifier(arguments, seed):
         "head_width": arguments.head_width,
         "max_epochs": arguments.epochs,
         "batch_size": arguments.batch_size,
-        "learning_rate": arguments.learning_rate,
-        "weight_decay": arguments.weight_decay,
         "dtype": arguments.dtype,
         "device": arguments.device,
         "random_state": seed,
     }
-    for name in ("mixup", "noise"):
+    for name in ("learning_rate", "weight_decay", "mixup", "noise"):
         if getattr(arguments, name) is not None:
             parameters[name] = getattr(arguments, name)
     parameters |= arguments.parameters

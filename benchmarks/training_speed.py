@@ -31,7 +31,14 @@ BLOCKS = (512, 256)
 # Recordings, columns of two blocks, and classes: as in Emo-DB and RAVDESS.
 TABLES = [(535, (128, 256), 7), (535, BLOCKS, 7), (1440, (128, 256), 8), (1440, BLOCKS, 8)]
 # No augmentation.
-PLAIN = {"crop": 1, "mixup": 0, "n_time_masks": 0, "n_frequency_masks": 0}
+PLAIN = {
+    "crop": 1,
+    "mixup": 0,
+    "n_time_masks": 0,
+    "n_frequency_masks": 0,
+    "band_shift": 0,
+    "time_stretch": 0,
+}
 TINY_HUBERT = {
     "hidden_size": 32,
     "num_attention_heads": 2,

@@ -29,8 +29,8 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
 
     The network has parallel branches at four resolutions, which exchange features after each
     stage. It is trained from scratch with the cross-entropy loss and Adam. Training spectrograms
-    are augmented by cropping, mixup, masking, and optionally by shifts of the bands, changes of the
-    speaking rate and noise.
+    are augmented by shifts of the bands, changes of the speaking rate, mixup, cropping, masking,
+    and optionally by noise.
 
     Parameters
     ----------
@@ -47,20 +47,20 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
     crop : float, default=0.9
         Minimum fraction of the frames to keep in training. The window is drawn at random and
         shifted to a random position, and the rest is filled with silence. 1 disables cropping.
-    n_frequency_masks : int, default=2
+    n_frequency_masks : int, default=1
         Number of frequency masks (SpecAugment) for each recording. 0 disables them.
     frequency_mask_width : float, default=0.125
         Maximum width of a frequency mask, as a fraction of all bands.
-    n_time_masks : int, default=2
+    n_time_masks : int, default=1
         Number of time masks (SpecAugment) for each recording. 0 disables them.
-    time_mask_width : float, default=0.2
+    time_mask_width : float, default=0.1
         Maximum width of a time mask, as a fraction of all frames.
-    mask_ramp : float, default=0.0
+    mask_ramp : float, default=0.5
         Fraction of the training over which the widths of the masks increase linearly from zero.
-    band_shift : float, default=0.0
+    band_shift : float, default=0.03125
         Maximum shift of the bands of a recording in training, up or down, as a fraction of all
-        bands. It resembles another pitch. 0 disables shifts.
-    time_stretch : float, default=0.0
+        bands. It resembles another pitch. The default is two of 64 bands. 0 disables shifts.
+    time_stretch : float, default=0.05
         Maximum change of the duration of a recording in training, as a natural logarithm: 0.05
         makes it up to 5 % longer or shorter, by repeating frames or leaving some out. 0 disables
         changes.
@@ -71,7 +71,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         Probability of adding white noise to a recording in training, 15 to 60 dB below its
         maximum. It makes predictions more robust to noise. It is meant for spectrograms that are
         standardised by recording, or not at all (`normalize` of `LogMelSpectrogram`).
-    label_smoothing : float, default=0.0
+    label_smoothing : float, default=0.1
         Share of each label that is spread evenly over all classes.
     n_shifts : int, default=5
         Number of shifts in time, at most 20, over which the probabilities are averaged in
@@ -84,14 +84,14 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         Number of recordings in a batch, in training and prediction. At least 2 because of batch
         normalisation; if 2 and the number of recordings is odd, one batch has 3. Small batches,
         and hence many steps, are beneficial for corpora of some hundred recordings.
-    learning_rate : float, default=0.001
+    learning_rate : float, default=0.002
         Highest learning rate of Adam.
-    weight_decay : float, default=0.01
+    weight_decay : float, default=0.05
         Decoupled weight decay, as in AdamW. 0 is plain Adam.
     schedule : {"cosine", None}, default="cosine"
         Learning rate schedule: "cosine" decreases the learning rate to zero over `max_epochs`;
         None keeps it constant.
-    warmup : float, default=0.0
+    warmup : float, default=0.05
         Fraction of the training over which the learning rate increases linearly from zero.
     classes : array-like of shape (n_classes,), default=None
         Sorted names of the columns of `y`, if it is an array of shares. Other targets have names
@@ -244,23 +244,23 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         width=None,
         head_width=32,
         crop=0.9,
-        n_frequency_masks=2,
+        n_frequency_masks=1,
         frequency_mask_width=0.125,
-        n_time_masks=2,
-        time_mask_width=0.2,
-        mask_ramp=0.0,
-        band_shift=0.0,
-        time_stretch=0.0,
+        n_time_masks=1,
+        time_mask_width=0.1,
+        mask_ramp=0.5,
+        band_shift=0.03125,
+        time_stretch=0.05,
         mixup=0.2,
         noise=0.0,
-        label_smoothing=0.0,
+        label_smoothing=0.1,
         n_shifts=5,
         max_epochs=50,
         batch_size=16,
-        learning_rate=1e-3,
-        weight_decay=1e-2,
+        learning_rate=2e-3,
+        weight_decay=5e-2,
         schedule="cosine",
-        warmup=0.0,
+        warmup=0.05,
         classes=None,
         class_weight=None,
         early_stopping=False,

@@ -63,7 +63,7 @@ def test_probabilities_are_averaged_over_shifts(fitted, spectrograms):
 def test_each_augmentation_can_be_disabled(spectrograms):
     X, _ = spectrograms
     off = {"crop": 1, "n_frequency_masks": 0, "n_time_masks": 0, "mixup": 0, "noise": 0}
-    off |= {"band_shift": 0, "time_stretch": 0}
+    off |= {"band_shift": 0, "time_stretch": 0, "mask_ramp": 0}
     inputs = torch.from_numpy(X[:4, np.newaxis])
     targets = torch.eye(4)
     classifier = small(**off)
@@ -88,7 +88,8 @@ def test_each_augmentation_can_be_disabled(spectrograms):
 def test_masks_grow_until_the_end_of_the_ramp(spectrograms):
     X, _ = spectrograms
     inputs = torch.from_numpy(X[:1]).expand(64, -1, -1)[:, None]
-    classifier = small(crop=1, mixup=0, mask_ramp=0.5, n_frequency_masks=1, n_time_masks=1)
+    off = {"crop": 1, "mixup": 0, "band_shift": 0, "time_stretch": 0}
+    classifier = small(**off, mask_ramp=0.5, n_frequency_masks=1, n_time_masks=1)
 
     def n_masked(progress):
         draws = torch.Generator().manual_seed(1)
@@ -102,8 +103,8 @@ def test_the_learning_rate_warms_up(spectrograms):
     history = small(max_epochs=4, warmup=0.5, schedule=None).fit(*spectrograms).history_
     rates = np.array(history["learning_rate"])
     assert (np.diff(rates[:2]) > 0).all()
-    assert rates[0] < 0.001
-    np.testing.assert_allclose(rates[2:], 0.001)
+    assert rates[0] < 0.002
+    np.testing.assert_allclose(rates[2:], 0.002)
 
 
 def test_label_smoothing_moves_probabilities_towards_uniform(fitted, spectrograms):
