@@ -78,7 +78,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         prediction. They are a fortieth of the frames apart, and the rest is filled with silence.
         Each takes the time of one prediction. It can be changed after `fit`. 1 disables shifts,
         and spectrograms of fewer than forty frames are not shifted.
-    max_epochs : int, default=50
+    max_epochs : int, default=100
         Maximum number of epochs.
     batch_size : int, default=16
         Number of recordings in a batch, in training and prediction. At least 2 because of batch
@@ -255,7 +255,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         noise=0.0,
         label_smoothing=0.1,
         n_shifts=5,
-        max_epochs=50,
+        max_epochs=100,
         batch_size=16,
         learning_rate=2e-3,
         weight_decay=5e-2,
