@@ -194,6 +194,23 @@ PRETRAINED_FAIL = {
     },
 }
 
+# They ask for a score. For the others one epoch is enough.
+LEARNING = {
+    "check_class_weight_classifiers",
+    "check_classifiers_classes",
+    "check_classifiers_train",
+    "check_regressors_train",
+}
+
+
+def briefly(estimator, check):
+    """Return the estimator, with one epoch of training if that is enough for the check."""
+    name = getattr(check, "func", check).__name__
+    if name in LEARNING or getattr(estimator, "max_epochs", None) is None:
+        return estimator
+    return clone(estimator).set_params(max_epochs=1)
+
+
 slow = partial(pytest.param, marks=pytest.mark.slow)
 # As the tables' columns have no names by which to tell blocks apart.
 one_block = pytest.mark.filterwarnings("ignore:blocks='auto' finds nothing")
@@ -212,7 +229,7 @@ def test_scikit_learn_on_few(estimator, check):
     xfail_strict=True,
 )
 def test_scikit_learn(estimator, check):
-    check(estimator)
+    check(briefly(estimator, check))
 
 
 # It asks for 1e-7, which is the last bit of float32: sums over a batch round otherwise than over
@@ -228,15 +245,6 @@ def expected_failures_of_networks(estimator):
     return failures | PRETRAINED_FAIL.get(type(estimator), {})
 
 
-# They ask for a score. For the others one epoch is enough.
-LEARNING = {
-    "check_class_weight_classifiers",
-    "check_classifiers_classes",
-    "check_classifiers_train",
-    "check_regressors_train",
-}
-
-
 @pytest.mark.slow
 @parametrize_with_checks(
     NETWORKS + REGRESSORS + PRETRAINED,
@@ -244,9 +252,7 @@ LEARNING = {
     xfail_strict=False,
 )
 def test_scikit_learn_of_networks(estimator, check):
-    if check.func.__name__ not in LEARNING and hasattr(estimator, "max_epochs"):
-        estimator = clone(estimator).set_params(max_epochs=1)
-    check(estimator)
+    check(briefly(estimator, check))
 
 
 class ClassifierOfTables(DistilledClassifier):
@@ -281,7 +287,7 @@ def test_networks_predict_parts_as_the_whole(estimator):
     ids=str,
 )
 def test_scikit_learn_checks_left_out(estimator, check):
-    check(type(estimator).__name__, estimator)
+    check(type(estimator).__name__, briefly(estimator, check))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +295,7 @@ def test_scikit_learn_checks_left_out(estimator, check):
 )
 @pytest.mark.parametrize("estimator", NETWORKS + REGRESSORS + PRETRAINED[1:], ids=str)
 def test_scikit_learn_checks_left_out_of_predictors(estimator, check):
-    check(type(estimator).__name__, estimator)
+    check(type(estimator).__name__, briefly(estimator, check))
 
 
 def test_parameters_of_the_pretrained_classifier_are_validated():
