@@ -60,7 +60,7 @@ def parse():
     parser.add_argument("--results", required=True, help="file of JSON lines to add to")
     parser.add_argument("--variant", default="small-v1")
     parser.add_argument("--width", type=int)
-    parser.add_argument("--head-width", type=int, default=32)
+    parser.add_argument("--head-width", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--size", default="128x192", help="bands x frames, multiples of 32")
     parser.add_argument("--duration", type=float, default=3.0, help="seconds")

@@ -224,7 +224,12 @@ def _compare_steps(bench, size):
 
     def fit(**parameters):
         EmoHRNetClassifier(
-            max_epochs=1, device=bench.device, random_state=0, **settings, **parameters
+            head_width=32,  # as timm's
+            max_epochs=1,
+            device=bench.device,
+            random_state=0,
+            **settings,
+            **parameters,
         ).fit(X, y)
 
     timms = partial(timm.create_model, "hrnet_w18_small", in_chans=1, num_classes=8)

@@ -35,15 +35,15 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
     Parameters
     ----------
     variant : {"small-v1", "small-v2", "W18", "W32", "W48"}, default="small-v1"
-        Published size of the network, from 13 to 77 million weights. The smallest is suitable for
-        corpora of some hundred recordings, and for CPUs.
+        Published size of the network, from 2 to 66 million weights with the default head. The
+        smallest is suitable for corpora of some hundred recordings, and for CPUs.
     width : int, default=None
         Number of channels of the branch of highest resolution. The other branches have 2, 4 and 8
         times as many. None uses the width of the variant.
-    head_width : int, default=32
+    head_width : int, default=8
         Number of channels of the head's bottleneck on the branch of highest resolution. The
         classifier has 64 times as many inputs. The published value 32 was chosen for a thousand
-        classes; it makes up most of the parameters of "small-v1".
+        classes; it makes "small-v1" five times as large.
     crop : float, default=0.9
         Minimum fraction of the frames to keep in training. The window is drawn at random and
         shifted to a random position, and the rest is filled with silence. 1 disables cropping.
@@ -242,7 +242,7 @@ class EmoHRNetClassifier(OnnxMixin, TorchClassifier):
         variant="small-v1",
         *,
         width=None,
-        head_width=32,
+        head_width=8,
         crop=0.9,
         n_frequency_masks=1,
         frequency_mask_width=0.125,
