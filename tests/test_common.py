@@ -206,7 +206,7 @@ LEARNING = {
 def briefly(estimator, check):
     """Return the estimator, with one epoch of training if that is enough for the check."""
     name = getattr(check, "func", check).__name__
-    if name in LEARNING or getattr(estimator, "max_epochs", None) is None:
+    if name in LEARNING or not hasattr(estimator, "max_epochs"):
         return estimator
     return clone(estimator).set_params(max_epochs=1)
 
